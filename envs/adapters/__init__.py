@@ -1,0 +1,1 @@
+"""Doors to other packages' interfaces; each file touches one of them."""

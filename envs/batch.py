@@ -1,0 +1,152 @@
+"""Batch: many matches of one game stepped together on one device, straight into torch tensors."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from envs import kernels
+from envs.core import Game
+
+
+class Batch:
+    """B matches of `game` side by side; a match that ends is replaced by a new one in the same step.
+
+    Everything a trainer reads lies in torch tensors on `device` that are written in place, so they
+    keep their addresses from step to step (clone what must outlive the next step):
+
+        observation  [B, ...]  of the seat to move, dtype of the game's observation space
+        legal        [B, A]    bool, actions of the seat to move
+        seat         [B]       int64, who moves
+        reward       [B, P]    float32, earned by the last step
+        over         [B]       bool, the last step ended a match and a new one has begun
+        illegal      [B]       bool, the last action was illegal: its seat lost, the match ended
+
+    The n-th match of lane b depends on (seed, b, n) and its actions alone: it is the same, byte for
+    byte, in any batch size, on any number of threads, on CPU and CUDA, and in a `Match` with the same
+    seed.
+
+    Args:
+        game: a game made by `envs.make`.
+        matches: B, at least 1.
+        device: "cpu" or a CUDA device. On CUDA the kernels run on torch's current stream.
+        seed: 64-bit seed of the whole batch.
+    """
+
+    def __init__(self, game: Game, matches: int, device: str | torch.device = "cpu", seed: int = 0) -> None:
+        if operator.index(matches) < 1:
+            raise ValueError(f"matches must be at least 1, got {matches}")
+        self.game = game
+        self.matches = operator.index(matches)
+        self.device = torch.device(device)
+        if self.device.type not in ("cpu", "cuda"):
+            raise ValueError(f"device must be cpu or cuda, got {device}")
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use device='cpu'")
+        if self.device.type == "cuda" and self.device.index is None:
+            self.device = torch.device("cuda", torch.cuda.current_device())
+
+        space = game.observation_space
+        dtype = torch.from_numpy(np.zeros(0, space.dtype)).dtype
+
+        def zeros(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+            return torch.zeros(self.matches, *shape, dtype=dtype, device=self.device)
+
+        self.observation = zeros(*space.shape, dtype=dtype)
+        self.legal = zeros(game.actions, dtype=torch.bool)
+        self.seat = zeros(dtype=torch.int64)
+        self.reward = zeros(game.seats, dtype=torch.float32)
+        self.over = zeros(dtype=torch.bool)
+        self.illegal = zeros(dtype=torch.bool)
+
+        self._episode = zeros(dtype=torch.int64)  # matches begun in each lane
+        self._states = zeros(game.state.itemsize, dtype=torch.uint8)  # the state records, as bytes
+        blank = np.zeros(1, game.state)
+        blank[0] = game.blank()
+        self._blank = torch.from_numpy(blank.view(np.uint8)).to(self.device)
+        self._actions = zeros(dtype=torch.int64)
+        self._reset_kernel, self._step_kernel = (
+            kernels.cpu_kernels if self.device.type == "cpu" else kernels.cuda_kernels
+        )(type(game))
+        # The device's arrays behind the tensors; a kernel's arguments but for seed and actions.
+        self._views = (
+            self._array(self._states, records=True),
+            self._array(self._blank, records=True),
+            *map(self._array, (self._episode, self.observation, self.legal, self.seat)),
+            *map(self._array, (self.reward, self.over, self.illegal)),
+        )
+        self._action_view = self._array(self._actions)
+        self.reset(seed)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin anew with the first match of every lane, from `seed` (None: the batch's own again)."""
+        if seed is not None:
+            self.seed = operator.index(seed) & 0xFFFF_FFFF_FFFF_FFFF
+        self._episode.zero_()
+        self._launch(self._reset_kernel)
+
+    def step(self, actions: torch.Tensor) -> None:
+        """Play one action in every match.
+
+        Args:
+            actions: [B] of an integer dtype. An action that is not legal ends its match (`illegal`).
+
+        Raises:
+            TypeError, ValueError: `actions` has a wrong dtype or shape; nothing was played.
+        """
+        actions = torch.as_tensor(actions)
+        if actions.dtype == torch.bool or actions.is_floating_point() or actions.is_complex():
+            raise TypeError(f"actions must have an integer dtype, got {actions.dtype}")
+        if actions.shape != self.seat.shape:
+            raise ValueError(f"actions must have shape ({self.matches},), got {tuple(actions.shape)}")
+        self._actions.copy_(actions)
+        self._launch(self._step_kernel, self._action_view, np.float32(self.game.return_range[0]))
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything that decides how the matches go on, as tensors (for checkpoints)."""
+        state = {name: getattr(self, name) for name in self._SAVED}
+        return {name: tensor.detach().clone() for name, tensor in state.items()} | {
+            "seed": torch.from_numpy(np.array([self.seed], np.uint64).view(np.int64))
+        }
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on where `state_dict` was taken, in a batch of the same game and size."""
+        missing = sorted({*self._SAVED, "seed"} - set(state))
+        if missing:
+            raise ValueError(f"the saved batch lacks {missing}")
+        for name in self._SAVED:
+            mine, saved = getattr(self, name), state[name]
+            if mine.shape != saved.shape or mine.dtype != saved.dtype:
+                raise ValueError(
+                    f"the saved batch does not fit {self.game}: {name} is {saved.dtype} {tuple(saved.shape)}, "
+                    f"expected {mine.dtype} {tuple(mine.shape)}"
+                )
+        for name in self._SAVED:
+            getattr(self, name).copy_(state[name])
+        self.seed = int(state["seed"].cpu().numpy().view(np.uint64)[0])
+
+    _SAVED = ("observation", "legal", "seat", "reward", "over", "illegal", "_episode", "_states")
+
+    def _array(self, tensor: torch.Tensor, records: bool = False) -> Any:
+        """The memory of `tensor` as an array that a kernel takes, as state records if asked."""
+        if self.device.type == "cpu":
+            array = tensor.numpy()
+            return array.reshape(-1).view(self.game.state) if records else array
+        from numba import cuda
+
+        array = cuda.as_cuda_array(tensor.reshape(-1) if records else tensor)
+        return array.view(self.game.state) if records else array
+
+    def _launch(self, kernel: Any, *extra: Any) -> None:
+        states, blank, *views = self._views
+        arguments = (states, blank, np.uint64(self.seed), *views, *extra)
+        if self.device.type == "cpu":
+            kernels.launch_cpu(kernel, self.matches, torch.get_num_threads(), *arguments)
+        else:
+            with torch.cuda.device(self.device):
+                stream = torch.cuda.current_stream(self.device).cuda_stream
+                kernels.launch_cuda(kernel, self.matches, stream, *arguments)

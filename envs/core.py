@@ -1,0 +1,223 @@
+"""The contract of a game: what a rule file must provide, and the words it may use.
+
+A game is a frozen dataclass of its options. Its facts are properties, its rules are *verbs*: small
+functions on one match's state record, written in plain scalar Python and compiled by numba. The same
+verbs run one match for a person (`envs.Match`), thousands for a trainer (`envs.Batch`, CPU or CUDA)
+and the exact tools that walk a game's tree. `envs/games/kuhn_poker.py` is the shortest example;
+`envs.check.check_game` tests a rule file against every clause written here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+CHANCE: Final = -1
+"""The seat of dice and cards: while `s.seat == CHANCE` the match waits for a chance outcome."""
+
+REFEREE: Final = "referee"
+"""The viewer who sees everything."""
+
+Viewer = int | Literal["referee"]
+State = Any
+"""One match's state: a `numpy.record` in Python, a numba record in a kernel."""
+
+Array = npt.NDArray[Any]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _fingerprint() -> str:
+    """Hash of every source file below `envs/`.
+
+    numba's disk cache notices a change of a function's own file only, yet a compiled function holds
+    the compiled code of those it calls. Cached names carry this hash, so no stale rule ever runs.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+SOURCES: Final = _fingerprint()
+
+
+def verb(function: _Function) -> _Function:
+    """Compile `function` for CPU cores; kernels for CUDA are made from the same function."""
+    function.__qualname__ = f"{function.__qualname__}_{SOURCES}"
+    return njit(cache=True)(function)  # type: ignore[no-any-return]
+
+
+def record(seats: int, *fields: tuple[Any, ...]) -> np.dtype[Any]:
+    """The state dtype of a game: the fields every match has, then the game's own.
+
+    Common fields: `seed` (of this match), `draws` (random numbers used so far), `reward[P]` (earned
+    by the last move), `seat` (who decides next, or CHANCE) and `over`.
+
+    The record is aligned because CUDA reads no unaligned numbers, and based on `numpy.record` so that
+    `s.field` also works where numba is switched off. A field cannot be called `view`, `size`, `shape`
+    or another array attribute.
+    """
+    common = [
+        ("seed", np.uint64),
+        ("draws", np.uint32),
+        ("reward", np.float32, (seats,)),
+        ("seat", np.int8),
+        ("over", np.bool_),
+    ]
+    return np.dtype((np.record, np.dtype([*common, *fields], align=True)))
+
+
+# Random numbers: splitmix64 (Steele, Lea & Flood 2014) used as a counter-based generator, so that a
+# match's n-th number depends on its seed and n alone, on every device and in every batch.
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2: Final = np.uint64(0x94D049BB133111EB)
+
+
+@verb
+def mix(z: Any) -> Any:
+    """splitmix64's finaliser: scatters the bits of a uint64."""
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    return z ^ (z >> np.uint64(31))
+
+
+@verb
+def match_seed(seed: Any, lane: Any, episode: Any) -> Any:
+    """Seed (uint64) of the `episode`-th match that lane `lane` of a batch plays."""
+    z = mix(np.uint64(seed) + _GOLDEN)
+    z = mix(z + (np.uint64(lane) + np.uint64(1)) * _GOLDEN)
+    return mix(z + (np.uint64(episode) + np.uint64(1)) * _GOLDEN)
+
+
+@verb
+def draw(s: State) -> float:
+    """The match's next random number, uniform in [0, 1) with 53 bits."""
+    s.draws += 1
+    bits = mix(s.seed + np.uint64(s.draws) * _GOLDEN)
+    return np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)  # 2 ** 53
+
+
+@verb
+def draw_outcome(s: State, probabilities: Array) -> int:
+    """Draw an index with the given probabilities."""
+    left = draw(s)
+    outcome = 0
+    for o in range(probabilities.shape[0]):
+        if probabilities[o] > 0.0:
+            outcome = o
+            left -= probabilities[o]
+            if left < 0.0:
+                break
+    return outcome
+
+
+@verb
+def no_chance(s: State, probabilities: Array) -> None:
+    """`chance` of a game without dice or cards; never called."""
+
+
+class Game:
+    """Base of all games; see the module's docstring.
+
+    Facts, fixed by the options
+        seats               P, number of seats
+        actions             A, number of actions a seat may name
+        chance_outcomes     number of outcomes a chance node may have; 0 = no dice or cards
+        max_length          most decisions a match can take, both seats together
+        return_range        lowest and highest total reward of a seat
+        observation_space   `MultiDiscrete` (K codes, uint8) or an integer `Box` of planes
+        state               dtype of the state record, made by `record`
+
+    Verbs, compiled
+        deal(s)             set up a blank record: options are written, everything else is zero
+        legal(s, mask)      mark the legal actions of `s.seat`; `mask` (bool [A]) arrives all False
+        play(s, action)     apply a legal action (or chance outcome): update the board, `s.seat`,
+                            `s.over` and `s.reward` (which arrives as zeros)
+        observe(s, seat, out)  write what `seat` sees now; `out` arrives as zeros. It carries all that
+                            is new since the seat's last decision and nothing it may not know
+        chance(s, probabilities)  write the outcome's probabilities; they arrive as zeros
+
+    Drawn for a viewer, a seat number or REFEREE
+        text(state, viewer), svg(state, viewer), action_name(action)
+    """
+
+    name: ClassVar[str]
+    seats: ClassVar[int] = 2
+    chance_outcomes: ClassVar[int] = 0
+
+    deal: ClassVar[Callable[..., Any]]
+    legal: ClassVar[Callable[..., Any]]
+    play: ClassVar[Callable[..., Any]]
+    observe: ClassVar[Callable[..., Any]]
+    chance: ClassVar[Callable[..., Any]] = staticmethod(no_chance)
+
+    def __post_init__(self) -> None:
+        """Check that every option has its declared type; a game adds its own limits."""
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, kind = getattr(self, field.name), hints[field.name]
+            if get_origin(kind) is Literal:
+                fits, expected = value in get_args(kind), f"one of {', '.join(map(repr, get_args(kind)))}"
+            else:
+                fits, expected = type(value) is kind, f"of type {kind.__name__}"
+            if not fits:
+                raise ValueError(f"{self.name}: option {field.name!r} must be {expected}, got {value!r}")
+
+    def _require(self, option: str, low: int, high: int) -> None:
+        """Check that an integer option lies in low..high."""
+        value = getattr(self, option)
+        if not low <= value <= high:
+            raise ValueError(f"{self.name}: option {option!r} must be in {low}..{high}, got {value}")
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options by name, as `envs.make` takes them."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    @property
+    def actions(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def max_length(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def return_range(self) -> tuple[float, float]:
+        return (-1.0, 1.0)
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.MultiDiscrete | gymnasium.spaces.Box:
+        raise NotImplementedError
+
+    @property
+    def state(self) -> np.dtype[Any]:
+        raise NotImplementedError
+
+    def blank(self) -> State:
+        """A record before `deal`: zeros, with the options the verbs read written in (override)."""
+        return np.zeros(1, self.state)[0]
+
+    def action_name(self, action: int) -> str:
+        raise NotImplementedError
+
+    def text(self, state: State, viewer: Viewer = REFEREE) -> str:
+        raise NotImplementedError
+
+    def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        raise NotImplementedError
+
+
+def codes(*sizes: int) -> gymnasium.spaces.MultiDiscrete:
+    """Observation space of K slots holding one of `sizes[k]` codes each, stored as uint8."""
+    return gymnasium.spaces.MultiDiscrete(np.array(sizes, np.uint8), dtype=np.uint8)  # type: ignore[arg-type]

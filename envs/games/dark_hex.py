@@ -1,0 +1,161 @@
+"""Dark hex: Hex in which you do not see the opponent's stones.
+
+Rules
+    Black (seat 0, x) moves first and connects the top edge with the bottom edge; white (seat 1, o)
+    connects left with right. A move names a cell the mover does not know to be taken. On an empty cell
+    the stone is placed and the turn passes. On a cell the opponent holds the mover learns of that
+    stone and, in the classical game, tries again at once; in the abrupt game (`abrupt=True`) the turn
+    is lost. The opponent is told nothing. There is no swap rule, and no draw is possible.
+
+        a b c
+      1  0 1 2
+       2  3 4 5         cells of a 3 x 3 board, as actions. The neighbours of 4 are
+        3  6 7 8        1 and 2 above, 3 and 5 beside, 6 and 7 below.
+
+Options
+    rows, cols   3, 3    size of the board, 2..19 each
+    abrupt       False   a collision costs the turn
+    reveal       "nothing", or "turns": both seats are told how many attempts were made in all
+
+Observation, uint8 [rows * cols], with reveal="turns" one slot more (two from 65 cells on)
+    slot        codes   meaning
+    0..R*C-1    0..2    the cell: unknown, own stone, opponent's stone found by a collision
+    R*C ..      0..127  attempts made by both seats in base 128, low digit first
+
+Actions
+    row * cols + column; legal are the cells the mover knows nothing of, truly occupied ones among them.
+
+Rewards
+    +1 for the winner and -1 for the loser, at the end.
+
+Source of the rules: OpenSpiel `dark_hex` (gameversion cdh / adh).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from envs import phantom
+from envs.core import REFEREE, Game, State, Viewer, record, verb
+from envs.phantom import attempt
+
+STONES = (".", "x", "o")
+START, GOAL = 1, 2  # the two edges a seat has to connect, as bits
+
+
+@verb
+def deal(s: State) -> None:
+    phantom.begin(s)
+
+
+@verb
+def play(s: State, action: int) -> None:
+    seat = s.seat
+    if attempt(s, action) and connects_edges(s, seat, action):
+        s.over = True
+        s.reward[seat] = 1.0
+        s.reward[1 - seat] = -1.0
+
+
+@verb
+def connects_edges(s: State, seat: int, cell: int) -> bool:
+    """Join the new stone with its neighbours; does its group now touch both edges of its seat?
+
+    Groups are kept as a union-find forest: `parent` leads from every stone to its group's root, and
+    the root's `edges` tell which edges the group touches.
+    """
+    rows, cols = s.rows, s.cols
+    row, col = cell // cols, cell % cols
+    along, length = (row, rows) if seat == 0 else (col, cols)
+    s.parent[cell] = cell
+    s.edges[cell] = (START if along == 0 else 0) | (GOAL if along == length - 1 else 0)
+    for down in range(-1, 2):
+        for right in range(-1, 2):
+            if down != right:  # the six neighbours: not the cell itself, not the two far corners
+                r, c = row + down, col + right
+                if 0 <= r < rows and 0 <= c < cols and s.board[r * cols + c] == seat + 1:
+                    join(s, r * cols + c, cell)
+    return s.edges[root(s, cell)] == START | GOAL
+
+
+@verb
+def root(s: State, cell: int) -> int:
+    while s.parent[cell] != cell:
+        s.parent[cell] = s.parent[s.parent[cell]]
+        cell = s.parent[cell]
+    return cell
+
+
+@verb
+def join(s: State, a: int, b: int) -> None:
+    a, b = root(s, a), root(s, b)
+    s.parent[a] = b
+    s.edges[b] |= s.edges[a]
+
+
+@dataclasses.dataclass(frozen=True)
+class DarkHex(Game):
+    """Dark hex on `rows` x `cols` cells; see the module's docstring."""
+
+    rows: int = 3
+    cols: int = 3
+    abrupt: bool = False
+    reveal: phantom.Reveal = "nothing"
+
+    name = "dark_hex"
+
+    deal = staticmethod(deal)
+    legal = staticmethod(phantom.legal)
+    play = staticmethod(play)
+    observe = staticmethod(phantom.observe)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("rows", 2, 19)
+        self._require("cols", 2, 19)
+
+    @property
+    def actions(self) -> int:
+        return self.rows * self.cols
+
+    @property
+    def max_length(self) -> int:
+        return 2 * self.actions - 1
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.MultiDiscrete:
+        return phantom.space(self.actions, self.reveal)
+
+    @property
+    def state(self) -> np.dtype[Any]:
+        return record(
+            2,
+            ("parent", np.int16, (self.actions,)),  # of each stone in its group's tree
+            ("edges", np.uint8, (self.actions,)),  # at a root: edges its group touches, START | GOAL
+            ("rows", np.int8),
+            ("cols", np.int8),
+            *phantom.fields(self.actions),
+        )
+
+    def blank(self) -> State:
+        s = super().blank()
+        s.rows, s.cols = self.rows, self.cols
+        s.abrupt, s.reveals_turns = self.abrupt, self.reveal == "turns"
+        return s
+
+    def action_name(self, action: int) -> str:
+        return f"{'abcdefghijklmnopqrs'[action % self.cols]}{action // self.cols + 1}"
+
+    def text(self, state: State, viewer: Viewer = REFEREE) -> str:
+        stones = phantom.seen(state, viewer)
+        head = "  " + " ".join("abcdefghijklmnopqrs"[: self.cols])
+        rows = [
+            f"{' ' * r}{r + 1:>2} "
+            + " ".join(STONES[s] for s in stones[r * self.cols : (r + 1) * self.cols])
+            for r in range(self.rows)
+        ]
+        return "\n".join([" " + head, *rows])

@@ -1,0 +1,244 @@
+"""Turns a game's verbs into kernels that step many matches: CPU cores (numba) and CUDA (numba-cuda).
+
+Nobody else knows numba's launch rules. The functions below are templates: they name the verbs `deal`,
+`legal`, `play`, `observe` and `chance` as globals, and `_bind` makes a copy of each in which these
+names are one game's. A copy with plain globals, unlike a closure, is found again in numba's disk
+cache, so a game is compiled once per machine and not once per process.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import hashlib
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from envs.core import CHANCE, SOURCES, Game, draw_outcome, match_seed
+
+# Bound per game by `_bind`.
+deal: Any = None
+legal: Any = None
+play: Any = None
+observe: Any = None
+chance: Any = None
+begin_match: Any = None
+step_match: Any = None
+advance: Any = None
+show: Any = None
+cuda: Any = None
+OUTCOMES: Any = None
+
+THREADS_PER_BLOCK = 128
+MATCHES_PER_THREAD = 1024
+"""A CPU thread is worth waking for about this many matches (20 us to wake, 50 ns a step)."""
+
+
+# ---------------------------------------------------------------- templates: one match
+
+def _advance(s, action, probabilities, reward):  # type: ignore[no-untyped-def]
+    """Play `action`, then every chance outcome up to the next decision; `reward` adds up."""
+    waiting = True
+    while waiting:
+        for p in range(reward.shape[0]):
+            s.reward[p] = 0.0
+        play(s, action)
+        for p in range(reward.shape[0]):
+            reward[p] += s.reward[p]
+        waiting = s.seat == CHANCE and not s.over
+        if waiting:
+            action = _outcome(s, probabilities)
+
+
+def _outcome(s, probabilities):  # type: ignore[no-untyped-def]
+    """Draw the outcome of the chance node `s`."""
+    for o in range(probabilities.shape[0]):
+        probabilities[o] = 0.0
+    chance(s, probabilities)
+    return draw_outcome(s, probabilities)
+
+
+def _begin_match(b, states, blank, seed, episode, probabilities, reward):  # type: ignore[no-untyped-def]
+    """Begin lane b's next match: a blank record, its own seed, the set-up, the first cards."""
+    states[b] = blank[0]
+    s = states[b]
+    s.seed = match_seed(seed, b, episode[b])
+    episode[b] += 1
+    deal(s)
+    if s.seat == CHANCE:
+        advance(s, _outcome(s, probabilities), probabilities, reward)
+
+
+def _show(s, observation, mask, seat):  # type: ignore[no-untyped-def]
+    """Write what the seat to move sees and may do. `observation` and `seat` are the lane's slices."""
+    flat = observation.reshape(-1)
+    for k in range(flat.shape[0]):
+        flat[k] = 0
+    for a in range(mask.shape[0]):
+        mask[a] = False
+    seat[0] = s.seat
+    observe(s, s.seat, observation)
+    legal(s, mask)
+
+
+def _step_match(  # type: ignore[no-untyped-def]
+    b, states, blank, seed, episode, probabilities, actions, low,
+    observation, mask, seat, reward, over, illegal,
+):  # fmt: skip
+    """Step lane b: judge the action, play it, begin a new match if this one ended, show the result."""
+    s = states[b]
+    seats = reward.shape[1]
+    for p in range(seats):
+        reward[b, p] = 0.0
+
+    action = actions[b]
+    is_legal = 0 <= action < mask.shape[1]
+    if is_legal:  # judged afresh: the caller may have written into the mask it was shown
+        for a in range(mask.shape[1]):
+            mask[b, a] = False
+        legal(s, mask[b])
+        is_legal = mask[b, action]
+
+    if is_legal:
+        advance(s, action, probabilities, reward[b])
+    else:  # the board stays as it is; the offender loses
+        for p in range(seats):
+            reward[b, p] = low if p == s.seat else -low / max(seats - 1, 1)
+        s.over = True
+    illegal[b] = not is_legal
+    over[b] = s.over
+
+    if s.over:
+        begin_match(b, states, blank, seed, episode, probabilities, reward[b])
+    show(s, observation[b], mask[b], seat[b : b + 1])
+
+
+# ---------------------------------------------------------------- templates: many matches
+
+def _reset_cpu(  # type: ignore[no-untyped-def]
+    first, last, states, blank, seed, episode, observation, mask, seat, reward, over, illegal
+):
+    probabilities = np.empty(OUTCOMES, np.float64)
+    for b in range(first, last):
+        for p in range(reward.shape[1]):
+            reward[b, p] = 0.0
+        over[b] = False
+        illegal[b] = False
+        begin_match(b, states, blank, seed, episode, probabilities, reward[b])
+        show(states[b], observation[b], mask[b], seat[b : b + 1])
+
+
+def _step_cpu(  # type: ignore[no-untyped-def]
+    first, last, states, blank, seed, episode, observation, mask, seat, reward, over, illegal, actions, low
+):
+    probabilities = np.empty(OUTCOMES, np.float64)
+    for b in range(first, last):
+        step_match(
+            b, states, blank, seed, episode, probabilities, actions, low,
+            observation, mask, seat, reward, over, illegal,
+        )  # fmt: skip
+
+
+def _reset_cuda(  # type: ignore[no-untyped-def]
+    first, last, states, blank, seed, episode, observation, mask, seat, reward, over, illegal
+):
+    b = first + cuda.grid(1)
+    if b < last:
+        probabilities = cuda.local.array(OUTCOMES, np.float64)
+        for p in range(reward.shape[1]):
+            reward[b, p] = 0.0
+        over[b] = False
+        illegal[b] = False
+        begin_match(b, states, blank, seed, episode, probabilities, reward[b])
+        show(states[b], observation[b], mask[b], seat[b : b + 1])
+
+
+def _step_cuda(  # type: ignore[no-untyped-def]
+    first, last, states, blank, seed, episode, observation, mask, seat, reward, over, illegal, actions, low
+):
+    b = first + cuda.grid(1)
+    if b < last:
+        probabilities = cuda.local.array(OUTCOMES, np.float64)
+        step_match(
+            b, states, blank, seed, episode, probabilities, actions, low,
+            observation, mask, seat, reward, over, illegal,
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- binding
+
+def _bind(template: Callable[..., Any], game: type[Game], names: dict[str, Any]) -> Callable[..., Any]:
+    """A copy of `template` in which the globals `names` are `game`'s, named after the game's source.
+
+    numba's cache tells functions apart by file and qualified name, hence the hash in the name.
+    """
+    source = hashlib.sha256(inspect.getsource(inspect.getmodule(game) or game).encode()).hexdigest()[:12]
+    bound = types.FunctionType(template.__code__, {**globals(), **names}, template.__name__)
+    bound.__qualname__ = f"{template.__name__}_{game.__name__}_{source}_{SOURCES}"
+    bound.__module__ = __name__
+    return bound
+
+
+def _match_functions(game: type[Game], jit: Callable[..., Any]) -> dict[str, Any]:
+    """The verbs of `game` and the functions on one match built from them, by the templates' names."""
+    names: dict[str, Any] = {v: getattr(game, v) for v in ("deal", "legal", "play", "observe", "chance")}
+    names["OUTCOMES"] = max(game.chance_outcomes, 1)
+    for name, template in (
+        ("_outcome", _outcome),
+        ("advance", _advance),
+        ("begin_match", _begin_match),
+        ("show", _show),
+        ("step_match", _step_match),
+    ):
+        names[name] = jit(_bind(template, game, names))
+    return names
+
+
+@functools.cache
+def cpu_kernels(game: type[Game]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """`reset` and `step` for the matches first..last-1 on one CPU core; they hold no Python lock."""
+    jit = numba.njit(cache=True, nogil=True)
+    names = _match_functions(game, jit)
+    return jit(_bind(_reset_cpu, game, names)), jit(_bind(_step_cpu, game, names))
+
+
+@functools.cache
+def cuda_kernels(game: type[Game]) -> tuple[Any, Any]:
+    """`reset` and `step` as CUDA kernels, one thread a match (needs the extra `cuda`)."""
+    from numba import cuda as numba_cuda
+
+    names = _match_functions(game, numba.njit)
+    names["cuda"] = numba_cuda
+    return tuple(  # type: ignore[return-value]
+        numba_cuda.jit(_bind(template, game, names)) for template in (_reset_cuda, _step_cuda)
+    )
+
+
+@functools.cache
+def _pool(threads: int) -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="fogbound")
+
+
+def launch_cpu(kernel: Callable[..., None], matches: int, threads: int, *arguments: Any) -> None:
+    """Run a CPU kernel over all matches in up to `threads` slices at once."""
+    threads = max(1, min(threads, matches // MATCHES_PER_THREAD))
+    edges = [matches * i // threads for i in range(threads + 1)]
+    slices = [
+        _pool(threads - 1).submit(kernel, edges[i], edges[i + 1], *arguments) for i in range(1, threads)
+    ]
+    kernel(edges[0], edges[1], *arguments)
+    for done in slices:
+        done.result()
+
+
+def launch_cuda(kernel: Any, matches: int, stream: int, *arguments: Any) -> None:
+    """Launch a CUDA kernel over all matches on the stream with handle `stream`; does not wait."""
+    from numba import cuda as numba_cuda
+
+    blocks = -(-matches // THREADS_PER_BLOCK)
+    kernel[blocks, THREADS_PER_BLOCK, numba_cuda.external_stream(stream)](0, matches, *arguments)

@@ -1,0 +1,133 @@
+"""Match: one match of a game, for people, tests and tools."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import secrets
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from envs.core import CHANCE, REFEREE, Game, Viewer, draw_outcome
+
+
+class Match:
+    """One match, played move by move.
+
+        match = envs.Match(envs.make("kuhn_poker"), seed=1)
+        while not match.over:
+            match.play(random.choice(match.legal()))
+        print(match.returns)
+
+    Args:
+        game: a game made by `envs.make`.
+        seed: the match's 64-bit seed; None draws one from the system. The same seed and the same
+            actions give the same match, here and in a `Batch`.
+        chance: "draw" plays dice and cards by itself; "ask" treats chance as a seat (`CHANCE`), whose
+            outcomes are played like actions and whose odds are `chance()`.
+    """
+
+    def __init__(self, game: Game, seed: int | None = None, chance: Literal["draw", "ask"] = "draw") -> None:
+        if chance not in ("draw", "ask"):
+            raise ValueError(f"chance must be 'draw' or 'ask', got {chance!r}")
+        self.game = game
+        self.seed = secrets.randbits(64) if seed is None else operator.index(seed)
+        self.actions: list[int] = []
+        """Everything played so far, in order; with chance="ask" the outcomes too."""
+        self.returns = np.zeros(game.seats)
+        """Total reward of each seat so far, float64 [P]."""
+        self._asks = chance == "ask"
+        self._states = np.zeros(1, game.state)
+        self._states[0] = game.blank()
+        self._states[0].seed = self.seed & 0xFFFF_FFFF_FFFF_FFFF
+        game.deal(self.state)
+        self._draw_chance()
+
+    @property
+    def state(self) -> Any:
+        """The state record (see the game's file for its fields). Reading only."""
+        return self._states[0]
+
+    @property
+    def seat(self) -> int:
+        """Who decides next: 0..P-1, or CHANCE."""
+        return int(self.state.seat)
+
+    @property
+    def over(self) -> bool:
+        return bool(self.state.over)
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Legal actions of the seat to move as a mask, bool [A]; none when the match is over."""
+        mask = np.zeros(self.game.actions, np.bool_)
+        if not self.over and self.seat != CHANCE:
+            self.game.legal(self.state, mask)
+        return mask
+
+    def legal(self) -> list[int]:
+        """Legal actions of the seat to move, ascending; at a chance node its possible outcomes."""
+        if self.over:
+            return []
+        choices = self.chance() if self.seat == CHANCE else self.mask()
+        return [int(a) for a in np.flatnonzero(choices)]
+
+    def chance(self) -> npt.NDArray[np.float64]:
+        """Probabilities of the outcomes at a chance node, float64 [chance_outcomes]."""
+        if self.over or self.seat != CHANCE:
+            raise ValueError(f"{self.game.name}: chance() asked, but it is not chance's turn")
+        probabilities = np.zeros(self.game.chance_outcomes)
+        self.game.chance(self.state, probabilities)
+        return probabilities
+
+    def play(self, action: int) -> None:
+        """Play a legal action for the seat to move.
+
+        Raises:
+            TypeError: `action` is no integer.
+            ValueError: the match is over, or the action is not legal. The match stays as it was.
+        """
+        try:
+            action = operator.index(action)
+        except TypeError:
+            raise TypeError(f"{self.game.name}: an action is an integer, got {action!r}") from None
+        if self.over:
+            raise ValueError(f"{self.game.name}: the match is over, action {action} came too late")
+        legal = self.legal()
+        if action not in legal:
+            who = "chance" if self.seat == CHANCE else f"seat {self.seat}"
+            raise ValueError(f"{self.game.name}: action {action} of {who} is illegal; legal are {legal}")
+        self.actions.append(action)
+        self._apply(action)
+        self._draw_chance()
+
+    def observation(self, seat: int) -> npt.NDArray[Any]:
+        """What `seat` sees now, in the game's observation space; any seat, at any time."""
+        if not 0 <= seat < self.game.seats:
+            raise ValueError(f"{self.game.name}: seat must be in 0..{self.game.seats - 1}, got {seat}")
+        space = self.game.observation_space
+        out = np.zeros(space.shape, space.dtype)
+        self.game.observe(self.state, seat, out)
+        return out
+
+    def text(self, viewer: Viewer = REFEREE) -> str:
+        """The match in letters, as `viewer` (a seat or "referee") may see it."""
+        return self.game.text(self.state, viewer)
+
+    def svg(self, viewer: Viewer = REFEREE) -> str:
+        """The match drawn as an SVG document, as `viewer` (a seat or "referee") may see it."""
+        return self.game.svg(self.state, viewer)
+
+    def copy(self) -> Match:
+        """An independent match at the same point."""
+        return copy.deepcopy(self)
+
+    def _apply(self, action: int) -> None:
+        self.state.reward[:] = 0.0
+        self.game.play(self.state, action)
+        self.returns += self.state.reward
+
+    def _draw_chance(self) -> None:
+        while not self._asks and not self.over and self.seat == CHANCE:
+            self._apply(draw_outcome(self.state, self.chance()))
