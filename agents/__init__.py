@@ -1,1 +1,32 @@
-"""Agents with memory."""
+"""Agents with memory: cells, the scan, policies, self-play training, players and their files.
+
+    model = agents.MaskableRecurrentPPO("MlpLstmPolicy", envs.Batch(envs.make("kuhn_poker"), 64),
+                                        policy_kwargs={"cell": "gated"})
+    model.learn(100_000)
+    model.save("agent.zip")
+    agent = agents.load("agent.zip")        # needs no environment
+    action = agent.act(match.observation(0), match.mask(), seat=0)
+"""
+
+from __future__ import annotations
+
+from agents.cells import CELLS
+from agents.checkpoint import load
+from agents.players import FIXED_PLAYERS, Agent, Player, fixed_player
+from agents.policy import RecurrentPolicy
+from agents.ppo import MaskableRecurrentPPO
+from agents.scan import scan
+from agents.selfplay import Opposition
+
+__all__ = [
+    "CELLS",
+    "FIXED_PLAYERS",
+    "Agent",
+    "MaskableRecurrentPPO",
+    "Opposition",
+    "Player",
+    "RecurrentPolicy",
+    "fixed_player",
+    "load",
+    "scan",
+]

@@ -82,6 +82,11 @@ class Batch:
         self._action_view = self._array(self._actions)
         self.reset(seed)
 
+    @property
+    def num_envs(self) -> int:
+        """The number of matches, by the name that Stable-Baselines3's tools read."""
+        return self.matches
+
     def reset(self, seed: int | None = None) -> None:
         """Begin anew with the first match of every lane, from `seed` (None: the batch's own again)."""
         if seed is not None:

@@ -14,12 +14,14 @@ import hashlib
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 
-from envs.core import CHANCE, SOURCES, Game, draw_outcome, match_seed
+from envs.core import CHANCE, SOURCES, Array, Game, State, draw_outcome, match_seed
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Bound per game by `_bind`.
 deal: Any = None
@@ -41,7 +43,8 @@ MATCHES_PER_THREAD = 1024
 
 # ---------------------------------------------------------------- templates: one match
 
-def _advance(s, action, probabilities, reward):  # type: ignore[no-untyped-def]
+
+def _advance(s: State, action: int, probabilities: Array, reward: Array) -> None:
     """Play `action`, then every chance outcome up to the next decision; `reward` adds up."""
     waiting = True
     while waiting:
@@ -55,7 +58,7 @@ def _advance(s, action, probabilities, reward):  # type: ignore[no-untyped-def]
             action = _outcome(s, probabilities)
 
 
-def _outcome(s, probabilities):  # type: ignore[no-untyped-def]
+def _outcome(s: State, probabilities: Array) -> int:
     """Draw the outcome of the chance node `s`."""
     for o in range(probabilities.shape[0]):
         probabilities[o] = 0.0
@@ -63,7 +66,9 @@ def _outcome(s, probabilities):  # type: ignore[no-untyped-def]
     return draw_outcome(s, probabilities)
 
 
-def _begin_match(b, states, blank, seed, episode, probabilities, reward):  # type: ignore[no-untyped-def]
+def _begin_match(
+    b: int, states: Array, blank: Array, seed: Any, episode: Array, probabilities: Array, reward: Array
+) -> None:
     """Begin lane b's next match: a blank record, its own seed, the set-up, the first cards."""
     states[b] = blank[0]
     s = states[b]
@@ -74,10 +79,10 @@ def _begin_match(b, states, blank, seed, episode, probabilities, reward):  # typ
         advance(s, _outcome(s, probabilities), probabilities, reward)
 
 
-def _show(s, observation, mask, seat):  # type: ignore[no-untyped-def]
+def _show(s: State, observation: Array, mask: Array, seat: Array) -> None:
     """Write what the seat to move sees and may do. `observation` and `seat` are the lane's slices."""
-    flat = observation.reshape(-1)
-    for k in range(flat.shape[0]):
+    flat = observation.flat  # not reshape(-1), for which CUDA would have to link a helper
+    for k in range(observation.size):
         flat[k] = 0
     for a in range(mask.shape[0]):
         mask[a] = False
@@ -86,10 +91,11 @@ def _show(s, observation, mask, seat):  # type: ignore[no-untyped-def]
     legal(s, mask)
 
 
-def _step_match(  # type: ignore[no-untyped-def]
-    b, states, blank, seed, episode, probabilities, actions, low,
-    observation, mask, seat, reward, over, illegal,
-):  # fmt: skip
+def _step_match(
+    b: int, states: Array, blank: Array, seed: Any, episode: Array,
+    probabilities: Array, actions: Array, low: float,
+    observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
+) -> None:  # fmt: skip
     """Step lane b: judge the action, play it, begin a new match if this one ended, show the result."""
     s = states[b]
     seats = reward.shape[1]
@@ -120,9 +126,11 @@ def _step_match(  # type: ignore[no-untyped-def]
 
 # ---------------------------------------------------------------- templates: many matches
 
-def _reset_cpu(  # type: ignore[no-untyped-def]
-    first, last, states, blank, seed, episode, observation, mask, seat, reward, over, illegal
-):
+
+def _reset_cpu(
+    first: int, last: int, states: Array, blank: Array, seed: Any, episode: Array,
+    observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
+) -> None:  # fmt: skip
     probabilities = np.empty(OUTCOMES, np.float64)
     for b in range(first, last):
         for p in range(reward.shape[1]):
@@ -133,9 +141,11 @@ def _reset_cpu(  # type: ignore[no-untyped-def]
         show(states[b], observation[b], mask[b], seat[b : b + 1])
 
 
-def _step_cpu(  # type: ignore[no-untyped-def]
-    first, last, states, blank, seed, episode, observation, mask, seat, reward, over, illegal, actions, low
-):
+def _step_cpu(
+    first: int, last: int, states: Array, blank: Array, seed: Any, episode: Array,
+    observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
+    actions: Array, low: float,
+) -> None:  # fmt: skip
     probabilities = np.empty(OUTCOMES, np.float64)
     for b in range(first, last):
         step_match(
@@ -144,9 +154,10 @@ def _step_cpu(  # type: ignore[no-untyped-def]
         )  # fmt: skip
 
 
-def _reset_cuda(  # type: ignore[no-untyped-def]
-    first, last, states, blank, seed, episode, observation, mask, seat, reward, over, illegal
-):
+def _reset_cuda(
+    first: int, last: int, states: Array, blank: Array, seed: Any, episode: Array,
+    observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
+) -> None:  # fmt: skip
     b = first + cuda.grid(1)
     if b < last:
         probabilities = cuda.local.array(OUTCOMES, np.float64)
@@ -158,9 +169,11 @@ def _reset_cuda(  # type: ignore[no-untyped-def]
         show(states[b], observation[b], mask[b], seat[b : b + 1])
 
 
-def _step_cuda(  # type: ignore[no-untyped-def]
-    first, last, states, blank, seed, episode, observation, mask, seat, reward, over, illegal, actions, low
-):
+def _step_cuda(
+    first: int, last: int, states: Array, blank: Array, seed: Any, episode: Array,
+    observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
+    actions: Array, low: float,
+) -> None:  # fmt: skip
     b = first + cuda.grid(1)
     if b < last:
         probabilities = cuda.local.array(OUTCOMES, np.float64)
@@ -171,6 +184,7 @@ def _step_cuda(  # type: ignore[no-untyped-def]
 
 
 # ---------------------------------------------------------------- binding
+
 
 def _bind(template: Callable[..., Any], game: type[Game], names: dict[str, Any]) -> Callable[..., Any]:
     """A copy of `template` in which the globals `names` are `game`'s, named after the game's source.
@@ -199,24 +213,28 @@ def _match_functions(game: type[Game], jit: Callable[..., Any]) -> dict[str, Any
     return names
 
 
-@functools.cache
-def cpu_kernels(game: type[Game]) -> tuple[Callable[..., None], Callable[..., None]]:
+def _once(function: _Function) -> _Function:
+    """`functools.cache`, keeping the function's type."""
+    return functools.cache(function)  # type: ignore[return-value]
+
+
+@_once
+def cpu_kernels(game: type[Game]) -> tuple[Any, Any]:
     """`reset` and `step` for the matches first..last-1 on one CPU core; they hold no Python lock."""
     jit = numba.njit(cache=True, nogil=True)
     names = _match_functions(game, jit)
     return jit(_bind(_reset_cpu, game, names)), jit(_bind(_step_cpu, game, names))
 
 
-@functools.cache
+@_once
 def cuda_kernels(game: type[Game]) -> tuple[Any, Any]:
     """`reset` and `step` as CUDA kernels, one thread a match (needs the extra `cuda`)."""
     from numba import cuda as numba_cuda
 
     names = _match_functions(game, numba.njit)
     names["cuda"] = numba_cuda
-    return tuple(  # type: ignore[return-value]
-        numba_cuda.jit(_bind(template, game, names)) for template in (_reset_cuda, _step_cuda)
-    )
+    jit: Any = numba_cuda.jit
+    return jit(_bind(_reset_cuda, game, names)), jit(_bind(_step_cuda, game, names))
 
 
 @functools.cache

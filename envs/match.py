@@ -113,11 +113,18 @@ class Match:
 
     def text(self, viewer: Viewer = REFEREE) -> str:
         """The match in letters, as `viewer` (a seat or "referee") may see it."""
-        return self.game.text(self.state, viewer)
+        return self.game.text(self.state, self._viewer(viewer))
 
     def svg(self, viewer: Viewer = REFEREE) -> str:
         """The match drawn as an SVG document, as `viewer` (a seat or "referee") may see it."""
-        return self.game.svg(self.state, viewer)
+        return self.game.svg(self.state, self._viewer(viewer))
+
+    def _viewer(self, viewer: Viewer) -> Viewer:
+        if viewer != REFEREE and viewer not in range(self.game.seats):
+            raise ValueError(
+                f"{self.game.name}: viewer must be {REFEREE!r} or a seat in 0..{self.game.seats - 1}, got {viewer!r}"
+            )
+        return viewer
 
     def copy(self) -> Match:
         """An independent match at the same point."""

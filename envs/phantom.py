@@ -12,10 +12,32 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from envs.core import Array, State, Viewer, codes, verb
+from envs import drawing
+from envs.core import REFEREE, Array, Game, State, Viewer, codes, verb
+from envs.drawing import (
+    CELL,
+    COLLISION,
+    COLLISION_PALE,
+    HEADER,
+    INK,
+    LATEST,
+    MARGIN,
+    MUTED,
+    SEATS,
+    Board,
+    burst,
+    document,
+    header,
+    moved,
+    stone,
+    words,
+)
 
 Reveal = Literal["nothing", "turns"]
 DIGIT = 128  # the attempts are counted in base 128, so that a digit is a uint8 code
+NAMES = ("x", "o")  # of the seats
+STONES = (".", *NAMES)  # in letters
+PANEL_WIDTH = 280.0  # room for a document's title and a panel's words
 
 
 def fields(cells: int) -> tuple[tuple[Any, ...], ...]:
@@ -60,7 +82,7 @@ def attempt(s: State, cell: int) -> bool:
     s.mover = seat
     if placed or s.abrupt:
         s.seat = 1 - seat
-    return placed
+    return placed  # type: ignore[no-any-return]
 
 
 @verb
@@ -85,4 +107,85 @@ def observe(s: State, seat: int, out: Array) -> None:
 
 def seen(state: Any, viewer: Viewer) -> Any:
     """The stones `viewer` knows of, int8 [cells]: everything for the referee."""
-    return state.board if isinstance(viewer, str) else state.known[viewer]
+    return state.board if viewer == REFEREE else state.known[viewer]
+
+
+# ---------------------------------------------------------------- drawn for a viewer
+
+
+def situation(state: Any, viewer: Viewer) -> tuple[str, int | None]:
+    """What may be said to `viewer` of turn, attempts and result, and the seat it is about.
+
+    A seat is not told whose turn it is: that would tell it of the other's collisions.
+    """
+    said, about = drawing.situation(state, NAMES)
+    if viewer == REFEREE:
+        return f"{said}, attempts: {state.attempts}", about
+    parts = [f"seen by {NAMES[viewer]}"]
+    if state.reveals_turns:
+        parts.append(f"attempts: {state.attempts}")
+    if state.over:
+        parts.append(said)
+    return ", ".join(parts), int(viewer)
+
+
+def latest(game: Game, state: Any, seat: int) -> str:
+    """The seat's latest attempt and what came of it."""
+    if state.last[seat] < 0:
+        return f"{NAMES[seat]} has made no attempt yet"
+    outcome = "collided on" if state.collided[seat] else "placed"
+    return f"{NAMES[seat]} {outcome} {game.action_name(int(state.last[seat]))}"
+
+
+def text(game: Game, state: Any, viewer: Viewer) -> str:
+    """The line of text below the board: the situation and the latest attempts `viewer` knows of."""
+    seats = (0, 1) if viewer == REFEREE else (viewer,)
+    return "   ".join([situation(state, viewer)[0], *(latest(game, state, p) for p in seats)])
+
+
+def svg(game: Game, title: str, board: Board, state: Any, viewer: Viewer) -> str:
+    """The match as a document: the referee sees the true board between the two seats' knowledge of it,
+    a seat its own knowledge."""
+    panels = (0, None, 1) if viewer == REFEREE else (viewer,)
+    width = max(board.width, PANEL_WIDTH)
+    step = width + MARGIN
+    drawn = (
+        moved(MARGIN + step * k, HEADER, _panel(game, board, state, owner, width))
+        for k, owner in enumerate(panels)
+    )
+    height = HEADER + 40 + board.height + 56
+    pace = "abrupt" if state.abrupt else "classical"
+    options = f"{pace}, turns {'revealed' if state.reveals_turns else 'hidden'}"
+    head = header(title, options, *situation(state, viewer))
+    return document(MARGIN + step * len(panels), height, head, *drawn)
+
+
+def _panel(game: Game, board: Board, state: Any, owner: int | None, width: float) -> str:
+    """What seat `owner` knows (None: the true board), with a heading above and the latest attempt below."""
+    mover = max(0, int(state.mover))  # before the first attempt: the seat that will make it
+    seat = mover if owner is None else owner
+    heading, colour = ("the board", INK) if owner is None else (f"{NAMES[owner]} knows", SEATS[owner])
+    note_colour = COLLISION if state.collided[seat] else MUTED
+    return "".join(
+        (
+            words(width / 2, 22, heading, 16, colour, bold=True),
+            moved((width - board.width) / 2, 40, _cells(board, state, owner, seat)),
+            words(width / 2, board.height + 70, latest(game, state, seat), 14, note_colour),
+        )
+    )
+
+
+def _cells(board: Board, state: Any, owner: int | None, seat: int) -> str:
+    """The cells, the stones `owner` knows of, and a mark on the latest attempt of `seat`."""
+    stones = state.board if owner is None else state.known[owner]
+    tried, collided = int(state.last[seat]), bool(state.collided[seat])
+    drawn = [board.surroundings]
+    for cell, colour in enumerate(stones):
+        drawn.append(board.cell(cell, CELL if cell != tried else COLLISION_PALE if collided else LATEST))
+        if colour != 0:
+            found = owner is not None and colour != owner + 1
+            drawn.append(stone(*board.centres[cell], board.stone, int(colour) - 1, found))
+    if collided:
+        x, y = board.centres[tried]
+        drawn.append(burst(x + 0.85 * board.stone, y - 0.85 * board.stone, 0.6 * board.stone))
+    return "".join(drawn)

@@ -41,9 +41,9 @@ import numpy as np
 
 from envs import phantom
 from envs.core import REFEREE, Game, State, Viewer, record, verb
+from envs.drawing import hex_board
 from envs.phantom import attempt
 
-STONES = (".", "x", "o")
 START, GOAL = 1, 2  # the two edges a seat has to connect, as bits
 
 
@@ -79,7 +79,7 @@ def connects_edges(s: State, seat: int, cell: int) -> bool:
                 r, c = row + down, col + right
                 if 0 <= r < rows and 0 <= c < cols and s.board[r * cols + c] == seat + 1:
                     join(s, r * cols + c, cell)
-    return s.edges[root(s, cell)] == START | GOAL
+    return s.edges[root(s, cell)] == START | GOAL  # type: ignore[no-any-return]
 
 
 @verb
@@ -136,8 +136,8 @@ class DarkHex(Game):
             2,
             ("parent", np.int16, (self.actions,)),  # of each stone in its group's tree
             ("edges", np.uint8, (self.actions,)),  # at a root: edges its group touches, START | GOAL
-            ("rows", np.int8),
-            ("cols", np.int8),
+            ("rows", np.int16),
+            ("cols", np.int16),
             *phantom.fields(self.actions),
         )
 
@@ -155,7 +155,11 @@ class DarkHex(Game):
         head = "  " + " ".join("abcdefghijklmnopqrs"[: self.cols])
         rows = [
             f"{' ' * r}{r + 1:>2} "
-            + " ".join(STONES[s] for s in stones[r * self.cols : (r + 1) * self.cols])
+            + " ".join(phantom.STONES[s] for s in stones[r * self.cols : (r + 1) * self.cols])
             for r in range(self.rows)
         ]
-        return "\n".join([" " + head, *rows])
+        return "\n".join([" " + head, *rows, phantom.text(self, state, viewer)])
+
+    def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        title = f"Dark hex {self.rows} x {self.cols}"
+        return phantom.svg(self, title, hex_board(self.rows, self.cols), state, viewer)

@@ -32,6 +32,7 @@ import gymnasium
 import numpy as np
 
 from envs.core import CHANCE, REFEREE, Array, Game, State, Viewer, codes, record, verb
+from envs.drawing import poker_situation, poker_table
 
 PASS, BET = 0, 1
 CARDS = ("?", "J", "Q", "K")
@@ -52,7 +53,7 @@ def chance(s: State, probabilities: Array) -> None:
 
 
 @verb
-def legal(s: State, mask: Array) -> None:
+def legal(s: State, mask: Array) -> None:  # noqa: ARG001
     mask[PASS] = True
     mask[BET] = True
 
@@ -148,4 +149,10 @@ class KuhnPoker(Game):
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         cards = [CARDS[state.card[p]] if viewer in (REFEREE, p) else "?" for p in range(2)]
         moves = " ".join(self.action_name(m - 1) for m in state.move[: state.moves]) or "-"
-        return f"seat 0: {cards[0]}   seat 1: {cards[1]}   moves: {moves}"
+        return f"seat 0: {cards[0]}   seat 1: {cards[1]}   moves: {moves}\n{poker_situation(state)[0]}"
+
+    def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        moves = [self.action_name(m - 1) for m in state.move[: state.moves]]
+        cards = [CARDS[c] if c else None for c in state.card]
+        paid = [1 + moves[p::2].count("bet") for p in range(2)]  # the ante and the bets
+        return poker_table("Kuhn poker", "ante 1, bet 1", state, viewer, cards, paid, [moves])

@@ -33,6 +33,7 @@ import gymnasium
 import numpy as np
 
 from envs.core import CHANCE, REFEREE, Array, Game, State, Viewer, codes, record, verb
+from envs.drawing import poker_situation, poker_table
 
 FOLD, CALL, RAISE = 0, 1, 2
 PUBLIC = 2  # index of the public card in `card`
@@ -195,5 +196,13 @@ class LeducPoker(Game):
         rounds = [" ".join(self.action_name(m - 1) for m in moves if m) or "-" for moves in state.move]
         return (
             f"seat 0: {cards[0]}, paid {state.paid[0]}   seat 1: {cards[1]}, paid {state.paid[1]}   "
-            f"public: {CARDS[state.card[PUBLIC]]}\nround 1: {rounds[0]}   round 2: {rounds[1]}"
+            f"public: {CARDS[state.card[PUBLIC]]}\nround 1: {rounds[0]}   round 2: {rounds[1]}\n"
+            f"{poker_situation(state)[0]}"
+        )
+
+    def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        *cards, public = [CARDS[c] if c else None for c in state.card]
+        rounds = [[self.action_name(m - 1) for m in moves if m] for moves in state.move]
+        return poker_table(
+            "Leduc poker", "ante 1, raises 2 then 4", state, viewer, cards, state.paid, rounds, [public]
         )

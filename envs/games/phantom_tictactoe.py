@@ -39,9 +39,8 @@ import numpy as np
 
 from envs import phantom
 from envs.core import REFEREE, Game, State, Viewer, record, verb
+from envs.drawing import square_board
 from envs.phantom import attempt
-
-MARKS = (".", "x", "o")
 
 
 @verb
@@ -76,7 +75,7 @@ def has_line_through(s: State, cell: int) -> bool:
 
 @verb
 def is_full(s: State) -> bool:
-    for c in range(9):
+    for c in range(9):  # noqa: SIM110
         if s.board[c] == 0:
             return False
     return True
@@ -122,5 +121,9 @@ class PhantomTicTacToe(Game):
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         stones = phantom.seen(state, viewer)
-        rows = [" ".join(MARKS[stones[3 * r + c]] for c in range(3)) for r in range(3)]
-        return "\n".join(["  a b c", *(f"{r + 1} {row}" for r, row in enumerate(rows))])
+        rows = [" ".join(phantom.STONES[stones[3 * r + c]] for c in range(3)) for r in range(3)]
+        grid = ["  a b c", *(f"{r + 1} {row}" for r, row in enumerate(rows))]
+        return "\n".join([*grid, phantom.text(self, state, viewer)])
+
+    def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        return phantom.svg(self, "Phantom tic-tac-toe", square_board(3, 3), state, viewer)

@@ -1,0 +1,157 @@
+"""The arena: matches between players, seats balanced, results with their uncertainty."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from agents.players import Player
+from envs import Batch, Game
+
+Z = 1.959964
+"""Two-sided 95 % quantile of the normal distribution."""
+
+LANES = 2048
+"""Matches played side by side; the result does not depend on it, only memory and time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a player did against an opponent: its returns, match by match."""
+
+    returns: Tensor  # float64 [N], of the player
+    seat: Tensor  # int64 [N], where it sat
+    length: Tensor  # int64 [N], decisions of both
+
+    @property
+    def matches(self) -> int:
+        return len(self.returns)
+
+    @property
+    def win(self) -> float:
+        return float((self.returns > 0).double().mean())
+
+    @property
+    def draw(self) -> float:
+        return float((self.returns == 0).double().mean())
+
+    @property
+    def loss(self) -> float:
+        return float((self.returns < 0).double().mean())
+
+    @property
+    def mean(self) -> float:
+        """Mean return, both seats weighing the same."""
+        return float(torch.stack([self.returns[self.seat == p].mean() for p in self.seat.unique()]).mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean return (normal approximation, seats as strata)."""
+        groups = [self.returns[self.seat == p] for p in self.seat.unique()]
+        variance = sum(float(g.var()) / len(g) for g in groups) / len(groups) ** 2
+        return self.mean - Z * math.sqrt(variance), self.mean + Z * math.sqrt(variance)
+
+    @property
+    def win_interval(self) -> tuple[float, float]:
+        """95 % interval of the win rate (Wilson 1927)."""
+        n, p = self.matches, self.win
+        centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def mean_in_seat(self, seat: int) -> float:
+        """Mean return of the matches the player began in `seat`."""
+        return float(self.returns[self.seat == seat].mean())
+
+    def reversed(self) -> Result:
+        """The same matches as the opponent saw them (two seats, zero-sum)."""
+        return Result(-self.returns, 1 - self.seat, self.length)
+
+
+def play_matches(
+    game: Game,
+    player: Player,
+    opponent: Player,
+    matches_per_seat: int,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Result:
+    """Let two players play `matches_per_seat` matches in each seating.
+
+    Args:
+        seed: of the matches (cards and the like); the players draw from their own generators.
+        on_progress: called with the number of matches that have just ended.
+
+    Raises:
+        ValueError: fewer than 2 matches per seat, or a game that is not for two.
+    """
+    if matches_per_seat < 2:
+        raise ValueError(f"matches per seat must be at least 2, got {matches_per_seat}")
+    if game.seats != 2:
+        raise ValueError(f"the arena is for games with two seats, {game} has {game.seats}")
+    parts = []
+    left = 2 * matches_per_seat
+    while left > 0:
+        parts.append(_play_lanes(game, (player, opponent), min(left, LANES), seed + len(parts), device, on_progress))
+        left -= LANES
+    return Result(*(torch.cat([getattr(part, name) for part in parts]) for name in ("returns", "seat", "length")))
+
+
+def _play_lanes(
+    game: Game,
+    players: tuple[Player, Player],
+    lanes: int,
+    seed: int,
+    device: str | torch.device,
+    on_progress: Callable[[int], None],
+) -> Result:
+    """One match in each lane; the first player sits in seat 0 in the even lanes."""
+    batch = Batch(game, lanes, device, seed)
+    first_seat = torch.arange(lanes, device=batch.device) % 2
+    returns = torch.zeros(lanes, game.seats, dtype=torch.float64, device=batch.device)
+    length = torch.zeros_like(batch.seat)
+    running = torch.ones_like(batch.over)
+    for player in players:
+        player.reset(lanes)
+    while bool(running.any()):
+        actions = torch.zeros_like(batch.seat)
+        for number, player in enumerate(players):
+            rows = torch.nonzero(running & ((batch.seat == first_seat) == (number == 0)))[:, 0]
+            if len(rows) > 0:
+                actions[rows] = player.act(batch.observation[rows], batch.legal[rows], batch.seat[rows], rows)
+        # Lanes that are through play on unwatched, with any legal action.
+        actions = torch.where(running, actions, batch.legal.int().argmax(-1))
+        batch.step(actions)
+        returns += torch.where(running[:, None], batch.reward, 0.0)
+        length += running
+        ended = running & batch.over
+        running &= ~ended
+        if bool(ended.any()):
+            on_progress(int(ended.sum()))
+    own = returns.gather(1, first_seat[:, None])[:, 0]
+    return Result(own.cpu(), first_seat.cpu(), length.cpu())
+
+
+def tournament(
+    game: Game,
+    players: Sequence[Player],
+    matches_per_seat: int,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> dict[tuple[str, str], Result]:
+    """Every player against every other; results by (name, opponent's name), both ways round."""
+    names = [player.name for player in players]
+    if len(players) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"a tournament needs at least two players with different names, got {names}")
+    results = {}
+    for a, b in itertools.combinations(players, 2):
+        result = play_matches(game, a, b, matches_per_seat, seed, device, on_progress)
+        results[a.name, b.name], results[b.name, a.name] = result, result.reversed()
+    return results

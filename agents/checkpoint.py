@@ -1,0 +1,403 @@
+"""Checkpoints: safe, atomic, complete.
+
+A checkpoint is a folder of tensors (`*.safetensors`) and JSON; `manifest.json` lists every file with its
+size and SHA-256 and is written last. The folder is filled under another name and renamed when complete,
+so a killed run leaves either the whole checkpoint or none. `MaskableRecurrentPPO.save` writes the same
+files into one `.zip`. Nothing is ever unpickled, and no file names code.
+
+    agent.json            game, options, policy arguments
+    policy.safetensors    the weights          ema.safetensors   their moving average, if kept
+    training.json         the algorithm's arguments             ) not in an exported agent
+    training.safetensors  optimiser, generators, matches, memories, opponents )
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+import envs
+from agents.players import Agent, fixed_player
+from agents.policy import RecurrentPolicy
+from agents.selfplay import Opposition
+
+if TYPE_CHECKING:
+    from agents.ppo import MaskableRecurrentPPO
+
+FORMAT = "fogbound checkpoint 1"
+MANIFEST = "manifest.json"
+FILES = (
+    "agent.json",
+    "policy.safetensors",
+    "ema.safetensors",
+    "magnet.safetensors",
+    "training.json",
+    "training.safetensors",
+)
+"""What a checkpoint may hold."""
+
+ARGUMENTS = (
+    "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "clip_range_vf",
+    "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "target_kl", "kl_coef", "magnet_coef",
+    "magnet_every", "ema_decay", "snapshot_every", "seed",
+)  # fmt: skip
+"""Arguments of MaskableRecurrentPPO that a checkpoint keeps."""
+
+Which = Literal["latest", "best"]
+Weights = Literal["ema", "raw"]
+
+
+class CheckpointError(ValueError):
+    """A file is not a whole checkpoint; the message is one line and says what is wrong with it."""
+
+
+# ---------------------------------------------------------------- what a model consists of
+
+
+def files_of(model: MaskableRecurrentPPO) -> dict[str, bytes]:
+    """The files of a model's checkpoint."""
+    files = agent_files(model)
+    if model.magnet_kind == "snapshot" and model.magnet is not None:
+        files["magnet.safetensors"] = _tensors(model.magnet.state_dict())
+    opposition = model.opposition
+    training = {
+        "matches": model.n_envs,
+        "arguments": {name: _plain(getattr(model, name)) for name in ARGUMENTS} | {"magnet": model.magnet_kind},
+        "opposition": None if opposition is None else opposition.arguments,
+        "total_timesteps": model._total_timesteps,
+    }
+    files["training.json"] = _json(training)
+    files["training.safetensors"] = _tensors(model.state_dict())
+    return files
+
+
+def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
+    """The files of the model's agent alone: enough to play, not to train."""
+    agent = {
+        "format": FORMAT,
+        "game": model.game.name,
+        "options": dict(model.game.options),
+        "policy": model.policy_kwargs,
+        "timesteps": model.num_timesteps,
+    }
+    files = {"agent.json": _json(agent), "policy.safetensors": _tensors(model.policy.state_dict())}
+    if model.ema is not None:
+        files["ema.safetensors"] = _tensors(model.ema.state_dict())
+    return files
+
+
+def save_zip(model: MaskableRecurrentPPO, path: str | Path) -> None:
+    """Write a model into one `.zip` (the ending is added if it lacks one), atomically."""
+    path = Path(path)
+    path = path if path.suffix else path.with_suffix(".zip")
+    files = files_of(model)
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in [*files.items(), (MANIFEST, _manifest(files))]:
+            archive.writestr(name, content)
+    write_file(path, memory.getvalue())
+
+
+def save_folder(files: Mapping[str, bytes], path: str | Path) -> None:
+    """Write a checkpoint's files as the folder `path`, atomically; an older one there is replaced."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        for name, content in [*files.items(), (MANIFEST, _manifest(files))]:
+            with (temporary / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync_folder(path.parent)
+
+
+def write_file(path: str | Path, content: bytes) -> None:
+    """Replace the file `path` by `content`: afterwards it is the old one or the new one, never half."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def point(run: Path, which: Which, checkpoint: Path) -> None:
+    """Let the run's `latest.json` or `best.json` name `checkpoint`."""
+    write_file(run / f"{which}.json", _json({"checkpoint": checkpoint.relative_to(run).as_posix()}))
+
+
+# ---------------------------------------------------------------- reading
+
+
+def load(
+    path: str | Path,
+    *,
+    which: Which = "latest",
+    weights: Weights | None = None,
+    device: str | torch.device = "cpu",
+    deterministic: bool = False,
+    seed: int = 0,
+) -> Agent:
+    """An agent from a run, a checkpoint, a file `MaskableRecurrentPPO.save` wrote, or an exported agent.
+
+    Args:
+        which: of a run, the "latest" or the "best" checkpoint.
+        weights: "ema" or "raw"; None takes the moving average where there is one.
+        deterministic: play the most probable action instead of drawing.
+        seed: of the agent's draws.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        CheckpointError: it is not a whole checkpoint.
+    """
+    files = read(path, which)
+    policy, game = _policy(files, path)
+    if weights == "ema" and "ema.safetensors" not in files:
+        raise CheckpointError(f"{path}: holds no averaged weights; load with weights='raw'")
+    name = "ema.safetensors" if weights != "raw" and "ema.safetensors" in files else "policy.safetensors"
+    _load_weights(policy, files[name], path)
+    return Agent(policy.to(device), game, _name(path), deterministic, seed)
+
+
+def load_model(
+    path: str | Path, env: envs.Batch | None = None, device: str | torch.device = "auto"
+) -> MaskableRecurrentPPO:
+    """The whole model, ready to go on training; see `load` for `path`.
+
+    With `env` left out, the matches go on exactly where they were. A given `env` begins anew.
+    """
+    from agents.ppo import SCHEDULES, MaskableRecurrentPPO
+
+    files = read(path)
+    for name in ("training.json", "training.safetensors"):
+        if name not in files:
+            raise CheckpointError(f"{path}: is an agent without its training state; it can play, not train")
+    agent, training = _parse(files, "agent.json", path), _parse(files, "training.json", path)
+    game = _game(agent, path)
+    state = _read_tensors(files["training.safetensors"], path)
+    try:
+        arguments = {
+            name: SCHEDULES[value["schedule"]](**value["arguments"]) if isinstance(value, dict) else value
+            for name, value in training["arguments"].items()
+        }
+        own_matches = env is None
+        if env is None:
+            where = "cuda" if device == "auto" and torch.cuda.is_available() else device
+            env = envs.Batch(game, training["matches"], "cpu" if where == "auto" else where)
+        elif env.game != game:
+            raise CheckpointError(f"{path}: is an agent of {game}, got matches of {env.game}")
+        opposition = None
+        if training["opposition"] is not None and env.matches == training["matches"]:
+            opposition = make_opposition(game, env.matches, **training["opposition"])
+        model = MaskableRecurrentPPO(
+            "MlpLstmPolicy", env, policy_kwargs=agent["policy"], opposition=opposition, **arguments
+        )
+        _load_weights(model.policy, files["policy.safetensors"], path)
+        for policy, name in ((model.ema, "ema.safetensors"), (model.magnet, "magnet.safetensors")):
+            if policy is not None and name in files:
+                _load_weights(policy, files[name], path)
+        if not own_matches:
+            state = {name: x for name, x in state.items() if not name.startswith("collector.")}
+        model.load_state_dict(state)
+        model._total_timesteps = training["total_timesteps"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: its training state does not fit this version ({error})") from error
+    return model
+
+
+def make_opposition(game: envs.Game, matches: int, share: float, players: list[str], pool_size: int, seed: int) -> Opposition:
+    """An `Opposition` whose fixed players are given by name."""
+    fixed = [fixed_player(name, game, seed + k) for k, name in enumerate(players)]
+    return Opposition(game, matches, share, fixed, pool_size, seed)
+
+
+def read(path: str | Path, which: Which = "latest") -> dict[str, bytes]:
+    """The files of a checkpoint, every one checked against the manifest."""
+    path = Path(path)
+    if not path.exists() and path.with_suffix(".zip").exists():
+        path = path.with_suffix(".zip")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such run, checkpoint or agent")
+    if path.is_file():
+        return _read_zip(path)
+    if (path / f"{which}.json").exists():
+        return _read_folder(_pointed(path, which))
+    if (path / MANIFEST).exists():
+        return _read_folder(path)
+    raise CheckpointError(f"{path}: holds no checkpoint (neither {which}.json nor {MANIFEST})")
+
+
+def _pointed(run: Path, which: Which) -> Path:
+    pointer = _parse({f"{which}.json": (run / f"{which}.json").read_bytes()}, f"{which}.json", run)
+    checkpoint = (run / str(pointer.get("checkpoint"))).resolve()
+    if not checkpoint.is_relative_to(run.resolve()) or not checkpoint.is_dir():
+        raise CheckpointError(f"{run}: {which}.json names no checkpoint of this run: {pointer}")
+    return checkpoint
+
+
+def _read_folder(path: Path) -> dict[str, bytes]:
+    if not (path / MANIFEST).is_file():
+        raise CheckpointError(f"{path}: is incomplete, {MANIFEST} is missing")
+    manifest = _read_manifest((path / MANIFEST).read_bytes(), path)
+    missing = [name for name in manifest if not (path / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{path}: is incomplete, {', '.join(missing)} is missing")
+    return _verified({name: (path / name).read_bytes() for name in manifest}, manifest, path)
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = {entry.filename: entry for entry in archive.infolist()}
+            if MANIFEST not in entries:
+                raise CheckpointError(
+                    f"{path}: is not a fogbound agent ({MANIFEST} is missing); pickled files are never opened"
+                )
+            # Stored, not compressed: what is read cannot be larger than the file itself.
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+                raise CheckpointError(f"{path}: is not a fogbound agent (its entries are compressed)")
+            manifest = _read_manifest(archive.read(MANIFEST), path)
+            missing = [name for name in manifest if name not in entries]
+            if missing:
+                raise CheckpointError(f"{path}: is incomplete, {', '.join(missing)} is missing")
+            return _verified({name: archive.read(name) for name in manifest}, manifest, path)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise CheckpointError(
+            f"{path}: is not a fogbound agent or is damaged ({error}); pickled files are never opened"
+        ) from error
+
+
+def _read_manifest(content: bytes, path: Path) -> dict[str, dict[str, Any]]:
+    manifest = _parse({MANIFEST: content}, MANIFEST, path)
+    files = manifest.get("files")
+    if manifest.get("format") != FORMAT or not isinstance(files, dict):
+        raise CheckpointError(f"{path}: expected the format {FORMAT!r}, got {manifest.get('format')!r}")
+    unknown = sorted(set(files) - set(FILES))
+    if unknown or not {"agent.json", "policy.safetensors"} <= set(files):
+        raise CheckpointError(f"{path}: the manifest lists other files than a checkpoint's: {sorted(files)}")
+    return files
+
+
+def _verified(files: dict[str, bytes], manifest: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, bytes]:
+    for name, content in files.items():
+        if manifest[name] != _entry(content):
+            raise CheckpointError(f"{path}: {name} is damaged (its size or SHA-256 differs from the manifest)")
+    return files
+
+
+def _policy(files: Mapping[str, bytes], path: str | Path) -> tuple[RecurrentPolicy, envs.Game]:
+    agent = _parse(files, "agent.json", path)
+    game = _game(agent, path)
+    try:
+        return RecurrentPolicy(game.observation_space, game.actions, game.seats, **agent["policy"]), game
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: its policy does not fit this version ({error})") from error
+
+
+def _game(agent: Mapping[str, Any], path: str | Path) -> envs.Game:
+    try:
+        return envs.make(agent["game"], **agent["options"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: plays a game this version does not know ({error})") from error
+
+
+def _load_weights(policy: RecurrentPolicy, content: bytes, path: str | Path) -> None:
+    try:
+        policy.load_state_dict(_read_tensors(content, path))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: the weights do not fit the policy they claim: {reason}") from error
+
+
+def _read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path}: its tensors cannot be read ({error})") from error
+
+
+def _parse(files: Mapping[str, bytes], name: str, path: str | Path) -> dict[str, Any]:
+    try:
+        value = json.loads(files[name])
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: {name} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: {name} must hold an object, got {type(value).__name__}")
+    return value
+
+
+def _manifest(files: Mapping[str, bytes]) -> bytes:
+    return _json({"format": FORMAT, "files": {name: _entry(content) for name, content in files.items()}})
+
+
+def _entry(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _tensors(state: Mapping[str, Tensor]) -> bytes:
+    return safetensors.torch.save({name: x.detach().cpu().contiguous().clone() for name, x in state.items()})
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON: numbers as they are, our schedules by name."""
+    from agents.ppo import SCHEDULES
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = next(name for name, kind in SCHEDULES.items() if kind is type(value))
+        return {"schedule": name, "arguments": dataclasses.asdict(value)}
+    if callable(value):
+        raise ValueError(f"a schedule made of {value!r} cannot be saved; use one of {', '.join(SCHEDULES)}")
+    return value
+
+
+def _name(path: str | Path) -> str:
+    """What to call the agent in a table: the run's name, or the file's."""
+    path = Path(path).resolve()
+    if path.parent.name == "checkpoints":
+        return f"{path.parent.parent.name}/{path.name}"
+    return path.stem if path.is_file() else path.name
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename in the folder durable (where the system lets a folder be synced)."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

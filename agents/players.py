@@ -1,0 +1,343 @@
+"""Players: anything that can hold a seat. A trained agent, a random player, a bot that knows the rules.
+
+A player sits at B matches at once and keeps its own memory of each:
+
+    player.reset(matches=B)                         B fresh matches
+    actions = player.act(observation, legal, seat)  one decision in each
+    player.restart(over)                            the matches marked in bool [B] have ended
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from agents.policy import Memory, RecurrentPolicy
+from envs import Game
+
+
+class Player:
+    """Holds a seat in B matches of `game`; a subclass decides in `choose`."""
+
+    def __init__(self, game: Game, name: str) -> None:
+        self.game = game
+        self.name = name
+        self.matches = 1
+
+    def reset(self, matches: int = 1) -> None:
+        """Forget everything and sit down at `matches` fresh matches."""
+        self.matches = matches
+
+    def restart(self, over: Tensor) -> None:
+        """The matches marked in `over` (bool [B]) have ended and new ones have begun."""
+
+    def act(self, observation: Any, legal: Any = None, seat: Any = None, rows: Tensor | None = None) -> Any:
+        """Decide.
+
+        Args:
+            observation: [B, ...] of the seat that decides, or one observation without B (B = 1).
+            legal: bool [B, A]; None = every action.
+            seat: int [B]; None = seat 0.
+            rows: int64 [R], the matches that are asked, all by default; then B above is R.
+
+        Returns:
+            actions int64 [B], or an int for one observation.
+
+        Raises:
+            ValueError: a shape or dtype does not fit the game; the message says what would.
+        """
+        shape = self.game.observation_space.shape
+        observation = torch.as_tensor(observation)
+        is_single = observation.shape == shape
+        if is_single:
+            observation = observation[None]
+        asked = self.matches if rows is None else len(rows)
+        if observation.shape != (asked, *shape):
+            raise ValueError(
+                f"{self.name} plays {self.game} in {asked} matches: it expects observations of shape "
+                f"{(asked, *shape)}, got {tuple(observation.shape)}"
+            )
+        if legal is None:
+            legal = torch.ones(asked, self.game.actions, dtype=torch.bool)
+        legal = torch.as_tensor(legal)
+        if is_single and legal.dim() == 1:
+            legal = legal[None]
+        if legal.shape != (asked, self.game.actions):
+            raise ValueError(
+                f"{self.name} plays {self.game}: it expects a mask of shape {(asked, self.game.actions)}, "
+                f"got {tuple(legal.shape)}"
+            )
+        legal = legal.bool()
+        if not legal.any(-1).all():
+            raise ValueError(f"{self.name}: the mask of a decision allows no action")
+        seat = torch.zeros(asked, dtype=torch.int64) if seat is None else torch.as_tensor(seat).reshape(-1)
+        if seat.shape != (asked,) or not ((seat >= 0) & (seat < self.game.seats)).all():
+            raise ValueError(
+                f"{self.name}: expected {asked} seats in 0..{self.game.seats - 1}, got {seat.tolist()}"
+            )
+        actions = self.choose(observation, legal, seat.to(observation.device), rows)
+        return int(actions[0]) if is_single else actions
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
+        """`act` on checked tensors: int64 [B]."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What decides how it plays on, as tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where `state_dict` was taken."""
+
+
+class Agent(Player):
+    """A trained policy with its own memory; `agents.load` makes one from a file.
+
+    Args:
+        policy: the network; the agent does not change it.
+        game: the game it was trained on.
+        name: shown in tables.
+        deterministic: take the most probable action. In games with hidden information a player that
+            does is easily read, so agents draw from their policy by default.
+        seed: of its draws.
+    """
+
+    def __init__(
+        self, policy: RecurrentPolicy, game: Game, name: str = "agent", deterministic: bool = False, seed: int = 0
+    ) -> None:
+        super().__init__(game, name)
+        self.policy = policy.eval()
+        self.deterministic = deterministic
+        self.device = next(policy.parameters()).device
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.reset()
+
+    def reset(self, matches: int = 1) -> None:
+        super().reset(matches)
+        self.memory = self.policy.initial_memory(matches)
+        self.start = torch.ones(matches, dtype=torch.bool, device=self.device)
+
+    def restart(self, over: Tensor) -> None:
+        self.start |= over.to(self.device)
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
+        here = (observation.to(self.device), legal.to(self.device), seat.to(self.device))
+        rows = torch.arange(self.matches, device=self.device) if rows is None else rows.to(self.device)
+        decision, memory = self.policy.act(
+            *here, self.start[rows], self.memory.select(rows), self.generator, self.deterministic
+        )
+        for whole, part in zip(self.memory.cores, memory.cores, strict=True):
+            whole[:, rows] = part
+        self.memory.previous[rows] = memory.previous
+        self.start[rows] = False
+        return decision.action.to(observation.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        cores = {f"core.{k}": part.clone() for k, part in enumerate(self.memory.cores)}
+        return cores | {
+            "previous": self.memory.previous.clone(),
+            "start": self.start.clone(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        cores = tuple(state[f"core.{k}"].to(self.device) for k in range(len(self.memory.cores)))
+        self.memory = Memory(cores, state["previous"].to(self.device))
+        self.start = state["start"].to(self.device)
+        self.matches = len(self.start)
+        self.generator.set_state(state["generator"].cpu())
+
+
+def frozen(policy: RecurrentPolicy) -> RecurrentPolicy:
+    """A copy that no longer learns."""
+    return copy.deepcopy(policy).eval().requires_grad_(False)
+
+
+class ScriptedPlayer(Player):
+    """A player without memory that draws one number per decision to break its ties."""
+
+    def __init__(self, game: Game, name: str, seed: int = 0) -> None:
+        super().__init__(game, name)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def ties(self, decisions: int) -> Tensor:
+        """Uniform numbers in [0, 1), float32 [decisions]."""
+        return torch.rand(decisions, generator=self.generator)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.generator.set_state(state["generator"].cpu())
+
+
+class RandomPlayer(ScriptedPlayer):
+    """Every legal action with the same probability."""
+
+    def __init__(self, game: Game, name: str = "random", seed: int = 0) -> None:
+        super().__init__(game, name, seed)
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
+        actions = torch.empty(len(legal), dtype=torch.int64)
+        _pick_legal(legal.cpu().numpy(), self.ties(len(legal)).numpy(), actions.numpy())
+        return actions.to(legal.device)
+
+
+@njit(cache=True, nogil=True)
+def _pick_legal(legal: Any, tie: Any, actions: Any) -> None:
+    """Row by row the floor(tie * n)-th of the n legal actions."""
+    for b in range(legal.shape[0]):
+        left = int(tie[b] * legal[b].sum())
+        for a in range(legal.shape[1]):
+            if legal[b, a]:
+                actions[b] = a
+                if left == 0:
+                    break
+                left -= 1
+
+
+class Bot(ScriptedPlayer):
+    """A plain player that knows the rules: it looks at the current observation and follows a few of them.
+
+    Its rules are the function of its game in `BOTS`, compiled, on one decision:
+    `rules(observation, legal, seat, tie, game_columns) -> action`, with `tie` uniform in [0, 1).
+    """
+
+    def __init__(self, game: Game, name: str = "bot", seed: int = 0) -> None:
+        super().__init__(game, name, seed)
+        if game.name not in BOTS:
+            raise ValueError(f"{game.name} has no bot; games with one are {', '.join(sorted(BOTS))}")
+        self.rules = BOTS[game.name]
+        self.columns = int(game.options.get("cols", 1))
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
+        decisions = zip(
+            observation.cpu().numpy(), legal.cpu().numpy(), seat.tolist(), self.ties(len(seat)).tolist(), strict=True
+        )
+        actions = [self.rules(o, mask, p, tie, self.columns) for o, mask, p, tie in decisions]
+        return torch.tensor(actions, device=observation.device)
+
+
+@njit(cache=True)
+def kuhn_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) -> int:  # noqa: ARG001
+    """Plays its card's face: bets the king, calls with the queen, lets the jack go."""
+    card = observation[0]
+    was_bet = observation[1] == 2 or observation[2] == 2
+    return 1 if card == 3 or (card == 2 and was_bet) else 0
+
+
+@njit(cache=True)
+def leduc_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) -> int:  # noqa: ARG001
+    """Raises with a pair or a king, calls with a queen, else folds to a raise and checks without one."""
+    fold, call, raise_ = 0, 1, 2
+    rank, public = (observation[0] - 1) // 2, (observation[1] - 1) // 2
+    if rank == 2 or (observation[1] != 0 and rank == public):
+        return raise_ if legal[raise_] else call
+    return fold if rank == 0 and legal[fold] else call
+
+
+@njit(cache=True)
+def phantom_tictactoe_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) -> int:  # noqa: ARG001
+    """Completes its own line, else stops one it knows of, else takes centre, corners, sides in this order."""
+    for stone in (1, 2):  # own, then the opponent's
+        for line in ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)):
+            stones, free = 0, -1
+            for c in line:
+                if observation[c] == stone:
+                    stones += 1
+                elif observation[c] == 0:
+                    free = c
+            if stones == 2 and free >= 0:
+                return free
+    first = int(tie * 4)
+    if legal[4]:
+        return 4
+    for cells in ((0, 2, 6, 8), (1, 3, 5, 7)):
+        for k in range(4):
+            c = cells[(first + k) % 4]
+            if legal[c]:
+                return c
+    return -1
+
+
+@njit(cache=True)
+def dark_hex_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) -> int:
+    """Plays on a shortest way between its edges, as far as it knows the board.
+
+    Own stones cost nothing, unknown cells one move; cells known to be the opponent's are closed.
+    """
+    cells = legal.shape[0]
+    from_start = _hex_distance(observation, cells, columns, seat, False)
+    from_goal = _hex_distance(observation, cells, columns, seat, True)
+    shortest = 10 * cells
+    for c in range(cells):
+        if legal[c]:
+            shortest = min(shortest, from_start[c] + from_goal[c])
+    on_way = 0
+    for c in range(cells):
+        on_way += legal[c] and from_start[c] + from_goal[c] == shortest
+    left = int(tie * on_way)
+    choice = -1
+    for c in range(cells):
+        if legal[c] and from_start[c] + from_goal[c] == shortest:
+            choice = c
+            if left == 0:
+                break
+            left -= 1
+    return choice
+
+
+@njit(cache=True)
+def _hex_distance(observation: Any, cells: int, columns: int, seat: int, from_goal: bool) -> Any:
+    """Moves needed to link each cell with one of the seat's edges, the cell's own move counted in."""
+    rows = cells // columns
+    far = 4 * cells
+    distance = np.full(cells, far)
+    changed = True
+    while changed:
+        changed = False
+        for c in range(cells):
+            if observation[c] == 2:
+                continue
+            row, column = c // columns, c % columns
+            along, length = (row, rows) if seat == 0 else (column, columns)
+            nearest = 0 if along == (length - 1 if from_goal else 0) else far
+            for down in range(-1, 2):
+                for right in range(-1, 2):
+                    r, k = row + down, column + right
+                    if down != right and 0 <= r < rows and 0 <= k < columns:
+                        nearest = min(nearest, distance[r * columns + k])
+            reached = nearest + (0 if observation[c] == 1 else 1)
+            if reached < distance[c]:
+                distance[c] = reached
+                changed = True
+    return distance
+
+
+BOTS: dict[str, Callable[[Any, Any, int, float, int], int]] = {
+    "kuhn_poker": kuhn_bot,
+    "leduc_poker": leduc_bot,
+    "phantom_tictactoe": phantom_tictactoe_bot,
+    "dark_hex": dark_hex_bot,
+}
+"""A bot's rules per game."""
+
+FIXED_PLAYERS: dict[str, type[ScriptedPlayer]] = {"random": RandomPlayer, "bot": Bot}
+"""Players that need no training, by the name the scripts take."""
+
+
+def fixed_player(name: str, game: Game, seed: int = 0) -> Player:
+    """A player of `FIXED_PLAYERS`.
+
+    Raises:
+        ValueError: the name is unknown, or the game has no such player.
+    """
+    if name not in FIXED_PLAYERS:
+        raise ValueError(f"unknown player {name!r}; known are {', '.join(FIXED_PLAYERS)}")
+    return FIXED_PLAYERS[name](game, name, seed)

@@ -1,0 +1,269 @@
+"""RecurrentPolicy: encoder -> recurrent core -> masked action head and value head.
+
+What a seat remembers is a `Memory`: it comes in as an argument and leaves as a result; the network
+itself keeps nothing between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from agents.cells import CELLS, Cell
+from agents.encoders import SlotEncoder, make_encoder
+from agents.scan import scan
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
+
+
+class Memory(NamedTuple):
+    """What the seats of B matches remember."""
+
+    cores: tuple[Tensor, ...]  # [L, B, P, H] per part of the cell's state; the actor's, then the critic's
+    previous: Tensor  # int64 [B, P], each seat's own latest action; A = none yet
+
+    def select(self, rows: Tensor) -> Memory:
+        """The memory of the matches `rows` (int64 [R] or bool [B])."""
+        return Memory(tuple(part[:, rows] for part in self.cores), self.previous[rows])
+
+
+class Decision(NamedTuple):
+    """What the policy did, one row a match."""
+
+    action: Tensor  # int64 [B]
+    log_prob: Tensor  # [B], of the action
+    value: Tensor  # [B], the expected return of the seat that decided
+    log_probs: Tensor  # [B, A], -inf where illegal
+
+
+class Core(nn.Module):
+    """L cells of one kind on top of each other, with dropout between them."""
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"unknown cell {cell!r}; known are {', '.join(CELLS)}")
+        if layers < 1:
+            raise ValueError(f"n_lstm_layers must be at least 1, got {layers}")
+        self.cells = nn.ModuleList(
+            CELLS[cell](input_size if layer == 0 else hidden_size, hidden_size) for layer in range(layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.parts = len(CELLS[cell].parts)
+
+    def initial_state(self, matches: int, seats: int) -> tuple[Tensor, ...]:
+        """Zeros, [L, B, P, H] per part."""
+        layers = [self._cell(layer).initial_state(matches, seats) for layer in range(len(self.cells))]
+        return tuple(torch.stack(part) for part in zip(*layers, strict=True))
+
+    def forward(
+        self, x: Tensor, state: tuple[Tensor, ...], start: Tensor, seat: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """x [T, B, I] and parts [L, B, P, H] -> outputs [T, B, H] and the new parts."""
+        layers = []
+        for layer in range(len(self.cells)):
+            x = self.dropout(x) if layer > 0 else x
+            x, new = scan(self._cell(layer), x, tuple(part[layer] for part in state), start, seat)
+            layers.append(new)
+        return x, tuple(torch.stack(part) for part in zip(*layers, strict=True))
+
+    def _cell(self, layer: int) -> Cell:
+        cell = self.cells[layer]
+        assert isinstance(cell, Cell)
+        return cell
+
+
+class RecurrentPolicy(nn.Module):
+    """A policy with memory for games in which seats take turns. Names are sb3-contrib's where it has them.
+
+    Args:
+        observation_space: decides the encoder, see `agents.encoders`.
+        actions: A.
+        seats: P; every seat has its own memory.
+        cell: a name in `agents.CELLS`.
+        lstm_hidden_size: H, of whichever cell.
+        n_lstm_layers: L.
+        dropout: between the layers, in training.
+        shared_lstm: the critic reads the actor's core. Its gradient passes through, too, unless
+            `detach_critic` (sb3-contrib always detaches).
+        enable_critic_lstm: the critic has a core of its own. With neither, the critic has no memory.
+        features_dim: E, outputs of the encoder.
+        net_arch: widths of the layers between core and heads, for both heads or as
+            {"pi": [...], "vf": [...]}.
+        activation_fn: "tanh", "relu" or "silu".
+        previous_action: feed the seat's own previous action to the core.
+        seat_input: feed the seat to the core (with one seat there is nothing to feed).
+
+    Raises:
+        ValueError: an argument does not fit; the message says what would.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        actions: int,
+        seats: int = 1,
+        *,
+        cell: str = "gated",
+        lstm_hidden_size: int = 256,
+        n_lstm_layers: int = 1,
+        dropout: float = 0.0,
+        shared_lstm: bool = False,
+        enable_critic_lstm: bool = True,
+        detach_critic: bool = False,
+        features_dim: int = 128,
+        net_arch: list[int] | Mapping[str, list[int]] | None = None,
+        activation_fn: str = "tanh",
+        previous_action: bool = True,
+        seat_input: bool = True,
+    ) -> None:
+        super().__init__()
+        if shared_lstm and enable_critic_lstm:
+            raise ValueError("choose one of shared_lstm and enable_critic_lstm: the critic has one core")
+        if activation_fn not in ACTIVATIONS:
+            raise ValueError(f"unknown activation_fn {activation_fn!r}; known are {', '.join(ACTIVATIONS)}")
+        self.actions, self.seats = actions, seats
+        self.shared_lstm, self.detach_critic = shared_lstm, detach_critic
+        activation = ACTIVATIONS[activation_fn]
+
+        self.encoder = make_encoder(observation_space, features_dim)
+        context = ([seats] if seat_input and seats > 1 else []) + ([actions + 1] if previous_action else [])
+        self.feeds_seat, self.feeds_previous = seat_input and seats > 1, previous_action
+        self.context = SlotEncoder(context, features_dim) if context else None
+        self.activation = activation()
+
+        H = lstm_hidden_size
+        self.core = Core(cell, features_dim, H, n_lstm_layers, dropout)
+        self.critic_core = Core(cell, features_dim, H, n_lstm_layers, dropout) if enable_critic_lstm else None
+        has_memory = shared_lstm or enable_critic_lstm
+        self.critic = None if has_memory else nn.Linear(features_dim, H)
+
+        widths = net_arch if isinstance(net_arch, Mapping) else {"pi": net_arch or [], "vf": net_arch or []}
+        if set(widths) - {"pi", "vf"}:
+            raise ValueError(f"net_arch has the parts 'pi' and 'vf', got {sorted(widths)}")
+        self.action_head = _head([H, *widths.get("pi", []), actions], activation, gain=0.01)
+        self.value_head = _head([H, *widths.get("vf", []), 1], activation, gain=1.0)
+
+    def initial_memory(self, matches: int) -> Memory:
+        """The memory of seats that have seen nothing."""
+        cores = self.core.initial_state(matches, self.seats)
+        if self.critic_core is not None:
+            cores += self.critic_core.initial_state(matches, self.seats)
+        device = cores[0].device
+        return Memory(cores, torch.full((matches, self.seats), self.actions, device=device))
+
+    def forward(
+        self,
+        observation: Tensor,
+        seat: Tensor,
+        previous: Tensor,
+        start: Tensor,
+        cores: tuple[Tensor, ...],
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Run along time.
+
+        Args:
+            observation: [T, B, ...] of the seat that decides.
+            seat: int64 [T, B].
+            previous: int64 [T, B], the seat's own previous action, A = none.
+            start: bool [T, B], the first decision of a match.
+            cores: `Memory.cores` before the first step.
+
+        Returns:
+            unmasked logits [T, B, A], values [T, B], cores after the last step.
+        """
+        features = self.encoder(observation)
+        if self.context is not None:
+            slots = ([seat] if self.feeds_seat else []) + ([previous] if self.feeds_previous else [])
+            features = features + self.context(torch.stack(slots, -1))
+        features = self.activation(features)
+
+        parts = self.core.parts
+        latent, actor_state = self.core(features, cores[:parts], start, seat)
+        critic_state: tuple[Tensor, ...] = ()
+        if self.critic_core is not None:
+            critic_latent, critic_state = self.critic_core(features, cores[parts:], start, seat)
+        elif self.critic is not None:
+            critic_latent = self.activation(self.critic(features))
+        else:
+            critic_latent = latent.detach() if self.detach_critic else latent
+        value = self.value_head(critic_latent).squeeze(-1)
+        return self.action_head(latent), value, actor_state + critic_state
+
+    @torch.no_grad()
+    def act(
+        self,
+        observation: Tensor,
+        legal: Tensor,
+        seat: Tensor,
+        start: Tensor,
+        memory: Memory,
+        generator: torch.Generator | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Decision, Memory]:
+        """One decision in each of B matches.
+
+        Args:
+            observation: [B, ...].
+            legal: bool [B, A], at least one True a row.
+            seat: int64 [B].
+            start: bool [B], the first decision of a match: all its seats' memories are cleared first.
+            memory: of the B matches.
+            generator: torch's default if None.
+            deterministic: take the most probable action instead of drawing one.
+        """
+        log_probs, value, cores, known = self.look(observation, legal, seat, start, memory)
+        action = log_probs.argmax(-1) if deterministic else sample(log_probs, generator)
+        log_prob = log_probs.gather(1, action[:, None])[:, 0]
+        memory = Memory(cores, known.scatter(1, seat[:, None], action[:, None]))
+        return Decision(action, log_prob, value, log_probs), memory
+
+    @torch.no_grad()
+    def look(
+        self, observation: Tensor, legal: Tensor, seat: Tensor, start: Tensor, memory: Memory
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], Tensor]:
+        """What `act` decides from, without deciding; same arguments.
+
+        Returns:
+            log-probabilities [B, A], values [B], the new cores, and the previous actions [B, P] as known
+            at this decision.
+        """
+        known = memory.previous.masked_fill(start[:, None], self.actions)
+        previous = known.gather(1, seat[:, None]).t()
+        logits, value, cores = self(observation[None], seat[None], previous, start[None], memory.cores)
+        return masked_log_softmax(logits[0], legal), value[0], cores, known
+
+
+def masked_log_softmax(logits: Tensor, legal: Tensor) -> Tensor:
+    """Log-probabilities [..., A] over the legal actions; -inf, so probability 0 exactly, elsewhere."""
+    return logits.masked_fill(~legal, -torch.inf).log_softmax(-1)
+
+
+def entropy(log_probs: Tensor) -> Tensor:
+    """Entropy [...] of masked log-probabilities [..., A], in nats; 0 log 0 = 0."""
+    return -(log_probs.exp() * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(-1)
+
+
+def sample(log_probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw an action [...] from masked log-probabilities [..., A]; never one of probability 0.
+
+    The race of exponential clocks: with E_a ~ Exp(1), argmax p_a / E_a is distributed as p.
+    """
+    clocks = torch.empty_like(log_probs).exponential_(generator=generator)
+    return (log_probs.exp() / clocks).argmax(-1)
+
+
+def _head(widths: list[int], activation: Callable[[], nn.Module], gain: float) -> nn.Sequential:
+    """Linear layers with activations between them; orthogonal start, `gain` at the last one."""
+    layers: list[nn.Module] = []
+    for i, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        linear = nn.Linear(inputs, outputs)
+        is_last = i == len(widths) - 2
+        nn.init.orthogonal_(linear.weight, gain if is_last else 2**0.5)
+        nn.init.zeros_(linear.bias)
+        layers += [linear] if is_last else [linear, activation()]
+    return nn.Sequential(*layers)

@@ -1,0 +1,684 @@
+"""Proximal policy optimisation for policies with memory, masks and seats.
+
+`ppo_loss` and `update` are plain functions on tensors. `MaskableRecurrentPPO` is the face that makes
+Stable-Baselines3's `learn`, callbacks and logger work.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import configure_logger, explained_variance, set_random_seed
+from torch import Tensor, nn
+
+from agents.policy import Memory, RecurrentPolicy, entropy, masked_log_softmax
+from agents.returns import seat_advantages
+from agents.rollout import Collector, Rollout
+from agents.selfplay import Opposition
+from envs import Batch
+
+Schedule = Callable[[float], float]
+"""A number as a function of the progress that remains, 1 at the beginning and 0 at the end (SB3's)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Power:
+    """The schedule initial / (1 + n) ** exponent, where n grows from 0 to `span` over the run."""
+
+    initial: float
+    exponent: float = 0.3
+    span: float = 1000.0
+
+    def __call__(self, progress_remaining: float) -> float:
+        return float(self.initial / (1.0 + self.span * (1.0 - progress_remaining)) ** self.exponent)
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """The schedule that falls from `initial` to 0 in a straight line."""
+
+    initial: float
+
+    def __call__(self, progress_remaining: float) -> float:
+        return self.initial * progress_remaining
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The schedule that stays."""
+
+    initial: float
+
+    def __call__(self, progress_remaining: float) -> float:  # noqa: ARG002
+        return self.initial
+
+
+SCHEDULES: dict[str, Callable[[float], Schedule]] = {"constant": Constant, "linear": Linear, "power": Power}
+
+
+@dataclasses.dataclass(frozen=True)
+class Coefficients:
+    """What the loss weighs with, at one moment of the run. Names are SB3's where it has them."""
+
+    clip_range: float = 0.2
+    clip_range_vf: float | None = None
+    normalize_advantage: bool = True
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
+    kl_coef: float = 0.0  # reverse KL to the policy that played
+    magnet_coef: float = 0.0  # KL to the magnet
+
+
+class Sample(NamedTuple):
+    """Decisions the loss is taken over; N stands for any leading dimensions."""
+
+    action: Tensor  # int64 [N]
+    legal: Tensor  # bool [N, A]
+    log_prob: Tensor  # [N], when it was played
+    log_probs: Tensor  # [N, A], when it was played
+    value: Tensor  # [N], when it was played
+    magnet: Tensor  # [N, A], log-probabilities of the magnet; [0] = uniform over the legal actions
+    advantage: Tensor  # [N]
+    target: Tensor  # [N], of the value
+    counts: Tensor  # bool [N], takes part in the loss
+
+
+def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q) [N] of masked log-probabilities [N, A] with the same mask; an illegal action adds 0."""
+    least = torch.finfo(log_p.dtype).min
+    return (log_p.exp() * (log_p.clamp(min=least) - log_q.clamp(min=least))).sum(-1)
+
+
+def ppo_loss(
+    log_probs: Tensor, value: Tensor, s: Sample, c: Coefficients
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The clipped objective (Schulman et al. 2017) with entropy, reverse-KL and magnet terms.
+
+    Args:
+        log_probs: [N, A] of the learning policy, -inf where illegal.
+        value: [N].
+        s: the decisions as they were played.
+        c: the coefficients.
+
+    Returns:
+        the loss and, without gradient, its parts by SB3's names.
+    """
+    weight = s.counts.to(value.dtype)
+    count = weight.sum().clamp(min=1.0)
+
+    def mean(x: Tensor) -> Tensor:
+        return (x * weight).sum() / count
+
+    advantage = s.advantage
+    if c.normalize_advantage:
+        centred = advantage - mean(advantage)
+        advantage = centred / (mean(centred.square()).sqrt() + 1e-8)
+
+    log_ratio = log_probs.gather(-1, s.action[..., None])[..., 0] - s.log_prob
+    log_ratio = log_ratio.masked_fill(~s.counts, 0.0)
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1.0 - c.clip_range, 1.0 + c.clip_range)
+    policy_loss = -mean(torch.minimum(advantage * ratio, advantage * clipped))
+
+    if c.clip_range_vf is not None:
+        value = s.value + (value - s.value).clamp(-c.clip_range_vf, c.clip_range_vf)
+    value_loss = mean((s.target - value).square())
+
+    entropy_mean = mean(entropy(log_probs))
+    loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy_mean
+    parts = {
+        "policy_gradient_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy_loss": -entropy_mean,
+        "approx_kl": mean(ratio - 1.0 - log_ratio),
+        "clip_fraction": mean(((ratio - 1.0).abs() > c.clip_range).to(value.dtype)),
+    }
+    if c.kl_coef > 0.0:
+        parts["kl_rollout"] = mean(kl_divergence(log_probs, s.log_probs))
+        loss = loss + c.kl_coef * parts["kl_rollout"]
+    if c.magnet_coef > 0.0:
+        if s.magnet.numel() > 0:
+            parts["kl_magnet"] = mean(kl_divergence(log_probs, s.magnet))
+        else:
+            parts["kl_magnet"] = mean(s.legal.sum(-1).log()) - entropy_mean
+        loss = loss + c.magnet_coef * parts["kl_magnet"]
+    return loss, {"loss": loss.detach()} | {name: part.detach() for name, part in parts.items()}
+
+
+def evaluate(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Replay the matches `rows` (int64 [R]) of a rollout: log-probabilities [T, R, A], values [T, R]."""
+    logits, value, _ = policy(
+        rollout.observation[:, rows],
+        rollout.seat[:, rows],
+        rollout.previous[:, rows],
+        rollout.start[:, rows],
+        rollout.memory.select(rows).cores,
+    )
+    return masked_log_softmax(logits, rollout.legal[:, rows]), value
+
+
+def replay_drift(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> Tensor:
+    """Largest difference between play and replay, of log-probabilities of legal actions and of values.
+
+    The replay runs as in training, with gradients, but without dropout, which play does not have.
+    """
+    was_training = policy.training
+    log_probs, value = (x.detach() for x in evaluate(policy.eval(), rollout, rows))
+    policy.train(was_training)
+    changed = (log_probs - rollout.log_probs[:, rows]).masked_fill(~rollout.legal[:, rows], 0.0)
+    return torch.maximum(changed.abs().max(), (value - rollout.value[:, rows]).abs().max())
+
+
+def update(
+    policy: RecurrentPolicy,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    coefficients: Coefficients,
+    *,
+    n_epochs: int,
+    batch_size: int,
+    gamma: float,
+    gae_lambda: float,
+    max_grad_norm: float,
+    target_kl: float | None = None,
+    reward_scale: float = 1.0,
+    generator: torch.Generator | None = None,
+    ema: RecurrentPolicy | None = None,
+    ema_decay: float = 0.0,
+) -> dict[str, float]:
+    """Improve `policy` on one rollout, in place.
+
+    A minibatch is a set of whole matches: gradients run through all T steps from the memory that was
+    stored at the rollout's beginning.
+
+    Args:
+        batch_size: decisions in a minibatch; T times a divisor of B.
+        reward_scale: rewards are multiplied by it, so that values lie in about -1..1.
+        generator: of the minibatches, on the CPU.
+        ema: a copy of the policy whose weights follow with `ema_decay` per step.
+        target_kl: stop early once `approx_kl` exceeds 1.5 times this (None: never).
+
+    Returns:
+        means of the loss's parts over all steps, `replay_drift` before the first, the mean gradient
+        norm before clipping, `explained_variance` and how many steps were made.
+
+    Raises:
+        FloatingPointError: the loss is not finite; the weights are those of the step before.
+    """
+    T, B = rollout.shape
+    advantage, known = seat_advantages(
+        rollout.reward * reward_scale,
+        rollout.value,
+        rollout.seat,
+        rollout.over,
+        rollout.next_value,
+        rollout.next_seat,
+        gamma,
+        gae_lambda,
+    )
+    counts = known & rollout.is_own
+    target = advantage + rollout.value
+    device = rollout.value.device
+
+    sums: dict[str, Tensor] = {}
+    drift, steps, stop = None, 0, False
+    for _ in range(n_epochs):
+        for shuffled in torch.randperm(B, generator=generator).split(batch_size // T):
+            rows = shuffled.to(device)
+            if drift is None:
+                drift = replay_drift(policy, rollout, rows)
+            log_probs, value = evaluate(policy, rollout, rows)
+            sample = Sample(
+                rollout.action[:, rows],
+                rollout.legal[:, rows],
+                rollout.log_prob[:, rows],
+                rollout.log_probs[:, rows],
+                rollout.value[:, rows],
+                rollout.magnet[:, rows] if rollout.magnet.numel() > 0 else rollout.magnet,
+                advantage[:, rows],
+                target[:, rows],
+                counts[:, rows],
+            )
+            loss, parts = ppo_loss(log_probs, value, sample, coefficients)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
+                )
+            stop = target_kl is not None and bool(parts["approx_kl"] > 1.5 * target_kl)
+            if stop:
+                break
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
+            optimizer.step()
+            if ema is not None:
+                follow(ema, policy, ema_decay)
+            steps += 1
+            for name, part in parts.items():
+                sums[name] = sums[name] + part if name in sums else part
+        if stop:
+            break
+
+    means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
+    chosen = counts.cpu().numpy()
+    fit = explained_variance(rollout.value.cpu().numpy()[chosen], target.cpu().numpy()[chosen])
+    return means | {
+        "replay_drift": float(drift) if drift is not None else 0.0,
+        "explained_variance": float(fit),
+        "steps": float(steps),
+    }
+
+
+@torch.no_grad()
+def follow(ema: RecurrentPolicy, policy: RecurrentPolicy, decay: float) -> None:
+    """ema <- decay * ema + (1 - decay) * policy, weight by weight."""
+    torch._foreach_lerp_(list(ema.parameters()), list(policy.parameters()), 1.0 - decay)
+
+
+class MaskableRecurrentPPO(BaseAlgorithm):
+    """PPO with memory and masks, by self-play over a `Batch`; a Stable-Baselines3 algorithm.
+
+        model = MaskableRecurrentPPO("MlpLstmPolicy", envs.Batch(envs.make("kuhn_poker"), 64),
+                                     policy_kwargs={"cell": "gated"})
+        model.learn(100_000)
+
+    Arguments, callbacks and logger are SB3's; what is new:
+
+    Args:
+        policy: "MlpLstmPolicy", "CnnLstmPolicy" or "MultiInputLstmPolicy" (the encoder follows the
+            observation space whichever is named), or a subclass of `RecurrentPolicy`.
+        env: a `Batch`. The policy plays all its seats, each with its own memory.
+        learning_rate, clip_range, ent_coef, kl_coef, magnet_coef: a number or a schedule (`Schedule`).
+        n_steps: T, decisions of each match in a rollout.
+        batch_size: decisions in a minibatch, a multiple of `n_steps` that divides the rollout.
+        kl_coef: weight of the reverse KL to the policy that played.
+        magnet_coef: weight of the KL to the magnet.
+        magnet: "uniform" (over the legal actions), "snapshot" (the policy as it was at the latest
+            multiple of `magnet_every` updates) or "ema".
+        ema_decay: keep `model.ema`, a copy whose weights follow with this decay per gradient step.
+        opposition: gives a share of the matches to past selves or fixed players.
+        snapshot_every: updates between two past selves added to the opposition's pool.
+        policy_kwargs: arguments of `RecurrentPolicy`.
+
+    One timestep is one decision, so an update uses `n_steps * env.matches` of them.
+    """
+
+    policy_aliases: ClassVar[dict[str, Any]] = {
+        "MlpLstmPolicy": RecurrentPolicy,
+        "CnnLstmPolicy": RecurrentPolicy,
+        "MultiInputLstmPolicy": RecurrentPolicy,
+    }
+    policy: RecurrentPolicy  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        policy: str | type[RecurrentPolicy],
+        env: Batch | None,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 128,
+        batch_size: int = 128,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float | Schedule = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        target_kl: float | None = None,
+        kl_coef: float | Schedule = 0.0,
+        magnet_coef: float | Schedule = 0.0,
+        magnet: Literal["uniform", "snapshot", "ema"] = "uniform",
+        magnet_every: int = 100,
+        ema_decay: float = 0.0,
+        opposition: Opposition | None = None,
+        snapshot_every: int = 50,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        if env is not None and not isinstance(env, Batch):
+            raise ValueError(f"env must be an envs.Batch, got {type(env).__name__}")
+        super().__init__(
+            policy,  # type: ignore[arg-type]
+            None,
+            learning_rate,
+            policy_kwargs,
+            stats_window_size,
+            tensorboard_log,
+            verbose,
+            env.device if env is not None and device == "auto" else device,
+            seed=seed,
+        )
+        if magnet not in ("uniform", "snapshot", "ema"):
+            raise ValueError(f"magnet must be 'uniform', 'snapshot' or 'ema', got {magnet!r}")
+        if not 0.0 <= ema_decay < 1.0:
+            raise ValueError(f"ema_decay must be in 0..1, below 1, got {ema_decay}")
+        if magnet == "ema" and ema_decay == 0.0:
+            raise ValueError("magnet='ema' needs an ema_decay above 0")
+        self.n_steps, self.batch_size, self.n_epochs = n_steps, batch_size, n_epochs
+        self.gamma, self.gae_lambda = gamma, gae_lambda
+        self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
+        self.normalize_advantage, self.vf_coef = normalize_advantage, vf_coef
+        self.ent_coef, self.kl_coef, self.magnet_coef = ent_coef, kl_coef, magnet_coef
+        self.max_grad_norm, self.target_kl = max_grad_norm, target_kl
+        self.magnet_kind, self.magnet_every, self.ema_decay = magnet, magnet_every, ema_decay
+        self.opposition, self.snapshot_every = opposition, snapshot_every
+        self.ema: RecurrentPolicy | None = None
+        self.magnet: RecurrentPolicy | None = None
+        self.collector: Collector | None = None
+        if env is not None:
+            self._check_sizes(env.matches)
+            self.env = env  # type: ignore[assignment]
+            self.n_envs = env.matches
+            self.game = env.game
+            self.observation_space = env.game.observation_space
+            self.action_space = spaces.Discrete(env.game.actions)
+            if _init_setup_model:
+                self._setup_model()
+
+    @property
+    def batch(self) -> Batch:
+        """The matches it learns from."""
+        if not isinstance(self.env, Batch):
+            raise ValueError("the model has no matches to play; give it a Batch with set_env")
+        return self.env
+
+    def set_env(self, env: Batch, force_reset: bool = True) -> None:  # type: ignore[override]
+        """Learn from other matches of the same game."""
+        if env.game != self.game:
+            raise ValueError(f"the model plays {self.game}, got matches of {env.game}")
+        self._check_sizes(env.matches)
+        self.env = env  # type: ignore[assignment]
+        self.n_envs = env.matches
+        if force_reset:
+            self.collector = None
+
+    def learn(  # type: ignore[override]
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "MaskableRecurrentPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> MaskableRecurrentPPO:
+        """Train for `total_timesteps` decisions, rounded up to whole rollouts; SB3's `learn`."""
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        iteration = 0
+        while self.num_timesteps < total_timesteps:
+            rollout = self._collect(callback)
+            if rollout is None:
+                break
+            iteration += 1
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            self.train(rollout)
+            if iteration % log_interval == 0:
+                self._log(iteration, rollout)
+        callback.on_training_end()
+        return self
+
+    def train(self, rollout: Rollout) -> None:  # type: ignore[override]
+        """One update from one rollout."""
+        progress = self._current_progress_remaining
+        learning_rate = _at(self.learning_rate, progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        coefficients = Coefficients(
+            clip_range=_at(self.clip_range, progress),
+            clip_range_vf=self.clip_range_vf,
+            normalize_advantage=self.normalize_advantage,
+            ent_coef=_at(self.ent_coef, progress),
+            vf_coef=self.vf_coef,
+            kl_coef=_at(self.kl_coef, progress),
+            magnet_coef=_at(self.magnet_coef, progress),
+        )
+        self.policy.train()
+        parts = update(
+            self.policy,
+            self.optimizer,
+            rollout,
+            coefficients,
+            n_epochs=self.n_epochs,
+            batch_size=self.batch_size,
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+            max_grad_norm=self.max_grad_norm,
+            target_kl=self.target_kl,
+            reward_scale=self.reward_scale,
+            generator=self.shuffler,
+            ema=self.ema,
+            ema_decay=self.ema_decay,
+        )
+        self.policy.eval()
+        self._n_updates += 1
+        if self.magnet_kind == "snapshot" and self.magnet is not None and self._n_updates % self.magnet_every == 0:
+            follow(self.magnet, self.policy, 0.0)
+        if self.opposition is not None and self._n_updates % self.snapshot_every == 0:
+            self.opposition.add(self.policy, f"past self {self.num_timesteps}")
+
+        parts.pop("steps")
+        for name, value in parts.items():
+            self.logger.record(f"train/{name}", value)
+        self.logger.record("train/learning_rate", learning_rate)
+        self.logger.record("train/clip_range", coefficients.clip_range)
+        self.logger.record("train/ent_coef", coefficients.ent_coef)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def predict(  # type: ignore[override]
+        self,
+        observation: np.ndarray[Any, Any],
+        state: Memory | None = None,
+        episode_start: np.ndarray[Any, Any] | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray[Any, Any] | None = None,
+        seat: np.ndarray[Any, Any] | int = 0,
+    ) -> tuple[np.ndarray[Any, Any], Memory]:
+        """SB3's `predict`, with masks and seats. `agents.Agent` keeps the state by itself.
+
+        Args:
+            observation: [B, ...], or one without B.
+            state: what the call before returned; None = nothing seen yet.
+            episode_start: bool [B], a new match begins.
+            action_masks: bool [B, A]; None = every action is legal.
+            seat: int [B] or one for all, who decides.
+
+        Returns:
+            actions [B] (or one without B) and the next state.
+        """
+        seen = torch.as_tensor(observation, device=self.device)
+        is_single = seen.shape == self.observation_space.shape
+        seen = seen[None] if is_single else seen
+        B = len(seen)
+        if seen.shape[1:] != self.observation_space.shape:
+            raise ValueError(
+                f"expected observations of shape [B, {self.observation_space.shape}], got {tuple(seen.shape)}"
+            )
+        memory = self.policy.initial_memory(B) if state is None else state
+        start = torch.zeros(B, dtype=torch.bool, device=self.device)
+        if episode_start is not None:
+            start |= torch.as_tensor(episode_start, device=self.device).bool()
+        legal = torch.ones(B, self.policy.actions, dtype=torch.bool, device=self.device)
+        if action_masks is not None:
+            legal &= torch.as_tensor(action_masks, device=self.device).bool()
+        seats = torch.as_tensor(seat, device=self.device).long().expand(B)
+        decision, memory = self.policy.act(seen, legal, seats, start, memory, self.generator, deterministic)
+        actions = decision.action.cpu().numpy()
+        return (actions[0] if is_single else actions), memory
+
+    def save(self, path: str | Path, exclude: Any = None, include: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Write everything needed to go on into one `.zip` file; see `agents.checkpoint`."""
+        from agents import checkpoint
+
+        checkpoint.save_zip(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path, env: Batch | None = None, device: torch.device | str = "auto", **_: Any) -> MaskableRecurrentPPO:  # type: ignore[override]
+        """Read what `save` wrote. Without `env` it makes the matches of the saved size anew."""
+        from agents import checkpoint
+
+        return checkpoint.load_model(path, env, device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything but the policies' weights that decides how training goes on, as tensors."""
+        state = {
+            "num_timesteps": torch.tensor(self.num_timesteps),
+            "n_updates": torch.tensor(self._n_updates),
+            "generator": self.generator.get_state(),
+            "shuffler": self.shuffler.get_state(),
+            "torch": torch.get_rng_state(),
+        }
+        names = [name for name, _ in self.policy.named_parameters()]
+        for k, moments in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{names[k]}.{moment}": x for moment, x in moments.items()}
+        if self.collector is not None:
+            state |= {f"collector.{name}": x for name, x in self.collector.state_dict().items()}
+        return {name: x.detach().clone() for name, x in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.num_timesteps = int(state["num_timesteps"])
+        self._n_updates = int(state["n_updates"])
+        self.generator.set_state(state["generator"].cpu())
+        self.shuffler.set_state(state["shuffler"].cpu())
+        torch.set_rng_state(state["torch"].cpu())
+        optimizer = self.optimizer.state_dict()
+        for k, (name, _) in enumerate(self.policy.named_parameters()):
+            prefix = f"optimizer.{name}."
+            moments = {n.removeprefix(prefix): x for n, x in state.items() if n.startswith(prefix)}
+            if moments:
+                optimizer["state"][k] = moments
+        self.optimizer.load_state_dict(optimizer)
+        collected = {n.removeprefix("collector."): x for n, x in state.items() if n.startswith("collector.")}
+        if collected:
+            self.collector = Collector(self.batch, self.policy, self.opposition)
+            self.collector.load_state_dict(collected, self.policy)
+
+    def _setup_model(self) -> None:
+        game = self.game
+        seed = self.seed if self.seed is not None else int(torch.seed() % 2**31)
+        set_random_seed(seed)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.shuffler = torch.Generator().manual_seed(seed)
+        self.reward_scale = 1.0 / max(abs(bound) for bound in game.return_range)
+        policy_class: Any = self.policy_class
+        self.policy = policy_class(
+            game.observation_space, game.actions, game.seats, **self.policy_kwargs
+        ).to(self.device)
+        self.policy.eval()
+        # Adam's epsilon as in the reference implementations of PPO.
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), _at(self.learning_rate, 1.0), eps=1e-5, fused=True)
+        if self.ema_decay > 0.0:
+            self.ema = copy.deepcopy(self.policy).requires_grad_(False)
+        if self.magnet_kind == "snapshot":
+            self.magnet = copy.deepcopy(self.policy).requires_grad_(False)
+        elif self.magnet_kind == "ema":
+            self.magnet = self.ema
+
+    def _setup_learn(  # type: ignore[override]
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback,
+        reset_num_timesteps: bool,
+        tb_log_name: str,
+        progress_bar: bool,
+    ) -> tuple[int, BaseCallback]:
+        self.start_time = time.time_ns()
+        self._started = time.perf_counter()
+        if self.ep_info_buffer is None or reset_num_timesteps:
+            self.ep_info_buffer = deque(maxlen=self._stats_window_size)
+            self.ep_success_buffer = deque(maxlen=self._stats_window_size)
+        if reset_num_timesteps:
+            self.num_timesteps = 0
+        else:
+            total_timesteps += self.num_timesteps
+        if self.collector is None or reset_num_timesteps:
+            self.batch.reset()
+            self.collector = Collector(self.batch, self.policy, self.opposition)
+        self._total_timesteps = total_timesteps
+        self._num_timesteps_at_start = self.num_timesteps
+        if not self._custom_logger:
+            self._logger = configure_logger(self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps)
+        return total_timesteps, self._init_callback(callback, progress_bar)
+
+    def _collect(self, callback: BaseCallback) -> Rollout | None:
+        """One rollout, with SB3's calls to the callback."""
+        assert self.collector is not None
+
+        def on_step() -> bool:
+            self.num_timesteps += self.batch.matches
+            callback.update_locals({"self": self})
+            return callback.on_step()
+
+        callback.on_rollout_start()
+        uses_magnet = self.magnet is not None and _at(self.magnet_coef, self._current_progress_remaining) > 0.0
+        began = time.perf_counter()
+        rollout = self.collector.collect(
+            self.policy, self.n_steps, self.generator, self.magnet if uses_magnet else None, on_step
+        )
+        self._rollout_seconds = time.perf_counter() - began
+        callback.on_rollout_end()
+        return rollout
+
+    def _log(self, iteration: int, rollout: Rollout) -> None:
+        """What the rollout showed, under SB3's names and ours."""
+        record = self.logger.record
+        over = rollout.over
+        if bool(over.any()):
+            length = rollout.length[over].float().mean()
+            reward = rollout.reward[over]
+            record("rollout/ep_len_mean", float(length))
+            record("rollout/ep_rew_mean", float(reward[:, 0].mean()))  # of seat 0; about the game's value
+            record("game/length", float(length))
+            record("game/draws", float((reward.abs().sum(-1) == 0).float().mean()))
+            record("game/illegal", float(rollout.illegal.float().mean()))
+        seconds = max(time.perf_counter() - self._started, sys.float_info.epsilon)
+        decisions = self.num_timesteps - self._num_timesteps_at_start
+        record("time/iterations", iteration, exclude="tensorboard")
+        record("time/fps", int(decisions / seconds))
+        record("time/time_elapsed", int(seconds), exclude="tensorboard")
+        record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        record("perf/decisions_per_second", decisions / seconds)
+        record("perf/rollout_decisions_per_second", rollout.seat.numel() / self._rollout_seconds)
+        record("selfplay/own_share", float(rollout.is_own.float().mean()))
+        if self.opposition is not None:
+            record("selfplay/pool", len(self.opposition.pool))
+        self.logger.dump(self.num_timesteps)
+
+    def _check_sizes(self, matches: int) -> None:
+        """The minibatches fit the rollout, or ValueError naming sizes that do."""
+        T = self.n_steps
+        if T < 1 or self.n_epochs < 1:
+            raise ValueError(f"n_steps and n_epochs must be at least 1, got {T} and {self.n_epochs}")
+        if self.batch_size % T or self.batch_size < T or matches % (self.batch_size // T):
+            fitting = [T * rows for rows in range(1, matches + 1) if matches % rows == 0]
+            raise ValueError(
+                f"batch_size {self.batch_size} does not fit {matches} matches x n_steps {T}: a minibatch holds "
+                f"whole matches, so it must be one of {', '.join(map(str, fitting))}"
+            )
+
+
+def _at(schedule: float | Schedule, progress_remaining: float) -> float:
+    """The value of a number or schedule now."""
+    return float(schedule(progress_remaining)) if callable(schedule) else float(schedule)

@@ -1,0 +1,75 @@
+"""Advantages along each seat's own decisions.
+
+In a match the seats take turns, so the value that follows a seat's decision is the one at its *own*
+next decision, and everything it earns in between belongs to the first. With d = 0, 1, ... numbering the
+decisions of one seat in one match, V_d its values and R_d what it earns from decision d up to d + 1,
+
+    delta_d = R_d + gamma V_{d+1} - V_d          A_d = delta_d + gamma lambda A_{d+1}
+
+(generalised advantage estimation, Schulman et al. 2016), where V and A are 0 after the match's end.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def seat_advantages(
+    reward: Tensor,
+    value: Tensor,
+    seat: Tensor,
+    over: Tensor,
+    next_value: Tensor,
+    next_seat: Tensor,
+    gamma: float,
+    gae_lambda: float,
+) -> tuple[Tensor, Tensor]:
+    """Advantages of T decisions in B matches.
+
+    At the rollout's end one seat is about to decide: its value there bootstraps its latest decision.
+    The other seats' latest decisions still wait for their outcome. They are not guessed: they are marked
+    unknown, to be left out of the loss, and their recorded value bootstraps the decision before.
+
+    Args:
+        reward: [T, B, P], earned by each seat through step t.
+        value: [T, B], of the seat that decided.
+        seat: int64 [T, B].
+        over: bool [T, B], step t ended the match.
+        next_value: [B], value of the seat to decide after the last step.
+        next_seat: int64 [B].
+        gamma, gae_lambda: discount and lambda per own decision.
+
+    Returns:
+        advantages [T, B] (0 where unknown) and known, bool [T, B].
+    """
+    T, _, P = reward.shape
+    seats = torch.arange(P, device=seat.device)
+    # What lies ahead of each seat, walking backwards: its next value and advantage, what it has earned
+    # since, and whether its latest decision's outcome is known.
+    is_next = next_seat[:, None] == seats  # [B, P]
+    ahead_value = torch.where(is_next, next_value[:, None], 0.0)
+    ahead_advantage = torch.zeros_like(ahead_value)
+    earned = torch.zeros_like(ahead_value)
+    outcome_known = is_next
+
+    advantages, known = torch.zeros_like(value), torch.zeros_like(over)
+    for t in reversed(range(T)):
+        ended = over[t, :, None]
+        ahead_value = ahead_value.masked_fill(ended, 0.0)
+        ahead_advantage = ahead_advantage.masked_fill(ended, 0.0)
+        earned = earned.masked_fill(ended, 0.0) + reward[t]
+        outcome_known = outcome_known | ended
+
+        delta = earned + gamma * ahead_value - value[t, :, None]
+        advantage = (delta + gamma * gae_lambda * ahead_advantage) * outcome_known  # [B, P]
+        mine = seat[t, :, None]
+        advantages[t] = advantage.gather(1, mine)[:, 0]
+        known[t] = outcome_known.gather(1, mine)[:, 0]
+
+        decided = mine == seats
+        ahead_value = torch.where(decided, value[t, :, None], ahead_value)
+        ahead_advantage = torch.where(decided, advantage, ahead_advantage)
+        earned = earned.masked_fill(decided, 0.0)
+        outcome_known = outcome_known | decided
+    return advantages, known

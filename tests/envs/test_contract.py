@@ -1,0 +1,499 @@
+"""Every game keeps the contract, the contract's test notices every breach, and no seat sees too much."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import envs
+from envs.check import check_game
+from envs.core import CHANCE, REFEREE, Game, codes, record, verb
+
+VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "phantom_tictactoe": ({"abrupt": True}, {"reveal": "turns"}, {"abrupt": True, "reveal": "turns"}),
+    "dark_hex": (
+        {"rows": 2, "cols": 2, "abrupt": True},
+        {"rows": 4, "cols": 3},
+        {"rows": 5, "cols": 5, "abrupt": True, "reveal": "turns"},
+        {"rows": 7, "cols": 10, "reveal": "turns"},  # 139 attempts at most: the count takes two slots
+        {"rows": 19, "cols": 19},
+    ),
+}
+LISTED = [(name, options) for name in envs.GAMES for options in ({}, *VARIANTS.get(name, ()))]
+
+
+@pytest.mark.parametrize(("name", "options"), LISTED, ids=str)
+def test_every_game_keeps_the_contract(name, options):
+    game = envs.make(name, **options)
+    check_game(game, matches=5 if game.actions > 100 else 50)
+
+
+# ---------------------------------------------------------------- a check that cannot fail is worthless
+#
+# A sound toy first. A coin is tossed and shown to seat 0 only. Then the seats, seat 0 first, take one
+# or two of four tokens in turn; whoever takes the last token wins.
+
+
+@verb
+def deal(s):
+    s.left = 4
+    s.seat = CHANCE
+
+
+@verb
+def chance(s, probabilities):  # noqa: ARG001
+    probabilities[0] = 0.5
+    probabilities[1] = 0.5
+
+
+@verb
+def legal(s, mask):
+    mask[0] = True
+    mask[1] = s.left >= 2
+
+
+@verb
+def play(s, action):
+    if s.seat == CHANCE:
+        s.coin = action + 1
+        s.seat = 0
+        return
+    s.left -= action + 1
+    if s.left == 0:
+        s.over = True
+        s.reward[s.seat] = 1.0
+        s.reward[1 - s.seat] = -1.0
+    s.seat = 1 - s.seat
+
+
+@verb
+def observe(s, seat, out):
+    out[0] = s.coin if seat == 0 else 0
+    out[1] = s.left
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens(Game):
+    name = "tokens"
+    chance_outcomes = 2
+    deal, chance, legal = staticmethod(deal), staticmethod(chance), staticmethod(legal)
+    play, observe = staticmethod(play), staticmethod(observe)
+    actions, max_length, observation_space = 2, 4, codes(3, 5)
+    state = record(2, ("coin", np.int8), ("left", np.int8))
+
+    def action_name(self, action):
+        return f"take {action + 1}"
+
+    def text(self, state, viewer=REFEREE):
+        return f"coin {state.coin if viewer in (0, REFEREE) else '?'}, {state.left} left"
+
+    def svg(self, state, viewer=REFEREE):
+        return f'<svg xmlns="http://www.w3.org/2000/svg"><text>{self.text(state, viewer)}</text></svg>'
+
+
+@verb
+def observe_planes(s, seat, out):
+    out[0, s.left, 0] = 1
+    out[1, s.coin if seat == 0 else 0, 0] = 1
+
+
+class TokensInPlanes(Tokens):
+    observation_space = gymnasium.spaces.Box(0, 1, (2, 5, 1), np.int8)
+    observe = staticmethod(observe_planes)
+
+
+@pytest.mark.parametrize("toy", [Tokens, TokensInPlanes])
+def test_a_sound_toy_passes(toy):
+    check_game(toy())
+
+
+# Each toy below breaks one clause; rules in plain Python suffice, as `Match` calls them just the same.
+# `play` that starts like the sound one is `play(s, action)` with something done before or after it.
+
+
+class NeverEnds(Tokens):
+    @staticmethod
+    def play(s, action):
+        play(s, action)
+        s.over, s.left = False, 4
+        s.reward[:] = 0.0
+
+
+class AsksChanceForEver(Tokens):
+    @staticmethod
+    def play(s, action):
+        s.coin = action + 1
+
+
+class HasNoLegalActions(Tokens):
+    @staticmethod
+    def legal(s, mask):
+        if s.left > 2:
+            legal(s, mask)
+
+
+class LeavesItsSpace(Tokens):
+    observation_space = codes(3, 4)  # but the count of tokens is 4 at first
+
+
+class SeesBadlyAfterTheEnd(Tokens):
+    @staticmethod
+    def observe(s, seat, out):
+        observe(s, seat, out)
+        if s.over:
+            out[1] = 5
+
+
+@verb
+def observe_out_of_bounds(s, seat, out):
+    observe(s, seat, out)
+    out[2] = 1
+
+
+class WritesOutOfBounds(Tokens):
+    observe = staticmethod(observe_out_of_bounds)
+
+
+class SeesAtRandom(Tokens):
+    @staticmethod
+    def observe(s, seat, out):
+        observe(s, seat, out)
+        out[0] = random.getrandbits(1)
+
+
+class LooksAndTouches(Tokens):
+    @staticmethod
+    def observe(s, seat, out):
+        observe(s, seat, out)
+        s.draws += 1
+
+
+class MaskTouches(Tokens):
+    @staticmethod
+    def legal(s, mask):
+        legal(s, mask)
+        s.coin = 0
+
+
+class StoresWideCodes(Tokens):
+    observation_space = gymnasium.spaces.MultiDiscrete([3, 5])  # int64
+
+
+class SeesFractions(Tokens):
+    observation_space = gymnasium.spaces.Box(0.0, 5.0, (2,))
+
+
+class SeatOutOfRange(Tokens):
+    @staticmethod
+    def play(s, action):
+        play(s, action)
+        s.seat = 2 if s.left == 2 else s.seat
+
+
+class HasNoOdds(Tokens):
+    @staticmethod
+    def chance(s, probabilities):  # noqa: ARG004
+        probabilities[:] = 0.45
+
+
+class CannotPlayAnOutcome(Tokens):
+    @staticmethod
+    def play(s, action):
+        if s.seat == CHANCE and action == 1:
+            raise IndexError("the coin fell off the table")
+        play(s, action)
+
+
+class PlaysTooLong(Tokens):
+    max_length = 3
+
+
+class PaysTooMuch(Tokens):
+    @staticmethod
+    def play(s, action):
+        play(s, action)
+        s.reward *= 2.0
+
+
+class PaysBoth(Tokens):
+    @staticmethod
+    def play(s, action):
+        play(s, action)
+        s.reward[:] = np.abs(s.reward)
+
+
+class PaysInfinity(Tokens):
+    return_range = (-1.0, 1.0)
+
+    @staticmethod
+    def play(s, action):
+        play(s, action)
+        s.reward *= np.inf if s.over else 1.0
+
+
+class DealsWithoutTheSeed(Tokens):
+    @staticmethod
+    def deal(s):
+        deal(s)
+        s.coin = random.randrange(3)
+
+
+class PlaysWithoutTheSeed(Tokens):
+    @staticmethod
+    def play(s, action):
+        play(s, action)
+        s.coin = random.randrange(3)
+
+
+class ChangesTheSeed(Tokens):
+    @staticmethod
+    def play(s, action):
+        play(s, action)
+        s.seed += np.uint64(1)
+
+
+class KeepsARuleOutsideTheRecord(Tokens):
+    """A Batch calls the class's verbs, so a rule that sits on the object never reaches it."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "play", self.play_slowly)
+
+    @staticmethod
+    def play_slowly(s, action):
+        play(s, 0 if s.seat != CHANCE else action)
+
+
+class MaskTellsTheCoin(Tokens):
+    @staticmethod
+    def legal(s, mask):
+        mask[0] = True
+        mask[1] = s.left >= 2 and (s.seat == 0 or s.coin == 1)
+
+
+class TextTellsTheCoin(Tokens):
+    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+        return f"coin {state.coin}"
+
+    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+        return '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+class DrawingTellsTheCoin(Tokens):
+    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+        return f'<svg xmlns="http://www.w3.org/2000/svg"><text>{state.coin}</text></svg>'
+
+
+class HasNothingToSay(Tokens):
+    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+        return "" if viewer == 1 else "tokens"
+
+
+class DrawsBadly(Tokens):
+    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+        return '<svg xmlns="http://www.w3.org/2000/svg"><g></svg>'
+
+
+class NamesActionsAlike(Tokens):
+    def action_name(self, action):  # noqa: ARG002
+        return "take"
+
+
+class MakesItsOwnState(Tokens):
+    state = np.dtype([("coin", np.int8), ("left", np.int8), ("seat", np.int8), ("over", np.bool_)])
+
+
+class PutsItsFieldsFirst(Tokens):
+    state = np.dtype((np.record, np.dtype([("left", np.int8), *record(2).descr], align=True)))
+
+
+class BeginsUnsure(Tokens):
+    def blank(self):
+        s = super().blank()
+        s.coin = random.randrange(100)
+        return s
+
+
+class CountsInFloats(Tokens):
+    actions = 2.0
+
+
+class HasDiceButNoChance(Tokens):
+    chance = Game.chance
+
+
+class CanBeChanged(Game):
+    name = "can_be_changed"
+
+
+@pytest.mark.parametrize(
+    ("toy", "clause"),
+    [
+        (NeverEnds, "a match takes at most max_length decisions"),
+        (AsksChanceForEver, "chance ends and a seat gets to decide"),
+        (HasNoLegalActions, "a seat to move has a legal action"),
+        (LeavesItsSpace, "an observation lies in observation_space"),
+        (SeesBadlyAfterTheEnd, "an observation lies in observation_space"),
+        (WritesOutOfBounds, "observe writes inside out only"),
+        (SeesAtRandom, "an observation is determined by the state"),
+        (LooksAndTouches, "observe leaves the state as it is"),
+        (MaskTouches, "legal leaves the state as it is"),
+        (StoresWideCodes, "MultiDiscrete observations are uint8"),
+        (SeesFractions, "Box observations are integers"),
+        (SeatOutOfRange, "s.seat is a seat"),
+        (HasNoOdds, "chance probabilities sum to 1"),
+        (CannotPlayAnOutcome, "a chance outcome can be played"),
+        (PlaysTooLong, "a match takes at most max_length decisions"),
+        (PaysTooMuch, "returns lie in return_range"),
+        (PaysBoth, "two seats' returns sum to zero"),
+        (PaysInfinity, "rewards are finite"),
+        (DealsWithoutTheSeed, "the same seed and actions give the same bytes"),
+        (PlaysWithoutTheSeed, "play is determined by the state and the action"),
+        (ChangesTheSeed, "play leaves seed alone"),
+        (KeepsARuleOutsideTheRecord, "a Batch plays what Match plays"),
+        (MaskTellsTheCoin, "a seat's legal actions follow from what it has seen and done"),
+        (TextTellsTheCoin, "a seat's text follows from what it has seen and done"),
+        (DrawingTellsTheCoin, "a seat's svg follows from what it has seen and done"),
+        (HasNothingToSay, "text is not empty for any viewer; got 1"),
+        (DrawsBadly, "svg is a well-formed SVG document"),
+        (NamesActionsAlike, "action_name is distinct for distinct actions"),
+        (MakesItsOwnState, r"state is made by envs\.core\.record"),
+        (PutsItsFieldsFirst, "state starts with the fields every match has"),
+        (BeginsUnsure, "is the same record whenever asked"),
+        (CountsInFloats, "actions is an int, at least 1; got 2.0"),
+        (HasDiceButNoChance, "chance is given where there are chance outcomes"),
+        (CanBeChanged, "a game is a frozen dataclass of its options"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_check_game_notices(toy, clause):
+    with pytest.raises(AssertionError, match=clause) as failure:
+        check_game(toy(), matches=30)
+    message = str(failure.value)
+    assert message.startswith(f"{toy.name}: ")
+    assert "\n" not in message
+
+
+# ---------------------------------------------------------------- no seat sees too much
+
+PHANTOM = [
+    ("phantom_tictactoe", {}),
+    ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
+    ("dark_hex", {"rows": 4, "cols": 4}),
+    ("dark_hex", {"rows": 4, "cols": 4, "abrupt": True, "reveal": "turns"}),
+]
+LEAKS = settings(derandomize=True, deadline=None, max_examples=50)
+
+
+def shown(game, state, seat):
+    """All that `seat` is shown: observation, what it reads and what it sees drawn; and, if it is to
+    move, its legal actions."""
+    out = np.zeros(game.observation_space.shape, game.observation_space.dtype)
+    game.observe(state, seat, out)
+    mask = np.zeros(game.actions, np.bool_)
+    if state.seat == seat:
+        game.legal(state, mask)
+    return out.tolist(), mask.tolist(), game.text(state, seat), game.svg(state, seat)
+
+
+def played(game, seed, moves):
+    """A match after up to `moves` random moves, not over."""
+    match, choose = envs.Match(game, seed=seed), random.Random(seed)
+    for _ in range(moves):
+        after = match.copy()
+        after.play(choose.choice(match.legal()))
+        if after.over:
+            break
+        match = after
+    return match
+
+
+@pytest.mark.parametrize(("name", "options"), PHANTOM, ids=str)
+@LEAKS
+@given(seed=st.integers(0, 2**32), moves=st.integers(1, 12), seat=st.integers(0, 1))
+def test_the_opponents_unseen_stones_may_lie_anywhere(name, options, seed, moves, seat):
+    """Move the opponent's unseen stones to other cells the seat knows nothing of, and change what only
+    the opponent knows: the seat is shown the same."""
+    game = envs.make(name, **options)
+    match, choose = played(game, seed, moves), np.random.default_rng(seed)
+    state, other = match.state, 1 - seat
+    before, board = shown(game, state, seat), state.board.copy()
+
+    unknown = np.flatnonzero(state.known[seat] == 0)
+    state.board[unknown] = choose.permutation(state.board[unknown])
+    assume((state.board != board).any())
+    state.known[other, unknown] = np.where(state.board[unknown] == other + 1, other + 1, 0)
+    own = np.flatnonzero(state.board == seat + 1)  # the opponent hit other ones of the seat's stones
+    state.known[other, own] = np.where(choose.random(own.size) < 0.5, seat + 1, 0)
+    state.last[other] = choose.integers(-1, game.actions)
+    state.collided[other] = 1 - state.collided[other]
+    if not state.reveals_turns:
+        state.attempts += 1
+    if state.seat == seat:
+        state.mover = choose.integers(-1, 2)
+
+    assert shown(game, state, seat) == before
+
+
+@pytest.mark.parametrize(("name", "options"), PHANTOM, ids=str)
+@LEAKS
+@given(seed=st.integers(0, 2**32), moves=st.integers(0, 12), data=st.data())
+def test_what_a_seat_knows_is_shown(name, options, seed, moves, data):
+    """Counterpart: one more stone known changes exactly that cell of the observation, and one legal
+    action; one more attempt changes the count where it is public, and nothing where it is not."""
+    game = envs.make(name, **options)
+    state = played(game, seed, moves).state
+    seat = int(state.seat)
+    before = shown(game, state, seat)
+    state.attempts += 1
+    after = shown(game, state, seat)
+    if state.reveals_turns:
+        assert after[0][-1] == before[0][-1] + 1
+    else:
+        assert after == before
+
+    cell = data.draw(st.sampled_from(np.flatnonzero(state.known[seat] == 0).tolist()))
+    for known, code in ((seat + 1, 1), (2 - seat, 2)):
+        state.known[seat, cell] = known
+        observation, mask, *_ = shown(game, state, seat)
+        assert (after[0][cell], after[1][cell]) == (0, True)
+        assert (observation[cell], mask[cell]) == (code, False)
+        assert observation[:cell] + observation[cell + 1 :] == after[0][:cell] + after[0][cell + 1 :]
+        assert mask[:cell] + mask[cell + 1 :] == after[1][:cell] + after[1][cell + 1 :]
+
+
+@pytest.mark.parametrize(("name", "cards"), [("kuhn_poker", 3), ("leduc_poker", 6)])
+@LEAKS
+@given(seed=st.integers(0, 2**32), moves=st.integers(0, 6), seat=st.integers(0, 1), card=st.integers(1, 6))
+def test_the_opponents_card_may_be_any_other(name, cards, seed, moves, seat, card):
+    """Swap the opponent's card: the seat is shown the same. Swap its own, and it is shown that."""
+    assume(card <= cards)
+    game = envs.make(name)
+    state = played(game, seed, moves).state
+    before = shown(game, state, seat)
+    dealt = state.card.copy()
+    assume(card not in dealt)
+
+    state.card[1 - seat] = card
+    assert shown(game, state, seat) == before
+
+    state.card[:] = dealt
+    state.card[seat] = card
+    after = shown(game, state, seat)
+    assert after[0] == [card, *before[0][1:]]
+    assert after[2] != before[2]
+
+
+def test_both_see_the_public_card_and_every_move():
+    """Leduc: seat 0 calls, seat 1 raises, seat 0 calls, the king of spades (5) is turned."""
+    match = envs.Match(envs.make("leduc_poker"), chance="ask")
+    for action in (0, 3, 1, 2, 1, 4):  # jack of spades, queen of hearts, call, raise, call, king of spades
+        match.play(action)
+    assert match.observation(0).tolist() == [1, 5, 2, 3, 2, 0, 0, 0, 0, 0]
+    assert match.observation(1).tolist() == [4, 5, 2, 3, 2, 0, 0, 0, 0, 0]

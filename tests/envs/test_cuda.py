@@ -1,0 +1,217 @@
+"""The CUDA kernels: simulated, compiled without a GPU, and on a GPU where there is one.
+
+pytest tests/envs/test_cuda.py --device cuda
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+
+import envs
+from envs import Batch, kernels, make
+
+cuda = pytest.importorskip("numba.cuda", reason="needs numba-cuda")
+
+ROOT = Path(__file__).parents[2]
+OUTPUTS = ("observation", "legal", "seat", "reward", "over", "illegal")
+
+VARIANTS = [(name, {}) for name in envs.GAMES] + [
+    ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
+    ("dark_hex", {"rows": 2, "cols": 2, "abrupt": True}),
+    ("dark_hex", {"rows": 5, "cols": 4, "reveal": "turns"}),
+]
+IDS = [f"{name}-{options}" for name, options in VARIANTS]
+
+
+def shown(batch):
+    """Every output and the state's bytes, by name."""
+    saved = batch.state_dict()
+    names = {"_states": "states", "_episode": "episode"}
+    return {names.get(name, name): saved[name].cpu().numpy() for name in (*OUTPUTS, "_states", "_episode")}
+
+
+def play_on_cpu(game, matches, steps, seed):
+    """Random play, one action in twenty illegal: the actions [T, B] and what was shown, reset first."""
+    random = np.random.default_rng(seed)
+    batch = Batch(game, matches, seed=seed)
+    actions, told = [], [shown(batch)]
+    for _ in range(steps):
+        legal = batch.legal.numpy()
+        now = np.where(legal, random.random(legal.shape), -1.0).argmax(1)
+        wild = random.random(matches) < 0.05
+        now[wild] = random.integers(-1, game.actions + 1, wild.sum())
+        batch.step(torch.from_numpy(now))
+        actions.append(now)
+        told.append(shown(batch))
+    return np.stack(actions), {name: np.stack([moment[name] for moment in told]) for name in told[0]}
+
+
+# ---------------------------------------------------------------- simulated
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Every variant played on the CPU and replayed in the simulator, in one child process."""
+    folder = tmp_path_factory.mktemp("simulator")
+    seeds = [2**64 - 1 - i for i in range(len(VARIANTS))]
+    on_cpu = [
+        play_on_cpu(make(name, **options), matches=7, steps=60, seed=seed)
+        for (name, options), seed in zip(VARIANTS, seeds, strict=True)
+    ]
+    variants = [[name, options, seed] for (name, options), seed in zip(VARIANTS, seeds, strict=True)]
+    actions = {f"actions_{i}": actions for i, (actions, _) in enumerate(on_cpu)}
+    np.savez(folder / "in.npz", variants=np.array(json.dumps(variants)), **actions)
+
+    child = subprocess.run(
+        [
+            sys.executable,
+            Path(__file__).with_name("cuda_simulator.py"),
+            folder / "in.npz",
+            folder / "out.npz",
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    with np.load(folder / "out.npz", allow_pickle=False) as results:
+        return on_cpu, dict(results)
+
+
+@pytest.mark.parametrize("i", range(len(VARIANTS)), ids=IDS)
+def test_simulated_kernels_give_the_same_bytes(simulated, i):
+    """7 matches, 60 steps: matches end and begin, some actions are illegal, one thread a match."""
+    on_cpu, results = simulated
+    told = on_cpu[i][1]
+    for name, array in told.items():
+        assert results[f"{name}_{i}"].dtype == array.dtype
+        np.testing.assert_array_equal(results[f"{name}_{i}"], array, err_msg=name)
+    assert told["episode"][-1].min() >= 2  # each lane began a second match at least
+    assert told["illegal"].sum() >= 5
+    assert (told["over"] & ~told["illegal"]).sum() >= 5
+
+
+# ---------------------------------------------------------------- compiled
+
+
+def signature(game, takes_actions):
+    """Types of a kernel's arguments, in `envs.kernels`' order."""
+    from numba import types
+
+    state, code = numba.from_dtype(game.state), numba.from_dtype(game.observation_space.dtype)
+
+    def array(dtype, dimensions):
+        return types.Array(dtype, dimensions, "C")
+
+    arguments = (
+        *(types.int64, types.int64),  # first, last
+        *(array(state, 1), array(state, 1), types.uint64),  # states, blank, seed
+        *(array(types.int64, 1), array(code, 1 + len(game.observation_space.shape))),  # episode, observation
+        *(array(types.boolean, 2), array(types.int64, 1)),  # mask, seat
+        *(array(types.float32, 2), array(types.boolean, 1), array(types.boolean, 1)),  # reward, over, illegal
+    )
+    return (*arguments, array(types.int64, 1), types.float32) if takes_actions else arguments
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
+def test_kernels_compile_to_ptx(name, options, monkeypatch):
+    """For the GPU at hand, or where there is none for an H100 (sm_90): numba-cuda asks a device for
+    nothing but its compute capability, and NVIDIA's compiler libraries need no GPU."""
+    pytest.importorskip("cuda.bindings.nvvm", reason="needs nvidia-nvvm and nvidia-cuda-nvrtc")
+    if torch.cuda.is_available():
+        capability = torch.cuda.get_device_capability()
+    else:
+        capability = (9, 0)
+
+        class H100:
+            compute_capability = capability
+
+        monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", H100)
+
+    game = make(name, **options)
+    for kernel, takes_actions in zip(kernels.cuda_kernels(type(game)), (False, True), strict=True):
+        ptx, result = cuda.compile_ptx(kernel.py_func, signature(game, takes_actions), cc=capability)
+        assert ".target sm_{}{}".format(*capability) in ptx
+        assert ".visible .entry" in ptx
+        assert ".extern .func" not in ptx  # it needs nothing linked to it
+        assert result == numba.types.none
+
+
+# ---------------------------------------------------------------- on a GPU
+
+# Small grids are what a test wants.
+on_gpu = pytest.mark.filterwarnings("ignore:Grid size:numba.cuda.core.errors.NumbaPerformanceWarning")
+
+
+@on_gpu
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
+def test_a_gpu_gives_the_same_bytes(name, options, gpu):
+    """1,000 matches, 60 steps, one action in twenty illegal: every output and every state byte."""
+    game = make(name, **options)
+    actions, told = play_on_cpu(game, matches=1_000, steps=60, seed=7)
+    batch = Batch(game, 1_000, device=gpu, seed=7)
+    addresses = [getattr(batch, output).data_ptr() for output in OUTPUTS]
+    for t, now in enumerate([None, *actions]):
+        if now is not None:
+            batch.step(torch.from_numpy(now))
+        for output, array in shown(batch).items():
+            np.testing.assert_array_equal(array, told[output][t], err_msg=f"{output} after step {t}")
+    assert [getattr(batch, output).data_ptr() for output in OUTPUTS] == addresses
+
+
+@on_gpu
+def test_a_saved_batch_moves_between_devices(gpu):
+    game = make("dark_hex")
+    actions, told = play_on_cpu(game, matches=100, steps=40, seed=3)
+    there, back = Batch(game, 100, device=gpu), Batch(game, 100)
+    start = Batch(game, 100, seed=3)
+    there.load_state_dict(start.state_dict())
+    for now in actions[:20]:
+        there.step(torch.from_numpy(now).to(gpu))
+    back.load_state_dict(there.state_dict())
+    for now in actions[20:]:
+        back.step(torch.from_numpy(now))
+    for output, array in shown(back).items():
+        np.testing.assert_array_equal(array, told[output][-1], err_msg=output)
+
+
+@on_gpu
+@pytest.mark.parametrize("name", envs.GAMES)
+def test_a_step_can_be_captured_in_a_cuda_graph(name, gpu):
+    """Choosing (the first legal action) and stepping, captured once and replayed 50 times, is what the
+    CPU plays; the graph reads and writes the batch's own tensors."""
+    game = make(name)
+    batch = Batch(game, 300, device=gpu, seed=1)
+
+    def move():
+        batch.step(batch.legal.int().argmax(1))
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # warming up compiles and loads the kernels
+        move()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        move()
+    batch.reset()
+
+    here = Batch(game, 300, seed=1)
+    for _ in range(50):
+        graph.replay()
+        here.step(here.legal.int().argmax(1))
+        told = shown(here)
+        for output, array in shown(batch).items():
+            np.testing.assert_array_equal(array, told[output], err_msg=output)

@@ -1,0 +1,247 @@
+"""PettingZoo: its own suites, and what they do not look at."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from pettingzoo.test import api_test, render_test, seed_test
+from pettingzoo.utils import TerminateIllegalWrapper
+
+import envs
+from envs.adapters.pettingzoo import FogboundAEC
+from envs.window import Window
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in envs.GAMES),
+    ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
+    ("dark_hex", {"rows": 2, "cols": 5, "abrupt": True}),
+    ("dark_hex", {"rows": 9, "cols": 8, "reveal": "turns"}),
+]
+
+
+@pytest.fixture
+def unseen_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows open on SDL's dummy display, and nobody waits between two pictures."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setitem(FogboundAEC.metadata, "render_fps", 10_000)
+
+
+def played(env: Any, chooser: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    """One match with random legal moves: what `last` says at every turn, and what the others see then."""
+    for agent in env.agent_iter():
+        observation, reward, terminated, truncated, info = env.last()
+        others = [env.observe(other) for other in env.agents if other != agent]
+        yield agent, observation, reward, terminated, truncated, info, others
+        legal = np.flatnonzero(observation["action_mask"])
+        env.step(None if terminated else chooser.choice(legal))
+
+
+# PettingZoo's suite remarks on every Dict observation, and on an observation or a mask of zeros: that is
+# what a seat sees before it knows anything, and the mask of an agent that is not to move.
+@pytest.mark.filterwarnings("ignore:Observation space for each agent probably should be:UserWarning")
+@pytest.mark.filterwarnings("ignore:Observation is not a NumPy array:UserWarning")
+@pytest.mark.filterwarnings("ignore:Observation numpy array is all zeros:UserWarning")
+@pytest.mark.filterwarnings("ignore:Action mask numpy array is all zeros:UserWarning")
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_pettingzoo_accepts_the_environment(
+    name: str, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    api_test(envs.aec(name, **options), num_cycles=60)
+    assert "Passed API test" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_pettingzoo_finds_the_environment_reproducible(name: str, options: dict[str, Any]) -> None:
+    seed_test(lambda: envs.aec(name, **options), num_cycles=60)
+
+
+@pytest.mark.usefixtures("unseen_window")
+@pytest.mark.parametrize("name", envs.GAMES)
+def test_pettingzoo_sees_every_render_mode(name: str) -> None:
+    render_test(lambda render_mode: envs.aec(name, render_mode))
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_twenty_matches_in_lockstep_are_the_same(name: str, options: dict[str, Any]) -> None:
+    """One seed fixes the whole sequence of matches, not the first one alone."""
+    one, two = envs.aec(name, **options), envs.aec(name, **options)
+    chooser_one, chooser_two = np.random.default_rng(5), np.random.default_rng(5)
+    seeds = []
+    for episode in range(20):
+        one.reset(seed=11 if episode == 0 else None)
+        two.reset(seed=11 if episode == 0 else None)
+        assert one.match.seed == two.match.seed
+        seeds.append(one.match.seed)
+        for turn_one, turn_two in zip(played(one, chooser_one), played(two, chooser_two), strict=True):
+            np.testing.assert_equal(turn_one, turn_two)
+    assert len(set(seeds)) == 20
+    one.reset(seed=11)
+    assert one.match.seed == seeds[0]
+    one.reset(seed=12)
+    assert one.match.seed not in seeds
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_nothing_but_the_observation_speaks_of_the_match(name: str, options: dict[str, Any]) -> None:
+    env = envs.aec(name, **options)
+    for seed in range(5):
+        env.reset(seed=seed)
+        for _, observation, reward, terminated, truncated, info, others in played(
+            env, np.random.default_rng(seed)
+        ):
+            assert info == {}
+            assert type(reward) is float
+            assert type(terminated) is bool
+            assert truncated is False
+            assert all(not other["action_mask"].any() for other in others)
+            assert observation["action_mask"].any() == (not terminated)
+            assert observation["observation"].dtype == env.game.observation_space.dtype
+            if not terminated:
+                assert set(env.rewards.values()) == {0.0}  # these games pay at the end
+
+
+def test_rewards_reach_both_agents() -> None:
+    """Kuhn: bet, pass. Seat 0 wins the ante."""
+    env = envs.aec("kuhn_poker")
+    env.reset(seed=1)
+    env.step(1)
+    env.step(np.int32(0))
+    assert env.rewards == {"player_0": 1.0, "player_1": -1.0}
+    rewards = {}
+    for agent in env.agent_iter():
+        rewards[agent] = env.last()[1]
+        env.step(None)
+    assert rewards == {"player_0": 1.0, "player_1": -1.0}
+    with pytest.raises(ValueError, match="call reset"):
+        env.step(None)
+
+
+def test_a_collision_is_not_told_by_the_environment() -> None:
+    """o runs into x's stone and stays on turn: nothing that player_0 is given changes."""
+    env = envs.aec("phantom_tictactoe")
+    env.reset()
+    env.step(4)
+    before = env.observe("player_0")
+    env.step(4)
+    assert env.agent_selection == "player_1"
+    np.testing.assert_equal(env.observe("player_0"), before)
+    assert env.infos == {"player_0": {}, "player_1": {}}
+    assert env.observe("player_1")["observation"][4] == 2
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "said"),
+    [
+        (4, ValueError, "action 4 of seat 0 is illegal; legal are"),
+        (9, ValueError, "action 9 of seat 0 is illegal"),
+        (-1, ValueError, "action -1 of seat 0 is illegal"),
+        (1.0, TypeError, "an action is an integer, got 1.0"),
+        (None, TypeError, "an action is an integer, got None"),
+        ("b2", TypeError, "an action is an integer, got 'b2'"),
+    ],
+)
+def test_an_illegal_action_changes_nothing(action: Any, error: type[Exception], said: str) -> None:
+    env = envs.aec("phantom_tictactoe")
+    env.reset(seed=3)
+    env.step(4)
+    env.step(0)
+    before = env.match.state.tobytes(), env.agent_selection, env.observe("player_0")
+    with pytest.raises(error, match=said):
+        env.step(action)
+    np.testing.assert_equal((env.match.state.tobytes(), env.agent_selection, env.observe("player_0")), before)
+    env.step(8)
+    assert env.match.actions == [4, 0, 8]
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_the_illegal_wrapper_punishes_the_offender_and_the_next_match_is_clean(
+    name: str, options: dict[str, Any]
+) -> None:
+    """Two matches; in each the first choice that has an illegal alternative takes it. Kuhn has none."""
+    env = TerminateIllegalWrapper(envs.aec(name, **options), illegal_reward=-7)
+    offences = 0
+    for seed in range(2):
+        env.reset(seed=seed)
+        chooser, offender, rewards = np.random.default_rng(seed), None, {}
+        for agent in env.agent_iter():
+            observation, reward, terminated, truncated, _ = env.last()
+            if terminated or truncated:
+                rewards[agent] = reward
+                assert not observation["action_mask"].any()
+                env.step(None)
+                continue
+            illegal = np.flatnonzero(observation["action_mask"] == 0)
+            if illegal.size and offender is None:
+                offender = agent
+                offences += 1
+                env.step(int(illegal[0]))
+            else:
+                env.step(int(chooser.choice(np.flatnonzero(observation["action_mask"]))))
+        if offender is not None:
+            assert rewards[offender] == -7
+            assert sorted(rewards.values()) == [-7, 0]
+    assert offences == (0 if name == "kuhn_poker" else 2)
+    env.reset()
+    assert env.agents == ["player_0", "player_1"]
+    assert not any(env.terminations.values())
+    assert env.observe("player_0")["action_mask"].any()
+
+
+def test_before_the_first_reset_the_error_says_what_to_do() -> None:
+    env = envs.aec("kuhn_poker", "ansi")
+    for ask in (env.render, lambda: env.match):
+        with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
+            ask()
+
+
+def test_an_unknown_render_mode_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="unknown render_mode 'svg'; known are ansi, rgb_array, human"):
+        envs.aec("kuhn_poker", "svg")
+
+
+def test_rendering_without_a_mode_warns() -> None:
+    env = envs.aec("kuhn_poker")
+    env.reset()
+    with pytest.warns(UserWarning, match="without a render_mode"):
+        assert env.render() is None
+
+
+@pytest.mark.usefixtures("unseen_window")
+def test_a_window_shows_pictures_until_it_is_closed() -> None:
+    import pygame
+
+    window = Window("test", frames_per_second=10_000)
+    red = np.zeros((20, 3000, 3), np.uint8)
+    red[..., 0] = 255
+    assert window.show(red)
+    surface = pygame.display.get_surface()
+    assert surface.get_width() <= pygame.display.get_desktop_sizes()[0][0]
+    r, g, b, _ = surface.get_at((5, 1))
+    assert r > 250  # shrinking rounds
+    assert (g, b) == (0, 0)
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert not window.show(red)
+    assert not window.show(red)
+    window.close()
+
+
+def test_without_pygame_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(RuntimeError, match=r"pip install 'fogbound\[window\]', or use --render gif"):
+        Window("test")
+
+
+def test_without_a_display_the_error_names_the_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pygame
+
+    monkeypatch.setenv("SDL_VIDEODRIVER", "no_such_driver")
+    with pytest.raises(RuntimeError, match=r"no window can be opened .*or use --render gif, svg or ansi"):
+        Window("test")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")  # as if SDL had fallen back to the one nobody sees
+    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
+    with pytest.raises(RuntimeError, match="there is no display: find one, or use --render gif"):
+        Window("test")

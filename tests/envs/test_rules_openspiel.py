@@ -1,0 +1,261 @@
+"""Our rules against OpenSpiel's, step for step, and against exact counts and exact random play."""
+
+from __future__ import annotations
+
+import random
+from hashlib import blake2b
+
+import numpy as np
+import pytest
+import torch
+
+import envs
+from envs.core import CHANCE
+
+pyspiel = pytest.importorskip("pyspiel")
+
+MATCHES = 2_000
+
+# OpenSpiel's game, ours, our options
+VARIANTS = [
+    ("kuhn_poker", "kuhn_poker", {}),
+    ("leduc_poker", "leduc_poker", {}),
+]
+for version, is_abrupt in (("classical", False), ("abrupt", True)):
+    for reveal in ("nothing", "turns"):
+        VARIANTS.append(
+            (
+                f"phantom_ttt(gameversion={version},obstype=reveal-{'num' * (reveal == 'turns')}{reveal})",
+                "phantom_tictactoe",
+                {"abrupt": is_abrupt, "reveal": reveal},
+            )
+        )
+for version, is_abrupt in (("cdh", False), ("adh", True)):
+    for rows, cols in ((2, 2), (3, 3), (4, 3), (5, 5)):
+        VARIANTS.append(
+            (
+                f"dark_hex(gameversion={version},num_rows={rows},num_cols={cols})",
+                "dark_hex",
+                {"rows": rows, "cols": cols, "abrupt": is_abrupt},
+            )
+        )
+    VARIANTS.append(
+        (
+            f"dark_hex(gameversion={version},num_rows=3,num_cols=3,obstype=reveal-numturns)",
+            "dark_hex",
+            {"abrupt": is_abrupt, "reveal": "turns"},
+        )
+    )
+
+
+class Lockstep:
+    """One match in both packages; the information state of each seat by our own definition."""
+
+    def __init__(self, theirs, match):
+        self.theirs, self.match = theirs, match
+        self.seen = [b"", b""]  # what each seat has seen and done at its own decisions
+
+    def compare(self):
+        """Compare all but what is seen; returns whether the match is over."""
+        theirs, match = self.theirs, self.match
+        if match.over:
+            assert theirs.is_terminal()
+            assert match.returns.tolist() == theirs.returns()
+            return True
+        assert match.seat == theirs.current_player()  # both packages write -1 for chance
+        legal = match.legal()
+        assert legal
+        assert legal == theirs.legal_actions()
+        if match.seat == CHANCE:
+            odds = np.zeros(match.game.chance_outcomes)
+            for outcome, probability in theirs.chance_outcomes():
+                odds[outcome] = probability
+            np.testing.assert_allclose(match.chance(), odds, rtol=0, atol=1e-12)
+        return False
+
+    def look(self):
+        """The seat to move looks; returns its information state by our definition and by OpenSpiel's.
+
+        OpenSpiel's string is taken for the poker games. For the phantom games it is the tensor, as
+        dark hex's string tells the number of attempts even where nothing is revealed.
+        """
+        seat = self.match.seat
+        self.seen[seat] += self.match.observation(seat).tobytes()
+        if "poker" in self.match.game.name:
+            theirs = self.theirs.information_state_string(seat).encode()
+        else:
+            theirs = np.array(self.theirs.information_state_tensor(seat), np.uint8).tobytes()
+        return tuple((seat, blake2b(info, digest_size=16).digest()) for info in (self.seen[seat], theirs))
+
+    def play(self, action):
+        if self.match.seat != CHANCE:
+            self.seen[self.match.seat] += bytes([action])
+        self.match.play(action)
+        self.theirs.apply_action(action)
+
+    def copy(self):
+        other = Lockstep(self.theirs.clone(), self.match.copy())
+        other.seen = list(self.seen)
+        return other
+
+
+class Bijection:
+    """Pairs of names for the same thing: each has exactly one partner."""
+
+    def __init__(self):
+        self.there, self.back = {}, {}
+
+    def add(self, ours, theirs):
+        assert self.there.setdefault(ours, theirs) == theirs, "OpenSpiel tells apart what we do not"
+        assert self.back.setdefault(theirs, ours) == ours, "we tell apart what OpenSpiel does not"
+
+
+@pytest.mark.parametrize(("theirs", "name", "options"), VARIANTS, ids=lambda value: str(value)[:90])
+def test_lockstep(theirs, name, options):
+    """2,000 random matches: seat, legal moves, odds, end and returns at every step, and at every
+    decision what the seat can tell apart."""
+    theirs, ours = pyspiel.load_game(theirs), envs.make(name, **options)
+    assert theirs.num_distinct_actions() == ours.actions
+    assert theirs.max_game_length() == ours.max_length
+    assert (theirs.min_utility(), theirs.max_utility()) == ours.return_range
+    choose, same = random.Random(1), Bijection()
+    for _ in range(MATCHES):
+        both = Lockstep(theirs.new_initial_state(), envs.Match(ours, seed=0, chance="ask"))
+        while not both.compare():
+            if both.match.seat != CHANCE:
+                same.add(*both.look())
+            both.play(choose.choice(both.theirs.legal_actions()))
+
+
+# ---------------------------------------------------------------- whole trees
+
+# Decisions and information sets of seat 0 / seat 1, matches won by seat 0 / seat 1 / nobody.
+# Kuhn by hand: 6 deals; seat 0 decides at the start and after pass-bet, seat 1 after pass and after
+# bet: 12 and 12 decisions, with 3 cards 6 and 6 information sets. Of the 5 lines of a deal bet-pass is
+# seat 0's, pass-bet-pass is seat 1's, the other three go to the higher card, 3 deals each: 6 + 9 each.
+# Leduc has 936 information sets (Southey et al. 2005), seat by seat the same. The 2 x 2 boards were
+# enumerated by a dynamic programme over both seats' views; 143 + 94 + 150 + 84 = 471 histories.
+TREES = [
+    ("kuhn_poker", "kuhn_poker", {}, {"decisions": (12, 12), "sets": (6, 6), "ends": (15, 15, 0)}),
+    ("leduc_poker", "leduc_poker", {}, {"sets": (468, 468)}),
+    (
+        "dark_hex(gameversion=cdh,board_size=2)",
+        "dark_hex",
+        {"rows": 2, "cols": 2},
+        {"decisions": (49, 176), "ends": (48, 168, 0)},
+    ),
+    (
+        "dark_hex(gameversion=adh,board_size=2)",
+        "dark_hex",
+        {"rows": 2, "cols": 2, "abrupt": True},
+        {"decisions": (143, 94), "sets": (59, 35), "ends": (150, 84, 0)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("theirs", "name", "options", "expected"), TREES, ids=lambda value: str(value)[:40])
+def test_whole_tree(theirs, name, options, expected):
+    """Every history there is, in lockstep; the counts are exact."""
+    theirs, ours = pyspiel.load_game(theirs), envs.make(name, **options)
+    same, decisions, ends = Bijection(), [0, 0], [0, 0, 0]
+    waiting = [Lockstep(theirs.new_initial_state(), envs.Match(ours, seed=0, chance="ask"))]
+    while waiting:
+        both = waiting.pop()
+        if both.compare():
+            first, second = both.match.returns
+            ends[0 if first > second else 1 if second > first else 2] += 1
+            continue
+        if both.match.seat != CHANCE:
+            decisions[both.match.seat] += 1
+            same.add(*both.look())
+        for action in both.match.legal():
+            after = both.copy()
+            after.play(action)
+            waiting.append(after)
+    sets = tuple(sum(seat == p for seat, _ in same.there) for p in range(2))
+    found = {"decisions": tuple(decisions), "sets": sets, "ends": tuple(ends)}
+    assert {fact: found[fact] for fact in expected} == expected
+
+
+# ---------------------------------------------------------------- random play
+
+# Seat 0 wins / seat 1 wins / draw, return of seat 0, decisions, all under uniform legal play; from the
+# dynamic programme. Classical games are plain tic-tac-toe and plain hex with unseen boards: of the 126
+# ways to put 5 stones of one seat on 9 cells 84 connect, hence 2/3.
+RANDOM_PLAY = [
+    ("phantom_tictactoe", {}, (0.584921, 0.288095, 0.126984), 0.296825, 10.526466),
+    ("phantom_tictactoe", {"abrupt": True}, (0.615371, 0.299096, 0.085532), 0.316275, 10.137911),
+    ("dark_hex", {}, (0.666667, 0.333333, 0.0), 0.333333, 10.506572),
+    ("dark_hex", {"abrupt": True}, (0.633463, 0.366537, 0.0), 0.266926, 10.289394),
+    ("dark_hex", {"rows": 2, "cols": 2}, (0.5, 0.5, 0.0), 0.0, 4.520833),
+    ("dark_hex", {"rows": 2, "cols": 2, "abrupt": True}, (0.729167, 0.270833, 0.0), 0.458333, 4.395833),
+]
+LANES = 40_000
+
+
+def first_matches(game, seed):
+    """Uniform legal play of the first match of every lane: returns [LANES, P], decisions [LANES]."""
+    batch, generator = envs.Batch(game, LANES, seed=seed), torch.Generator().manual_seed(seed)
+    returns, length = torch.zeros(LANES, game.seats, dtype=torch.float64), torch.zeros(LANES)
+    playing = torch.ones(LANES, dtype=torch.bool)
+    while playing.any():
+        lots = torch.rand(batch.legal.shape, generator=generator)
+        batch.step(torch.where(batch.legal, lots, -1.0).argmax(1))
+        assert not batch.illegal.any()
+        returns[playing] += batch.reward[playing]
+        length[playing] += 1
+        playing &= ~batch.over
+    return returns, length
+
+
+def assert_mean(sample, exact):
+    """Within 4 standard errors; the table's six digits add half a unit of the last."""
+    sample = sample.double()
+    error = (sample.std() / LANES**0.5).item()
+    assert abs(sample.mean().item() - exact) <= 4 * error + 5e-7
+
+
+@pytest.mark.parametrize(("name", "options", "odds", "value", "length"), RANDOM_PLAY, ids=str)
+def test_random_play(name, options, odds, value, length):
+    returns, lengths = first_matches(envs.make(name, **options), seed=11)
+    first = returns[:, 0]
+    for ended, probability in zip((first > 0, first < 0, first == 0), odds, strict=True):
+        assert_mean(ended, probability)
+    assert_mean(first, value)
+    assert_mean(lengths, length)
+
+
+def exact_random_play(match):
+    """Return of seat 0 and decisions still to come under uniform legal play, by walking the tree."""
+    if match.over:
+        return match.returns[0], 0.0
+    choices = match.legal()
+    is_chance = match.seat == CHANCE
+    odds = match.chance()[choices] if is_chance else np.full(len(choices), 1 / len(choices))
+    value, length = 0.0, 0.0 if is_chance else 1.0
+    for probability, action in zip(odds, choices, strict=True):
+        after = match.copy()
+        after.play(action)
+        v, t = exact_random_play(after)
+        value, length = value + probability * v, length + probability * t
+    return value, length
+
+
+@pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker"])
+def test_random_play_of_the_poker_games(name):
+    """Kuhn by hand: showdowns are even, so only folds count: bet-pass (1/4) wins 1, pass-bet-pass (1/8)
+    loses 1, in all 1/8. Three decisions after pass-bet (1/4), else two: 2 1/4."""
+    game = envs.make(name)
+    value, length = exact_random_play(envs.Match(game, chance="ask"))
+    if name == "kuhn_poker":
+        assert (value, length) == pytest.approx((1 / 8, 9 / 4), abs=1e-12)
+    returns, lengths = first_matches(game, seed=11)
+    assert_mean(returns[:, 0], value)
+    assert_mean(lengths, length)
+
+
+@pytest.mark.parametrize(("name", "options", "odds", "value", "length"), RANDOM_PLAY[-2:], ids=str)
+def test_random_play_of_the_small_boards_exactly(name, options, odds, value, length):
+    assert odds[0] - odds[1] == pytest.approx(value, abs=1.5e-6)  # three roundings to six digits
+    match = envs.Match(envs.make(name, **options), chance="ask")
+    assert exact_random_play(match) == pytest.approx((value, length), abs=5e-7)
