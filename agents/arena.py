@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from agents.players import Player
-from envs import Batch, Game
+from envs import Batch, Game, Match
 
 Z = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
@@ -136,6 +136,23 @@ def _play_lanes(
             on_progress(int(ended.sum()))
     own = returns.gather(1, first_seat[:, None])[:, 0]
     return Result(own.cpu(), first_seat.cpu(), length.cpu())
+
+
+def watch(game: Game, players: Sequence[Player], seed: int | None = None) -> Iterator[Match]:
+    """Play one match; yields it before the first move and after every move.
+
+    Args:
+        players: one per seat; the same player may hold several.
+        seed: of the match.
+    """
+    match = Match(game, seed)
+    for player in players:
+        player.reset(1)
+    yield match
+    while not match.over:
+        seat = match.seat
+        match.play(players[seat].act(match.observation(seat), match.mask(), seat))
+        yield match
 
 
 def tournament(

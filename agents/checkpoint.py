@@ -204,7 +204,7 @@ def load_model(
         if name not in files:
             raise CheckpointError(f"{path}: is an agent without its training state; it can play, not train")
     agent, training = _parse(files, "agent.json", path), _parse(files, "training.json", path)
-    game = _game(agent, path)
+    _, game = _policy(files, path)
     state = _read_tensors(files["training.safetensors"], path)
     try:
         arguments = {
@@ -260,7 +260,7 @@ def read(path: str | Path, which: Which = "latest") -> dict[str, bytes]:
 
 def _pointed(run: Path, which: Which) -> Path:
     pointer = _parse({f"{which}.json": (run / f"{which}.json").read_bytes()}, f"{which}.json", run)
-    checkpoint = (run / str(pointer.get("checkpoint"))).resolve()
+    checkpoint = (run / str(pointer.get("checkpoint")).replace("\0", "")).resolve()
     if not checkpoint.is_relative_to(run.resolve()) or not checkpoint.is_dir():
         raise CheckpointError(f"{run}: {which}.json names no checkpoint of this run: {pointer}")
     return checkpoint
@@ -292,7 +292,7 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             if missing:
                 raise CheckpointError(f"{path}: is incomplete, {', '.join(missing)} is missing")
             return _verified({name: archive.read(name) for name in manifest}, manifest, path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:  # zipfile raises all of these
         raise CheckpointError(
             f"{path}: is not a fogbound agent or is damaged ({error}); pickled files are never opened"
         ) from error
@@ -321,7 +321,7 @@ def _policy(files: Mapping[str, bytes], path: str | Path) -> tuple[RecurrentPoli
     game = _game(agent, path)
     try:
         return RecurrentPolicy(game.observation_space, game.actions, game.seats, **agent["policy"]), game
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its policy does not fit this version ({error})") from error
 
 
@@ -350,7 +350,7 @@ def _read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
 def _parse(files: Mapping[str, bytes], name: str, path: str | Path) -> dict[str, Any]:
     try:
         value = json.loads(files[name])
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: {name} is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: {name} must hold an object, got {type(value).__name__}")

@@ -76,7 +76,8 @@ class Player:
         legal = legal.bool()
         if not legal.any(-1).all():
             raise ValueError(f"{self.name}: the mask of a decision allows no action")
-        seat = torch.zeros(asked, dtype=torch.int64) if seat is None else torch.as_tensor(seat).reshape(-1)
+        seat = torch.zeros(asked) if seat is None else torch.as_tensor(seat)
+        seat = seat.reshape(-1).long()
         if seat.shape != (asked,) or not ((seat >= 0) & (seat < self.game.seats)).all():
             raise ValueError(
                 f"{self.name}: expected {asked} seats in 0..{self.game.seats - 1}, got {seat.tolist()}"

@@ -176,12 +176,7 @@ class RecurrentPolicy(nn.Module):
         Returns:
             unmasked logits [T, B, A], values [T, B], cores after the last step.
         """
-        features = self.encoder(observation)
-        if self.context is not None:
-            slots = ([seat] if self.feeds_seat else []) + ([previous] if self.feeds_previous else [])
-            features = features + self.context(torch.stack(slots, -1))
-        features = self.activation(features)
-
+        features = self.features(observation, seat, previous)
         parts = self.core.parts
         latent, actor_state = self.core(features, cores[:parts], start, seat)
         critic_state: tuple[Tensor, ...] = ()
@@ -193,6 +188,14 @@ class RecurrentPolicy(nn.Module):
             critic_latent = latent.detach() if self.detach_critic else latent
         value = self.value_head(critic_latent).squeeze(-1)
         return self.action_head(latent), value, actor_state + critic_state
+
+    def features(self, observation: Tensor, seat: Tensor, previous: Tensor) -> Tensor:
+        """What the core is fed: observation [..., *], seat [...] and previous action [...] -> [..., E]."""
+        features = self.encoder(observation)
+        if self.context is not None:
+            slots = ([seat] if self.feeds_seat else []) + ([previous] if self.feeds_previous else [])
+            features = features + self.context(torch.stack(slots, -1))
+        return self.activation(features)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def act(

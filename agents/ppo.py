@@ -385,6 +385,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.ema: RecurrentPolicy | None = None
         self.magnet: RecurrentPolicy | None = None
         self.collector: Collector | None = None
+        self.rollout: Rollout | None = None
+        """The latest rollout it learned from."""
         if env is not None:
             self._check_sizes(env.matches)
             self.env = env  # type: ignore[assignment]
@@ -431,6 +433,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             rollout = self._collect(callback)
             if rollout is None:
                 break
+            self.rollout = rollout
             iteration += 1
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             self.train(rollout)
@@ -616,6 +619,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if self.collector is None or reset_num_timesteps:
             self.batch.reset()
             self.collector = Collector(self.batch, self.policy, self.opposition)
+            if self.opposition is not None:
+                self.opposition.restart(torch.ones_like(self.batch.over))
         self._total_timesteps = total_timesteps
         self._num_timesteps_at_start = self.num_timesteps
         if not self._custom_logger:
@@ -632,7 +637,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             return callback.on_step()
 
         callback.on_rollout_start()
-        uses_magnet = self.magnet is not None and _at(self.magnet_coef, self._current_progress_remaining) > 0.0
+        uses_magnet = self.magnet is not None and (callable(self.magnet_coef) or self.magnet_coef > 0.0)
         began = time.perf_counter()
         rollout = self.collector.collect(
             self.policy, self.n_steps, self.generator, self.magnet if uses_magnet else None, on_step
@@ -669,6 +674,10 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def _check_sizes(self, matches: int) -> None:
         """The minibatches fit the rollout, or ValueError naming sizes that do."""
         T = self.n_steps
+        if self.opposition is not None and self.opposition.matches != matches:
+            raise ValueError(
+                f"the opposition sits at {self.opposition.matches} matches, the env has {matches}"
+            )
         if T < 1 or self.n_epochs < 1:
             raise ValueError(f"n_steps and n_epochs must be at least 1, got {T} and {self.n_epochs}")
         if self.batch_size % T or self.batch_size < T or matches % (self.batch_size // T):

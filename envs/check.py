@@ -21,7 +21,9 @@ from envs.core import CHANCE, REFEREE, Array, Game, Viewer, match_seed, no_chanc
 from envs.match import Match
 
 DRAWN_MATCHES = 10
-"""Text and SVG are judged in this many matches: drawing takes far longer than playing."""
+DRAWN_POINTS = 10
+"""Text and SVG are judged in the first 10 matches, at their first 10 points and their end: drawing takes
+far longer than playing, and a seat is in the same situation twice mostly at the beginning."""
 CHANCE_LIMIT = 1_000
 """More chance outcomes than this without a decision are taken for a chance node that never ends."""
 FRAME = 64  # bytes around every array a verb may write into
@@ -126,7 +128,8 @@ def check_match(
     while not match.over:
         check_seat(match)
         check_observations(match)
-        if drawn:
+        is_drawn = drawn and len(history) <= DRAWN_POINTS
+        if is_drawn:
             check_drawings(match)
         if match.seat == CHANCE:
             in_a_row += 1
@@ -137,7 +140,7 @@ def check_match(
             require(game, decisions <= game.max_length, "a match takes at most max_length decisions")
             action = check_legal(match, random)
             check_illegal(match, random)
-            check_knowledge(match, seen, knowledge, drawn)
+            check_knowledge(match, seen, knowledge, is_drawn)
             seen[match.seat].append(action.to_bytes(4, "little"))
         check_play(match, action)
         history.append(match.state.tobytes())

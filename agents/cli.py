@@ -1,0 +1,94 @@
+"""What the scripts share: players by name or path, tables, and errors as one clear line (edge)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import envs
+from agents.arena import Result
+from agents.checkpoint import load
+from agents.players import FIXED_PLAYERS, Player, fixed_player
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; what the user got wrong is told in one line, with exit code 2."""
+    try:
+        main()
+    except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def sit_down(
+    specs: list[str],
+    game: str | None,
+    options: Mapping[str, bool | int | str],
+    *,
+    device: str = "cpu",
+    deterministic: bool = False,
+    seed: int = 0,
+) -> tuple[envs.Game, list[Player]]:
+    """The game and the players that `specs` name: fixed players, or paths of runs and agents.
+
+    The game is the agents' own; `game` and `options` are needed only among fixed players.
+
+    Raises:
+        ValueError: agents of different games, or no game at all.
+        FileNotFoundError: a path leads nowhere.
+    """
+    players: list[Player | None] = []
+    world = envs.make(game, **options) if game is not None else None
+    for k, spec in enumerate(specs):
+        if spec in FIXED_PLAYERS:
+            players.append(None)
+            continue
+        if not Path(spec).exists() and not Path(spec).with_suffix(".zip").exists():
+            raise FileNotFoundError(
+                f"{spec}: is neither a path nor a fixed player ({', '.join(FIXED_PLAYERS)})"
+            )
+        agent = load(spec, device=device, deterministic=deterministic, seed=seed + k)
+        if world is not None and agent.game != world:
+            raise ValueError(f"{spec} plays {agent.game}, expected an agent of {world}")
+        world = agent.game
+        players.append(agent)
+    if world is None:
+        raise ValueError(f"say which game with --game; known are {', '.join(envs.GAMES)}")
+    named = [p or fixed_player(specs[k], world, seed + k) for k, p in enumerate(players)]
+    for k, player in enumerate(named):  # two copies of one player keep apart in a table
+        same = sum(other.name == player.name for other in named[:k])
+        player.name += f" ({same + 1})" if same else ""
+    return world, named
+
+
+def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table:
+    """Results by (player, opponent) as a table for `Console.print`."""
+    table = Table(title=title, title_justify="left")
+    for column in ("player", "opponent", "matches", "win", "draw", "loss", "mean return, 95 %", "as seat 0 / 1"):
+        table.add_column(column, justify="left" if column in ("player", "opponent") else "right")
+    for (player, opponent), r in results.items():
+        low, high = r.interval
+        table.add_row(
+            player,
+            opponent,
+            f"{r.matches:,}",
+            f"{r.win:.1%}",
+            f"{r.draw:.1%}",
+            f"{r.loss:.1%}",
+            f"{r.mean:+.3f} [{low:+.3f}, {high:+.3f}]",
+            f"{r.mean_in_seat(0):+.3f} / {r.mean_in_seat(1):+.3f}",
+        )
+    return table
+
+
+def show(table: Table) -> None:
+    """Print a table on standard output, at full width where that is no terminal."""
+    console = Console()
+    Console(width=console.width if console.is_terminal else 140).print(table)

@@ -1,0 +1,242 @@
+"""The configuration of a training run: typed, one sentence per field, YAML in, unknown keys refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tyro
+import yaml
+
+ScheduleName = Literal["constant", "linear", "power"]
+OptionValue = bool | int | str
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyConfig:
+    """The network; `agents.RecurrentPolicy` tells more."""
+
+    cell: str = "gated"
+    """Recurrent cell: elman, gated, lstm or gru."""
+    lstm_hidden_size: int = 128
+    """Units of a cell, of whichever kind."""
+    n_lstm_layers: int = 1
+    """Cells on top of each other."""
+    dropout: float = 0.0
+    """Dropout between the layers, in training."""
+    shared_lstm: bool = True
+    """The critic reads the actor's core."""
+    enable_critic_lstm: bool = False
+    """The critic has a core of its own."""
+    detach_critic: bool = False
+    """Keep the critic's gradient out of a shared core."""
+    features_dim: int = 128
+    """Outputs of the encoder."""
+    net_arch: list[int] = dataclasses.field(default_factory=list)
+    """Widths of the layers between the core and each head."""
+    activation_fn: Literal["tanh", "relu", "silu"] = "tanh"
+    """Activation of encoder and heads."""
+    previous_action: bool = True
+    """Feed the seat's own previous action to the core."""
+    seat_input: bool = True
+    """Feed the seat to the core."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AlgoConfig:
+    """The algorithm; names are Stable-Baselines3's where it has them."""
+
+    learning_rate: float = 1e-3
+    """Adam's step size at the beginning."""
+    learning_rate_schedule: ScheduleName = "linear"
+    """How it goes on: constant, linear to 0, or a power law."""
+    n_steps: int = 32
+    """Decisions of each match in a rollout."""
+    batch_size: int = 1024
+    """Decisions in a minibatch, a multiple of n_steps that divides the rollout."""
+    n_epochs: int = 4
+    """Passes over each rollout."""
+    gamma: float = 1.0
+    """Discount per own decision."""
+    gae_lambda: float = 0.95
+    """Lambda of the advantages, per own decision."""
+    clip_range: float = 0.2
+    """How far the probability ratio may move."""
+    clip_range_vf: float | None = None
+    """The same for the value, if given."""
+    normalize_advantage: bool = True
+    """Scale a minibatch's advantages to mean 0 and deviation 1."""
+    ent_coef: float = 0.05
+    """Weight of the entropy bonus at the beginning."""
+    ent_coef_schedule: ScheduleName = "constant"
+    """How it goes on."""
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: float = 0.5
+    """Norm the gradient is clipped to."""
+    target_kl: float | None = None
+    """End an update early beyond 1.5 times this KL divergence, if given."""
+    kl_coef: float = 0.0
+    """Weight of the reverse KL to the policy that played."""
+    magnet_coef: float = 0.0
+    """Weight of the KL to the magnet at the beginning."""
+    magnet_coef_schedule: ScheduleName = "constant"
+    """How it goes on."""
+    magnet: Literal["uniform", "snapshot", "ema"] = "uniform"
+    """What the policy is drawn to."""
+    magnet_every: int = 100
+    """Updates between two snapshots of the magnet."""
+    ema_decay: float = 0.999
+    """Decay of the averaged weights per gradient step; 0 keeps none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OpponentsConfig:
+    """Who sits opposite the learning policy, beside itself."""
+
+    share: float = 0.0
+    """Share of the matches against others, 0..1."""
+    players: list[str] = dataclasses.field(default_factory=list)
+    """Fixed players among them: random, bot."""
+    pool_size: int = 0
+    """Past selves among them, at most."""
+    snapshot_every: int = 50
+    """Updates between two past selves."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """Matches against fixed players during and after training."""
+
+    every: int = 250_000
+    """Decisions between two evaluations."""
+    matches_per_seat: int = 500
+    """Matches in each seating, during training."""
+    final_matches_per_seat: int = 2_000
+    """Matches in each seating, at the end."""
+    players: list[str] = dataclasses.field(default_factory=lambda: ["random", "bot"])
+    """The fixed players."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A training run by self-play."""
+
+    game: str = "phantom_tictactoe"
+    """Name of the game, see envs.GAMES."""
+    options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
+    """Options of the game."""
+    seed: int = 0
+    """Seed of everything."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
+    matches: int = 128
+    """Matches played side by side."""
+    total_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1_000_000
+    """Decisions to train for, of all seats together."""
+    run_dir: str = "runs"
+    """Folder that the run's own folder is made in."""
+    checkpoint_every: int = 250_000
+    """Decisions between two checkpoints."""
+    keep_checkpoints: int = 3
+    """How many of the latest checkpoints stay (the best one always does)."""
+    progress: bool = True
+    """Show a progress bar (never without a terminal)."""
+    policy: PolicyConfig = dataclasses.field(default_factory=PolicyConfig)
+    algo: AlgoConfig = dataclasses.field(default_factory=AlgoConfig)
+    opponents: OpponentsConfig = dataclasses.field(default_factory=OpponentsConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers no run can use; sizes that must fit each other are the model's business."""
+        least = {
+            "matches": self.matches,
+            "total_timesteps": self.total_timesteps,
+            "checkpoint_every": self.checkpoint_every,
+            "keep_checkpoints": self.keep_checkpoints,
+            "eval.every": self.eval.every,
+            "opponents.snapshot_every": self.opponents.snapshot_every,
+            "algo.magnet_every": self.algo.magnet_every,
+        }
+        for key, value in least.items():
+            if value < 1:
+                raise ValueError(f"{key} must be at least 1, got {value}")
+        for key, value in (
+            ("eval.matches_per_seat", self.eval.matches_per_seat),
+            ("eval.final_matches_per_seat", self.eval.final_matches_per_seat),
+        ):
+            if value < 2:
+                raise ValueError(f"{key} must be at least 2, got {value}")
+
+
+_Record = TypeVar("_Record")
+
+
+def read_config(path: str | Path) -> Config:
+    """A configuration from a YAML file; what it does not name keeps its default.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not YAML, a key is unknown, or a value has the wrong type.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such configuration")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+    try:
+        return _record(Config, values or {}, "")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def write_config(config: Config) -> str:
+    """The configuration as YAML, every field named."""
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+
+
+def _record(kind: type[_Record], values: Any, where: str) -> _Record:
+    """A dataclass from a mapping, checked field by field; `where` is the path of its key."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where or 'the file'} must be a mapping of keys, got {values!r}")
+    hints = get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            raise ValueError(f"unknown key {where + str(key)!r}; known are {', '.join(hints)}")
+    return kind(**{key: _value(hints[key], value, where + key) for key, value in values.items()})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    """`value` as the type `kind`, or ValueError. A whole number and YAML's `1e-3` pass for a float."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _record(kind, value, where + ".")  # type: ignore[arg-type]
+    if origin is list and isinstance(value, list):
+        return [_value(arguments[0], item, f"{where}[{k}]") for k, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {_value(arguments[0], k, where): _value(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin is Literal and value in arguments:
+        return value
+    if origin in (Union, types.UnionType):
+        for option in arguments:
+            if value is None and option is type(None):
+                return None
+            try:
+                return _value(option, value, where)
+            except ValueError:
+                continue
+    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(kind, type) and origin is None and type(value) is kind:
+        return value
+    expected = typing.cast(str, getattr(kind, "__name__", None)) if origin is None else str(kind)
+    raise ValueError(f"{where} must be {expected.replace('typing.', '')}, got {value!r}")

@@ -1,0 +1,148 @@
+"""Where a run's numbers go: TensorBoard, and `metrics.jsonl`, the record of truth (edge)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import HParam, Image, KVWriter, Logger, TensorBoardOutputFormat
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from agents.arena import Result
+from agents.cells import GRU, Gated
+from agents.checkpoint import write_file
+from agents.policy import RecurrentPolicy
+from agents.rollout import Rollout
+
+SATURATED = 0.05
+"""A gate this close to 0 or 1 counts as saturated."""
+
+
+class TensorBoard(TensorBoardOutputFormat):
+    """SB3's writer, which on resuming also hides what the killed run logged after its checkpoint."""
+
+    def __init__(self, folder: Path, resume_step: int | None) -> None:
+        self.writer = SummaryWriter(str(folder), purge_step=None if resume_step is None else resume_step + 1)
+        self._is_closed = False
+
+
+class JSONLines(KVWriter):
+    """One line a dump: the step and every number. Lines after the resumed step are dropped."""
+
+    def __init__(self, path: Path, resume_step: int | None) -> None:
+        if resume_step is not None and path.exists():
+            lines = [line for line in path.read_text().splitlines() if _step(line) <= resume_step]
+            write_file(path, "".join(line + "\n" for line in lines).encode())
+        self.file = path.open("a")
+
+    def write(
+        self, key_values: dict[str, Any], key_excluded: Mapping[str, tuple[str, ...]], step: int = 0  # noqa: ARG002
+    ) -> None:
+        numbers = {
+            key: value.item() if isinstance(value, np.generic) else value
+            for key, value in key_values.items()
+            if isinstance(value, (int, float, np.generic))
+        }
+        if numbers:
+            self.file.write(json.dumps({"step": step} | numbers) + "\n")
+            self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _step(line: str) -> float:
+    """The step of a line, infinity for a line that was cut off."""
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return float("inf")
+
+
+def make_logger(run: Path, resume_step: int | None = None) -> Logger:
+    """The logger of a run folder; with `resume_step` it goes on behind that step."""
+    outputs = [TensorBoard(run / "tensorboard", resume_step), JSONLines(run / "metrics.jsonl", resume_step)]
+    return Logger(str(run), outputs)
+
+
+def record_result(logger: Logger, name: str, result: Result) -> None:
+    """What matches against the player `name` gave."""
+    low, high = result.interval
+    for tag, value in (
+        ("win", result.win),
+        ("draw", result.draw),
+        ("loss", result.loss),
+        ("mean", result.mean),
+        ("low", low),
+        ("high", high),
+    ):
+        logger.record(f"eval/vs/{name}/{tag}", value)
+    for seat in range(2):
+        logger.record(f"eval/by_seat/{name}/{seat}", result.mean_in_seat(seat))
+
+
+def record_image(logger: Logger, tag: str, pixels: np.ndarray[Any, Any]) -> None:
+    """A picture, uint8 [H, W, 3]."""
+    logger.record(tag, Image(pixels, "HWC"), exclude="json")
+
+
+def record_hparams(logger: Logger, config: Any, headline: tuple[str, ...]) -> None:
+    """The run's configuration for TensorBoard's HParams page, judged by the `headline` tags."""
+    plain: dict[str, bool | str | float | int | None] = {}
+
+    def flatten(values: Mapping[str, Any], prefix: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                flatten(value, f"{prefix}{key}.")
+            else:
+                plain[prefix + key] = value if isinstance(value, (bool, int, float)) else str(value)
+
+    flatten(dataclasses.asdict(config), "")
+    logger.record("hparams", HParam(plain, dict.fromkeys(headline, 0.0)), exclude="json")
+
+
+@torch.no_grad()
+def memory_statistics(policy: RecurrentPolicy, rollout: Rollout) -> dict[str, float]:
+    """How the memory is used in a rollout: norm of h, and for gated cells mean and saturation of the gates.
+
+    Taken at the rollout's first step from the state that was stored there, first layer of the actor.
+    """
+    cell = policy.core.cells[0]
+    seat = rollout.seat[0]
+    state = tuple(
+        part[0].masked_fill(rollout.start[0, :, None, None], 0.0)[torch.arange(len(seat)), seat]
+        for part in rollout.memory.cores[: policy.core.parts]
+    )
+    statistics = {"rnn/hidden_norm": float(state[0].norm(dim=-1).mean())}
+    if not isinstance(cell, (Gated, GRU)):
+        return statistics
+    z = cell.project(policy.features(rollout.observation[0], seat, rollout.previous[0]))
+    u = state[0] @ cell.U.t()
+    names = "ifo" if isinstance(cell, Gated) else "ry"
+    u = u.unflatten(-1, (cell.recurrent_blocks, -1))  # the gated cell's one block serves every gate
+    gates = torch.sigmoid(z.unflatten(-1, (cell.blocks, -1)) + u)
+    named = dict(zip(names, gates[:, : len(names)].unbind(1), strict=True))
+    everything = torch.cat(list(named.values()))
+    is_saturated = (everything < SATURATED) | (everything > 1.0 - SATURATED)
+    statistics |= {f"rnn/gate_mean/{name}": float(gate.mean()) for name, gate in named.items()}
+    return statistics | {"rnn/gate_saturation": float(is_saturated.float().mean())}
+
+
+def gradient_by_lag(policy: RecurrentPolicy, rollout: Rollout, lags: tuple[int, ...] = (1, 2, 4, 8, 16)) -> dict[str, float]:
+    """How far back learning reaches: norm of d(output at the last step)/d(features k steps earlier).
+
+    Steps count the decisions of both seats; a lag across a match's start gives 0 by construction.
+    """
+    T = rollout.shape[0]
+    features = policy.features(rollout.observation, rollout.seat, rollout.previous).detach().requires_grad_()
+    state = rollout.memory.cores[: policy.core.parts]
+    outputs, _ = policy.core(features, state, rollout.start, rollout.seat)
+    (gradient,) = torch.autograd.grad(outputs[-1].sum(), features)
+    norms: Tensor = gradient.norm(dim=-1).mean(1)
+    return {f"rnn/grad_norm_by_lag/{k}": float(norms[T - 1 - k]) for k in lags if k < T}

@@ -1,0 +1,130 @@
+"""Watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window.
+
+    python scripts/watch.py runs/<run> --opponent random --games 3
+    python scripts/watch.py runs/<run> --opponent bot --render gif --out match.gif --viewer seat
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tqdm import tqdm
+
+from agents import cli
+from agents.arena import watch
+from agents.config import OptionValue
+from agents.players import Player
+from envs import REFEREE, Game, Match
+from envs.core import Viewer
+from envs.drawing import rasterise, save_gif
+from envs.window import Window
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What to watch."""
+
+    player: Annotated[str, tyro.conf.Positional]
+    """A run, a checkpoint, an agent's file, or a fixed player (random, bot)."""
+    opponent: str = "random"
+    """Who sits opposite, named the same way."""
+    games: int = 1
+    """Matches; the players swap seats after each."""
+    render: Literal["ansi", "svg", "gif", "human"] = "ansi"
+    """Text in the terminal, one SVG file a move, one GIF of all matches, or a window."""
+    viewer: Literal["referee", "seat"] = "referee"
+    """See everything, or only what the player's seat may know."""
+    out: Path | None = None
+    """Folder for SVG files (default: match), or the GIF's path (default: match.gif)."""
+    game: str | None = None
+    """The game, needed only between fixed players."""
+    options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
+    """Options of that game."""
+    deterministic: bool = False
+    """Agents take their most probable action instead of drawing one."""
+    frames_per_second: float = 1.5
+    """Speed of the GIF and of the window."""
+    seed: int = 0
+    """Seed of the matches and of the players."""
+    device: str = "cpu"
+    """Where agents compute."""
+    progress: bool = True
+    """Show a progress bar while files are made (never without a terminal)."""
+
+
+def main() -> None:
+    a = tyro.cli(Arguments, description=__doc__)
+    if a.games < 1:
+        raise ValueError(f"--games must be at least 1, got {a.games}")
+    if a.frames_per_second <= 0:
+        raise ValueError(f"--frames-per-second must be above 0, got {a.frames_per_second}")
+    game, players = cli.sit_down(
+        [a.player, a.opponent], a.game, a.options, device=a.device, deterministic=a.deterministic, seed=a.seed
+    )
+    moments = play(game, players, a)
+    {"ansi": in_terminal, "svg": as_svg, "gif": as_gif, "human": in_window}[a.render](moments, a)
+
+
+def play(game: Game, players: list[Player], a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
+    """Every moment that looks different: number of the game, the match, the viewer, a headline."""
+    for number in range(a.games):
+        seats = players if number % 2 == 0 else players[::-1]
+        viewer: Viewer = REFEREE if a.viewer == "referee" else seats.index(players[0])
+        names = " against ".join(f"{player.name} (seat {seat})" for seat, player in enumerate(seats))
+        before = None
+        for match in watch(game, seats, a.seed + number):
+            now = match.text(viewer)
+            if now != before:  # a seat sees nothing of most of its opponent's moves
+                yield number, match, viewer, f"game {number + 1}: {names}"
+            before = now
+
+
+def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:  # noqa: ARG001
+    for _, match, viewer, headline in moments:
+        print(f"{headline}\n{match.text(viewer)}\n")
+        if match.over:
+            print(f"returns: seat 0 {match.returns[0]:+g}, seat 1 {match.returns[1]:+g}\n")
+
+
+def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    folder = a.out or Path("match")
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for number, match, viewer, _ in bar(moments, a):
+        (folder / f"game{number + 1}_move{len(match.actions):03d}.svg").write_text(match.svg(viewer))
+        count += 1
+    print(f"{count} drawings in {folder}")
+
+
+def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    path = a.out or Path("match.gif")
+    frames = [rasterise(match.svg(viewer)) for _, match, viewer, _ in bar(moments, a)]
+    save_gif(path, frames, a.frames_per_second)
+    print(f"{len(frames)} frames in {path}")
+
+
+def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    window = Window("fogbound", a.frames_per_second)
+    try:
+        for _, match, viewer, headline in moments:
+            print(headline, f"move {len(match.actions)}")
+            if not window.show(rasterise(match.svg(viewer))):
+                return
+        time.sleep(2.0)
+    finally:
+        window.close()
+
+
+def bar(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
+    """The moments, with a progress bar on a terminal."""
+    return iter(tqdm(moments, unit="frame", disable=not (a.progress and sys.stderr.isatty())))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,334 @@
+"""Players: fair random ones, bots that follow their rules, agents that remember their own match."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import envs
+from agents import FIXED_PLAYERS, fixed_player
+from agents.players import BOTS, Agent, Bot, RandomPlayer
+from agents.policy import RecurrentPolicy
+
+KUHN, TICTACTOE = envs.make("kuhn_poker"), envs.make("phantom_tictactoe")
+
+
+def make_agent(deterministic=False, seed=0, matches=1, game=TICTACTOE):
+    """The same weights every time, with a head that makes decisions differ."""
+    torch.manual_seed(0)
+    policy = RecurrentPolicy(
+        game.observation_space, game.actions, game.seats, lstm_hidden_size=8, features_dim=8
+    )
+    with torch.no_grad():
+        policy.action_head[-1].weight.mul_(100.0)
+    agent = Agent(policy, game, "agent", deterministic, seed)
+    agent.reset(matches)
+    return agent
+
+
+# ---------------------------------------------------------------- the random player
+
+
+def test_the_random_player_is_uniform_over_what_is_legal():
+    """60,000 decisions between actions 1, 2, 5, 8: each n / 4 +- 4 standard errors sqrt(n * 3 / 16)."""
+    n = 60_000
+    mask = torch.zeros(n, 9, dtype=torch.bool)
+    mask[:, [1, 2, 5, 8]] = True
+    player = RandomPlayer(TICTACTOE)
+    player.reset(n)
+    counts = player.act(torch.zeros(n, 9, dtype=torch.uint8), mask).bincount(minlength=9)
+    assert counts[[0, 3, 4, 6, 7]].sum() == 0
+    assert ((counts[[1, 2, 5, 8]] - n / 4).abs() <= 4 * (n * 3 / 16) ** 0.5).all()
+
+
+def test_a_seed_makes_the_random_player_repeatable_and_its_state_resumes_it():
+    one, two, other = (RandomPlayer(TICTACTOE, seed=seed) for seed in (1, 1, 2))
+    seen = torch.zeros(100, 9, dtype=torch.uint8)
+    for player in (one, two, other):
+        player.reset(100)
+    assert torch.equal(one.act(seen), two.act(seen))
+    assert not torch.equal(one.act(seen), other.act(seen))
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one.act(seen), other.act(seen))
+
+
+# ---------------------------------------------------------------- the bots
+
+
+def bot_act(game, observation, mask=None, seat=0, seed=0):
+    legal = np.ones(game.actions, bool) if mask is None else np.asarray(mask, bool)
+    return Bot(game, seed=seed).act(np.array(observation, np.uint8), legal, seat)
+
+
+PASS, BET = 0, 1
+JACK, QUEEN, KING = 1, 2, 3
+PASSED, HAS_BET = 1, 2  # moves in the observation; 0 = none
+
+
+@pytest.mark.parametrize(
+    ("moves", "decisions"),
+    [
+        ((0, 0, 0), {JACK: PASS, QUEEN: PASS, KING: BET}),  # seat 0 opens
+        ((PASSED, 0, 0), {JACK: PASS, QUEEN: PASS, KING: BET}),  # seat 1 after a pass
+        ((HAS_BET, 0, 0), {JACK: PASS, QUEEN: BET, KING: BET}),  # seat 1 after a bet
+        ((PASSED, HAS_BET, 0), {JACK: PASS, QUEEN: BET, KING: BET}),  # seat 0, who passed, after a bet
+    ],
+)
+def test_the_kuhn_bot_plays_its_cards_face(moves, decisions):
+    assert {card: bot_act(KUHN, [card, *moves]) for card in (JACK, QUEEN, KING)} == decisions
+
+
+FOLD, CALL, RAISE = 0, 1, 2
+J, Q, K = 1, 3, 5  # of the first suit in the observation; + 1 for the second
+
+
+@pytest.mark.parametrize(
+    ("card", "public", "can_fold", "can_raise", "decision"),
+    [
+        (K, 0, False, True, RAISE),
+        (K, 0, True, False, CALL),  # two raises were made
+        (Q, 0, False, True, CALL),
+        (Q, 0, True, True, CALL),
+        (J, 0, False, True, CALL),  # a check costs nothing
+        (J, 0, True, True, FOLD),
+        (J, J + 1, True, True, RAISE),  # a pair
+        (Q + 1, Q, True, False, CALL),
+        (J, K, True, True, FOLD),
+    ],
+)
+def test_the_leduc_bot_raises_with_a_pair_or_a_king(card, public, can_fold, can_raise, decision):
+    observation = [card, public] + [0] * 8
+    assert bot_act(envs.make("leduc_poker"), observation, [can_fold, True, can_raise]) == decision
+
+
+# 0 unknown, 1 own mark, 2 opponent's mark found
+@pytest.mark.parametrize(
+    ("board", "cells"),
+    [
+        ([1, 1, 0, 0, 0, 0, 0, 0, 0], {2}),  # completes a row
+        ([1, 0, 0, 0, 1, 0, 0, 0, 0], {8}),  # and a diagonal
+        ([1, 0, 0, 1, 0, 0, 2, 0, 0], {4}),  # not a column that the opponent closed: the centre
+        ([0, 0, 0, 2, 2, 0, 0, 0, 0], {5}),  # stops a line it knows of
+        ([0, 0, 1, 2, 2, 0, 0, 0, 1], {5}),  # completes its own first, which stops the other too
+        ([2, 2, 0, 0, 0, 0, 1, 1, 0], {8}),  # completes rather than stops
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0], {4}),  # the centre
+        ([0, 0, 0, 0, 2, 0, 0, 0, 0], {0, 2, 6, 8}),  # then a corner
+        ([1, 0, 2, 0, 2, 0, 1, 2, 0], {3}),
+    ],
+)
+def test_the_tictactoe_bot_in_known_positions(board, cells):
+    legal = [stone == 0 for stone in board]
+    assert {bot_act(TICTACTOE, board, legal, seed=seed) for seed in range(40)} == cells
+
+
+def hex_stones(rows, cols, seat):
+    """A bot alone on an empty board: the cells it takes until its edges are linked."""
+    game, board, taken = envs.make("dark_hex", rows=rows, cols=cols), np.zeros(rows * cols, np.uint8), []
+    bot = Bot(game, seed=rows + cols)
+    while not is_linked(taken, rows, cols, seat):
+        taken.append(bot.act(board, board == 0, seat))
+        board[taken[-1]] = 1
+    return taken
+
+
+def is_linked(taken, rows, cols, seat):
+    """Do the stones link the seat's edges? Seat 0: top and bottom, seat 1: left and right."""
+    places = {(c // cols, c % cols) for c in taken}
+    along, length = (0, rows) if seat == 0 else (1, cols)
+    reached = {place for place in places if place[along] == 0}
+    while True:
+        near = {
+            (r + a, c + b)
+            for r, c in reached
+            for a, b in ((0, 1), (1, 0), (1, -1), (0, -1), (-1, 0), (-1, 1))
+        }
+        if (near & places) <= reached:
+            return any(place[along] == length - 1 for place in reached)
+        reached |= near & places
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(3, 3), (4, 3), (3, 5)])
+def test_the_hex_bot_needs_as_many_moves_as_the_board_is_long(rows, cols):
+    """rows moves from top to bottom, cols moves from left to right, each on a shortest way."""
+    assert len(hex_stones(rows, cols, seat=0)) == rows
+    assert len(hex_stones(rows, cols, seat=1)) == cols
+
+
+def test_the_hex_bot_walks_around_stones_it_knows():
+    """Seat 0 with a wall on 3 and 4 must pass 5, which is reached from 2 and leads to 7 or 8.
+
+    . . .
+     # # .
+      . . .
+    """
+    game, board = envs.make("dark_hex"), [0, 0, 0, 2, 2, 0, 0, 0, 0]
+    legal = [stone == 0 for stone in board]
+    assert {bot_act(game, board, legal, seed=seed) for seed in range(40)} == {2, 5, 7, 8}
+    board[5] = board[2] = 1
+    legal = [stone == 0 for stone in board]
+    assert {bot_act(game, board, legal, seed=seed) for seed in range(40)} == {7, 8}
+
+
+@pytest.mark.parametrize("name", BOTS)
+def test_a_bot_plays_only_legal_moves(name):
+    """50 matches against a random player, in both seats; `Match.play` raises at an illegal move."""
+    game = envs.make(name)
+    bot, random = Bot(game), RandomPlayer(game)
+    for seed in range(50):
+        match = envs.Match(game, seed)
+        while not match.over:
+            player = bot if match.seat == seed % 2 else random
+            match.play(player.act(match.observation(match.seat), match.mask(), match.seat))
+
+
+def test_fixed_players_come_by_name():
+    assert {type(fixed_player(name, KUHN)) for name in FIXED_PLAYERS} == {RandomPlayer, Bot}
+    assert fixed_player("bot", KUHN).name == "bot"
+    with pytest.raises(ValueError, match="unknown player 'alphago'; known are random, bot"):
+        fixed_player("alphago", KUHN)
+
+
+def test_a_game_without_a_bot_says_which_have_one(monkeypatch):
+    monkeypatch.delitem(BOTS, "kuhn_poker")
+    with pytest.raises(ValueError, match="kuhn_poker has no bot; games with one are dark_hex, leduc_poker"):
+        Bot(KUHN)
+
+
+# ---------------------------------------------------------------- agents and their memory
+
+
+def story(agent, asked_at_once, steps=5, matches=6):
+    """Deterministic decisions [T, B] on made-up observations of both seats."""
+    generator = torch.Generator().manual_seed(0)
+    told = []
+    for _ in range(steps):
+        observation = torch.randint(3, (matches, 9), generator=generator, dtype=torch.uint8)
+        legal = torch.rand(matches, 9, generator=generator) < 0.6
+        legal[:, 4] = True
+        seat = torch.randint(2, (matches,), generator=generator)
+        if asked_at_once:
+            told.append(agent.act(observation, legal, seat))
+        else:
+            rows = [torch.tensor([row]) for row in torch.randperm(matches, generator=generator.clone_state())]
+            answers = {int(row): agent.act(observation[row], legal[row], seat[row], row) for row in rows}
+            told.append(torch.cat([answers[row] for row in range(matches)]))
+    return torch.stack(told)
+
+
+def test_an_agent_asked_row_by_row_decides_as_when_asked_at_once():
+    at_once = story(make_agent(deterministic=True, matches=6), asked_at_once=True)
+    row_by_row = story(make_agent(deterministic=True, matches=6), asked_at_once=False)
+    assert torch.equal(at_once, row_by_row)
+    assert len(at_once.unique()) > 2  # and it does not always do the same
+
+
+def test_an_agent_that_restarts_has_forgotten():
+    """After a restart of match 0 the memories of match 0 are a newcomer's, those of match 1 are not."""
+    old, newcomer = make_agent(deterministic=True, matches=2), make_agent(deterministic=True, matches=2)
+    story(old, asked_at_once=True, matches=2)
+    old.restart(torch.tensor([True, False]))
+    seen = torch.zeros(2, 9, dtype=torch.uint8)
+    old.act(seen)
+    newcomer.act(seen)
+    for part, fresh in zip(old.memory.cores, newcomer.memory.cores, strict=True):
+        torch.testing.assert_close(part[:, 0], fresh[:, 0])
+        assert not torch.allclose(part[:, 1], fresh[:, 1])
+    assert torch.equal(old.memory.previous[0], newcomer.memory.previous[0])
+
+
+def test_a_restart_is_remembered_until_that_match_is_asked():
+    """Both matches end, match 0 is asked first: match 1 begins anew all the same when its turn comes."""
+    agent, newcomer = make_agent(deterministic=True, matches=2), make_agent(deterministic=True, matches=2)
+    story(agent, asked_at_once=True, matches=2)
+    agent.restart(torch.tensor([True, True]))
+    for row in (0, 1):
+        agent.act(torch.zeros(1, 9, dtype=torch.uint8), rows=torch.tensor([row]))
+    newcomer.act(torch.zeros(2, 9, dtype=torch.uint8))
+    for part, fresh in zip(agent.memory.cores, newcomer.memory.cores, strict=True):
+        torch.testing.assert_close(part, fresh)
+
+
+def test_an_agent_carries_the_memory_that_its_policy_returns():
+    """Cores and previous actions, as if one had handed them over from decision to decision oneself."""
+    agent = make_agent(matches=3)
+    memory, generator = agent.policy.initial_memory(3), torch.Generator().manual_seed(0)
+    legal, start = torch.ones(3, 9, dtype=torch.bool), torch.zeros(3, dtype=torch.bool)
+    for t in range(6):
+        seen, seat = torch.full((3, 9), t % 3), torch.tensor([t % 2, 0, 1])
+        decision, memory = agent.policy.act(seen, legal, seat, start, memory, generator)
+        assert torch.equal(agent.act(seen, legal, seat), decision.action)
+        assert torch.equal(agent.memory.previous, memory.previous)
+        for mine, given in zip(agent.memory.cores, memory.cores, strict=True):
+            torch.testing.assert_close(mine, given)
+
+
+def test_an_agent_that_is_reset_has_forgotten_everything():
+    agent = make_agent(deterministic=True, matches=6)
+    first = story(agent, asked_at_once=True)
+    agent.reset(6)
+    assert torch.equal(story(agent, asked_at_once=True), first)
+
+
+def test_an_agents_saved_state_resumes_it():
+    one, two = make_agent(matches=6), make_agent(seed=9, matches=2)
+    story(one, asked_at_once=True)
+    two.load_state_dict(one.state_dict())
+    assert torch.equal(story(one, asked_at_once=True), story(two, asked_at_once=True))
+
+
+def test_one_observation_gives_one_action():
+    match = envs.Match(TICTACTOE, seed=1)
+    action = make_agent().act(match.observation(0), match.mask(), seat=0)
+    assert isinstance(action, int)
+    assert action in match.legal()
+
+
+def test_without_a_mask_every_action_may_come():
+    """And only legal ones with it: 200 draws on the empty board, then with 3 and 7 alone."""
+    agent = make_agent(matches=200)
+    seen, mask = torch.zeros(200, 9, dtype=torch.uint8), torch.zeros(200, 9, dtype=torch.bool)
+    mask[:, [3, 7]] = True
+    assert len(agent.act(seen).unique()) > 2
+    assert set(agent.act(seen, mask).tolist()) <= {3, 7}
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+def test_masks_and_seats_may_have_any_integer_dtype(dtype):
+    agent = make_agent(matches=2)
+    actions = agent.act(np.zeros((2, 9), np.uint8), np.ones((2, 9), dtype), np.array([0, 1], dtype))
+    assert actions.shape == (2,)
+
+
+FITTING = {
+    "observation": np.zeros((2, 9), np.uint8),
+    "legal": np.ones((2, 9), bool),
+    "seat": np.array([0, 1]),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"observation": np.zeros((3, 9))},
+            r"in 2 matches: it expects observations of shape \(2, 9\), got \(3, 9\)",
+        ),
+        ({"observation": np.zeros((2, 4))}, r"expects observations of shape \(2, 9\), got \(2, 4\)"),
+        ({"observation": np.zeros(9)}, r"expects observations of shape \(2, 9\), got \(1, 9\)"),
+        ({"legal": np.ones((2, 8), bool)}, r"expects a mask of shape \(2, 9\), got \(2, 8\)"),
+        ({"legal": np.ones(9, bool)}, r"expects a mask of shape \(2, 9\), got \(9,\)"),
+        ({"legal": np.zeros((2, 9), bool)}, r"the mask of a decision allows no action"),
+        ({"seat": np.array([0, 2])}, r"expected 2 seats in 0..1, got \[0, 2\]"),
+        ({"seat": np.array([0, -1])}, r"expected 2 seats in 0..1, got \[0, -1\]"),
+        ({"seat": 0}, r"expected 2 seats in 0..1, got \[0\]"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["agent", "random"])
+def test_what_does_not_fit_is_named(kind, changed, message):
+    player = make_agent(matches=2) if kind == "agent" else RandomPlayer(TICTACTOE)
+    player.reset(2)
+    player.act(**FITTING)
+    with pytest.raises(ValueError, match=message) as error:
+        player.act(**FITTING | changed)
+    assert "\n" not in str(error.value)
