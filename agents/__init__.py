@@ -1,11 +1,11 @@
 """Agents with memory: cells, the scan, policies, self-play training, players and their files.
 
-    model = agents.MaskableRecurrentPPO("MlpLstmPolicy", envs.Batch(envs.make("kuhn_poker"), 64),
-                                        policy_kwargs={"cell": "gated"})
-    model.learn(100_000)
-    model.save("agent.zip")
-    agent = agents.load("agent.zip")        # needs no environment
-    action = agent.act(match.observation(0), match.mask(), seat=0)
+model = agents.MaskableRecurrentPPO("MlpLstmPolicy", envs.Batch(envs.make("kuhn_poker"), 64),
+                                    policy_kwargs={"cell": "gated"})
+model.learn(100_000)
+model.save("agent.zip")
+agent = agents.load("agent.zip")        # needs no environment
+action = agent.act(match.observation(0), match.mask(), seat=0)
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def play_matches(
     matches_per_seat: int,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    on_progress: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> Result:
     """Let two players play `matches_per_seat` matches in each seating.
 
@@ -95,12 +95,16 @@ def play_matches(
         raise ValueError(f"matches per seat must be at least 2, got {matches_per_seat}")
     if game.seats != 2:
         raise ValueError(f"the arena is for games with two seats, {game} has {game.seats}")
-    parts = []
+    parts: list[Result] = []
     left = 2 * matches_per_seat
     while left > 0:
-        parts.append(_play_lanes(game, (player, opponent), min(left, LANES), seed + len(parts), device, on_progress))
+        parts.append(
+            _play_lanes(game, (player, opponent), min(left, LANES), seed + len(parts), device, on_progress)
+        )
         left -= LANES
-    return Result(*(torch.cat([getattr(part, name) for part in parts]) for name in ("returns", "seat", "length")))
+    return Result(
+        *(torch.cat([getattr(part, name) for part in parts]) for name in ("returns", "seat", "length"))
+    )
 
 
 def _play_lanes(
@@ -109,7 +113,7 @@ def _play_lanes(
     lanes: int,
     seed: int,
     device: str | torch.device,
-    on_progress: Callable[[int], None],
+    on_progress: Callable[[int], object],
 ) -> Result:
     """One match in each lane; the first player sits in seat 0 in the even lanes."""
     batch = Batch(game, lanes, device, seed)
@@ -161,7 +165,7 @@ def tournament(
     matches_per_seat: int,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    on_progress: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> dict[tuple[str, str], Result]:
     """Every player against every other; results by (name, opponent's name), both ways round."""
     names = [player.name for player in players]

@@ -50,8 +50,9 @@ FILES = (
 """What a checkpoint may hold."""
 
 ARGUMENTS = (
-    "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "clip_range_vf",
-    "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "target_kl", "kl_coef", "magnet_coef",
+    "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range",
+    "clip_range_vf", "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "target_kl",
+    "kl_coef", "magnet_coef",
     "magnet_every", "ema_decay", "snapshot_every", "seed",
 )  # fmt: skip
 """Arguments of MaskableRecurrentPPO that a checkpoint keeps."""
@@ -75,7 +76,8 @@ def files_of(model: MaskableRecurrentPPO) -> dict[str, bytes]:
     opposition = model.opposition
     training = {
         "matches": model.n_envs,
-        "arguments": {name: _plain(getattr(model, name)) for name in ARGUMENTS} | {"magnet": model.magnet_kind},
+        "arguments": {name: _plain(getattr(model, name)) for name in ARGUMENTS}
+        | {"magnet": model.magnet_kind},
         "opposition": None if opposition is None else opposition.arguments,
         "total_timesteps": model._total_timesteps,
     }
@@ -207,7 +209,7 @@ def load_model(
     _, game = _policy(files, path)
     state = _read_tensors(files["training.safetensors"], path)
     try:
-        arguments = {
+        arguments: dict[str, Any] = {
             name: SCHEDULES[value["schedule"]](**value["arguments"]) if isinstance(value, dict) else value
             for name, value in training["arguments"].items()
         }
@@ -236,7 +238,9 @@ def load_model(
     return model
 
 
-def make_opposition(game: envs.Game, matches: int, share: float, players: list[str], pool_size: int, seed: int) -> Opposition:
+def make_opposition(
+    game: envs.Game, matches: int, share: float, players: list[str], pool_size: int, seed: int
+) -> Opposition:
     """An `Opposition` whose fixed players are given by name."""
     fixed = [fixed_player(name, game, seed + k) for k, name in enumerate(players)]
     return Opposition(game, matches, share, fixed, pool_size, seed)
@@ -309,10 +313,14 @@ def _read_manifest(content: bytes, path: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
-def _verified(files: dict[str, bytes], manifest: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, bytes]:
+def _verified(
+    files: dict[str, bytes], manifest: Mapping[str, Mapping[str, Any]], path: Path
+) -> dict[str, bytes]:
     for name, content in files.items():
         if manifest[name] != _entry(content):
-            raise CheckpointError(f"{path}: {name} is damaged (its size or SHA-256 differs from the manifest)")
+            raise CheckpointError(
+                f"{path}: {name} is damaged (its size or SHA-256 differs from the manifest)"
+            )
     return files
 
 

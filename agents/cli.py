@@ -71,7 +71,16 @@ def sit_down(
 def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table:
     """Results by (player, opponent) as a table for `Console.print`."""
     table = Table(title=title, title_justify="left")
-    for column in ("player", "opponent", "matches", "win", "draw", "loss", "mean return, 95 %", "as seat 0 / 1"):
+    for column in (
+        "player",
+        "opponent",
+        "matches",
+        "win",
+        "draw",
+        "loss",
+        "mean return, 95 %",
+        "as seat 0 / 1",
+    ):
         table.add_column(column, justify="left" if column in ("player", "opponent") else "right")
     for (player, opponent), r in results.items():
         low, high = r.interval

@@ -220,7 +220,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if origin is list and isinstance(value, list):
         return [_value(arguments[0], item, f"{where}[{k}]") for k, item in enumerate(value)]
     if origin is dict and isinstance(value, dict):
-        return {_value(arguments[0], k, where): _value(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {
+            _value(arguments[0], k, where): _value(arguments[1], v, f"{where}.{k}") for k, v in value.items()
+        }
     if origin is Literal and value in arguments:
         return value
     if origin in (Union, types.UnionType):

@@ -90,7 +90,7 @@ def make_encoder(space: spaces.Space, features: int) -> nn.Module:  # type: igno
         case spaces.MultiDiscrete() if space.nvec.ndim == 1:
             return SlotEncoder([int(n) for n in space.nvec], features)
         case spaces.Box() if len(space.shape) == 3:
-            return PlaneEncoder(space.shape, features)  # type: ignore[arg-type]
+            return PlaneEncoder(space.shape, features)
         case spaces.Box() | spaces.MultiBinary():
             return LinearEncoder(math.prod(space.shape), len(space.shape), features)
         case _:

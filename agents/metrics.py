@@ -42,7 +42,10 @@ class JSONLines(KVWriter):
         self.file = path.open("a")
 
     def write(
-        self, key_values: dict[str, Any], key_excluded: Mapping[str, tuple[str, ...]], step: int = 0  # noqa: ARG002
+        self,
+        key_values: dict[str, Any],
+        key_excluded: Mapping[str, tuple[str, ...]],  # noqa: ARG002
+        step: int = 0,
     ) -> None:
         numbers = {
             key: value.item() if isinstance(value, np.generic) else value
@@ -134,7 +137,9 @@ def memory_statistics(policy: RecurrentPolicy, rollout: Rollout) -> dict[str, fl
     return statistics | {"rnn/gate_saturation": float(is_saturated.float().mean())}
 
 
-def gradient_by_lag(policy: RecurrentPolicy, rollout: Rollout, lags: tuple[int, ...] = (1, 2, 4, 8, 16)) -> dict[str, float]:
+def gradient_by_lag(
+    policy: RecurrentPolicy, rollout: Rollout, lags: tuple[int, ...] = (1, 2, 4, 8, 16)
+) -> dict[str, float]:
     """How far back learning reaches: norm of d(output at the last step)/d(features k steps earlier).
 
     Steps count the decisions of both seats; a lag across a match's start gives 0 by construction.

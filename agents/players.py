@@ -110,7 +110,12 @@ class Agent(Player):
     """
 
     def __init__(
-        self, policy: RecurrentPolicy, game: Game, name: str = "agent", deterministic: bool = False, seed: int = 0
+        self,
+        policy: RecurrentPolicy,
+        game: Game,
+        name: str = "agent",
+        deterministic: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__(game, name)
         self.policy = policy.eval()
@@ -186,7 +191,8 @@ class RandomPlayer(ScriptedPlayer):
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
         actions = torch.empty(len(legal), dtype=torch.int64)
-        _pick_legal(legal.cpu().numpy(), self.ties(len(legal)).numpy(), actions.numpy())
+        is_legal = legal.cpu().contiguous().view(torch.uint8)
+        _pick_legal(is_legal.numpy(), self.ties(len(legal)).numpy(), actions.numpy())
         return actions.to(legal.device)
 
 
@@ -194,13 +200,15 @@ class RandomPlayer(ScriptedPlayer):
 def _pick_legal(legal: Any, tie: Any, actions: Any) -> None:
     """Row by row the floor(tie * n)-th of the n legal actions."""
     for b in range(legal.shape[0]):
-        left = int(tie[b] * legal[b].sum())
+        count = 0
         for a in range(legal.shape[1]):
-            if legal[b, a]:
-                actions[b] = a
-                if left == 0:
-                    break
-                left -= 1
+            count += legal[b, a]
+        wanted = int(tie[b] * count) + 1
+        choice = 0  # the number of actions before the wanted one; no branch to mispredict
+        for a in range(legal.shape[1]):
+            wanted -= legal[b, a]
+            choice += wanted > 0
+        actions[b] = choice
 
 
 class Bot(ScriptedPlayer):
@@ -219,7 +227,11 @@ class Bot(ScriptedPlayer):
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
         decisions = zip(
-            observation.cpu().numpy(), legal.cpu().numpy(), seat.tolist(), self.ties(len(seat)).tolist(), strict=True
+            observation.cpu().numpy(),
+            legal.cpu().numpy(),
+            seat.tolist(),
+            self.ties(len(seat)).tolist(),
+            strict=True,
         )
         actions = [self.rules(o, mask, p, tie, self.columns) for o, mask, p, tie in decisions]
         return torch.tensor(actions, device=observation.device)

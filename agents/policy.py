@@ -6,6 +6,7 @@ itself keeps nothing between calls.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -263,7 +264,7 @@ def sample(log_probs: Tensor, generator: torch.Generator | None = None) -> Tenso
 def _head(widths: list[int], activation: Callable[[], nn.Module], gain: float) -> nn.Sequential:
     """Linear layers with activations between them; orthogonal start, `gain` at the last one."""
     layers: list[nn.Module] = []
-    for i, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         linear = nn.Linear(inputs, outputs)
         is_last = i == len(widths) - 2
         nn.init.orthogonal_(linear.weight, gain if is_last else 2**0.5)

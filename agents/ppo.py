@@ -66,7 +66,11 @@ class Constant:
         return self.initial
 
 
-SCHEDULES: dict[str, Callable[[float], Schedule]] = {"constant": Constant, "linear": Linear, "power": Power}
+SCHEDULES: dict[str, type[Constant] | type[Linear] | type[Power]] = {
+    "constant": Constant,
+    "linear": Linear,
+    "power": Power,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +265,7 @@ def update(
             if stop:
                 break
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
             optimizer.step()
             if ema is not None:
@@ -476,7 +480,11 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         )
         self.policy.eval()
         self._n_updates += 1
-        if self.magnet_kind == "snapshot" and self.magnet is not None and self._n_updates % self.magnet_every == 0:
+        if (
+            self.magnet_kind == "snapshot"
+            and self.magnet is not None
+            and self._n_updates % self.magnet_every == 0
+        ):
             follow(self.magnet, self.policy, 0.0)
         if self.opposition is not None and self._n_updates % self.snapshot_every == 0:
             self.opposition.add(self.policy, f"past self {self.num_timesteps}")
@@ -537,7 +545,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         checkpoint.save_zip(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, env: Batch | None = None, device: torch.device | str = "auto", **_: Any) -> MaskableRecurrentPPO:  # type: ignore[override]
+    def load(  # type: ignore[override]
+        cls, path: str | Path, env: Batch | None = None, device: torch.device | str = "auto"
+    ) -> MaskableRecurrentPPO:
         """Read what `save` wrote. Without `env` it makes the matches of the saved size anew."""
         from agents import checkpoint
 
@@ -586,12 +596,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.shuffler = torch.Generator().manual_seed(seed)
         self.reward_scale = 1.0 / max(abs(bound) for bound in game.return_range)
         policy_class: Any = self.policy_class
-        self.policy = policy_class(
-            game.observation_space, game.actions, game.seats, **self.policy_kwargs
-        ).to(self.device)
+        self.policy = policy_class(game.observation_space, game.actions, game.seats, **self.policy_kwargs).to(
+            self.device
+        )
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), _at(self.learning_rate, 1.0), eps=1e-5, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.policy.parameters(), _at(self.learning_rate, 1.0), eps=1e-5, fused=True
+        )
         if self.ema_decay > 0.0:
             self.ema = copy.deepcopy(self.policy).requires_grad_(False)
         if self.magnet_kind == "snapshot":
@@ -624,7 +636,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self._total_timesteps = total_timesteps
         self._num_timesteps_at_start = self.num_timesteps
         if not self._custom_logger:
-            self._logger = configure_logger(self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps)
+            self._logger = configure_logger(
+                self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
+            )
         return total_timesteps, self._init_callback(callback, progress_bar)
 
     def _collect(self, callback: BaseCallback) -> Rollout | None:
@@ -683,8 +697,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if self.batch_size % T or self.batch_size < T or matches % (self.batch_size // T):
             fitting = [T * rows for rows in range(1, matches + 1) if matches % rows == 0]
             raise ValueError(
-                f"batch_size {self.batch_size} does not fit {matches} matches x n_steps {T}: a minibatch holds "
-                f"whole matches, so it must be one of {', '.join(map(str, fitting))}"
+                f"batch_size {self.batch_size} does not fit {matches} matches x n_steps {T}: a minibatch "
+                f"holds whole matches, so it must be one of {', '.join(map(str, fitting))}"
             )
 
 

@@ -128,7 +128,9 @@ class Collector:
         """Go on where `state_dict` was taken."""
         device, parts = self.batch.device, range(len(self.memory.cores))
         self.batch.load_state_dict(below(state, "batch."))
-        self.memory = Memory(tuple(state[f"core.{k}"].to(device) for k in parts), state["previous"].to(device))
+        self.memory = Memory(
+            tuple(state[f"core.{k}"].to(device) for k in parts), state["previous"].to(device)
+        )
         self.magnet_cores = tuple(state[f"magnet.{k}"].to(device) for k in parts)
         self.start, self.length = state["start"].to(device), state["length"].to(device)
         if self.opposition is not None:

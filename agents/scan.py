@@ -55,9 +55,7 @@ def reference(
         state = tuple(part.masked_fill(start[t, :, None, None], 0.0) for part in state)
         mine = tuple(part[matches, seat[t]] for part in state)
         mine = cell.step(z[t], mine)
-        state = tuple(
-            part.index_put((matches, seat[t]), new) for part, new in zip(state, mine, strict=True)
-        )
+        state = tuple(part.index_put((matches, seat[t]), new) for part, new in zip(state, mine, strict=True))
         outputs.append(mine[0])
     return torch.stack(outputs), state
 

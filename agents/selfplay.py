@@ -30,12 +30,20 @@ class Opposition:
     """
 
     def __init__(
-        self, game: Game, matches: int, share: float, fixed: Sequence[Player] = (), pool_size: int = 0, seed: int = 0
+        self,
+        game: Game,
+        matches: int,
+        share: float,
+        fixed: Sequence[Player] = (),
+        pool_size: int = 0,
+        seed: int = 0,
     ) -> None:
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"the share of matches against others must be in 0..1, got {share}")
         if share > 0.0 and not fixed and pool_size < 1:
-            raise ValueError("matches against others need opponents: fixed players or a pool_size of at least 1")
+            raise ValueError(
+                "matches against others need opponents: fixed players or a pool_size of at least 1"
+            )
         self.game, self.matches, self.pool_size = game, matches, pool_size
         self.arguments = {
             "share": share,

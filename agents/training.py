@@ -1,10 +1,10 @@
 """A training run: its folder, its curves, its checkpoints and what it shows at the end.
 
-    runs/<game>__<cell>__s<seed>__<UTC time>/
-        config.yaml command.txt run.json    what was asked, and how it went
-        metrics.jsonl tensorboard/          the curves; metrics.jsonl is the record of truth
-        checkpoints/step_<n>/               complete states; latest.json and best.json name one
-        replays/                            the drawn matches, as moves (JSON) and as a GIF
+runs/<game>__<cell>__s<seed>__<UTC time>/
+    config.yaml command.txt run.json    what was asked, and how it went
+    metrics.jsonl tensorboard/          the curves; metrics.jsonl is the record of truth
+    checkpoints/step_<n>/               complete states; latest.json and best.json name one
+    replays/                            the drawn matches, as moves (JSON) and as a GIF
 """
 
 from __future__ import annotations
@@ -36,7 +36,15 @@ from agents.policy import RecurrentPolicy
 from agents.ppo import SCHEDULES, MaskableRecurrentPPO
 from envs.drawing import rasterise, save_gif
 
-MAY_CHANGE = ("total_timesteps", "device", "run_dir", "checkpoint_every", "keep_checkpoints", "progress", "eval")
+MAY_CHANGE = (
+    "total_timesteps",
+    "device",
+    "run_dir",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "progress",
+    "eval",
+)
 """Parts of a configuration that a resumed run may change."""
 
 
@@ -72,7 +80,9 @@ def train(config: Config, command: str = "", say: Callable[[str], None] = print)
     return _run(model, config, run, None, say)
 
 
-def resume(run: str | Path, change: Callable[[Config], Config] = lambda c: c, say: Callable[[str], None] = print) -> Outcome:
+def resume(
+    run: str | Path, change: Callable[[Config], Config] = lambda c: c, say: Callable[[str], None] = print
+) -> Outcome:
     """Go on with an interrupted run: same folder, same curves, and on a CPU bit for bit the same run.
 
     Args:
@@ -92,7 +102,9 @@ def resume(run: str | Path, change: Callable[[Config], Config] = lambda c: c, sa
         if field.name not in MAY_CHANGE and getattr(old, field.name) != getattr(config, field.name)
     ]
     if changed:
-        raise ValueError(f"{run}: a resumed run keeps its {', '.join(changed)}; only {', '.join(MAY_CHANGE)} may change")
+        raise ValueError(
+            f"{run}: a resumed run keeps its {', '.join(changed)}; only {', '.join(MAY_CHANGE)} may change"
+        )
     model = checkpoint.load_model(run, device=resolve_device(config.device))
     if model.num_timesteps >= config.total_timesteps:
         raise ValueError(
@@ -111,7 +123,9 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
     o = config.opponents
     opposition = None
     if o.share > 0.0:
-        opposition = checkpoint.make_opposition(game, config.matches, o.share, o.players, o.pool_size, config.seed)
+        opposition = checkpoint.make_opposition(
+            game, config.matches, o.share, o.players, o.pool_size, config.seed
+        )
     for name in config.eval.players:
         fixed_player(name, game)  # an unknown name is refused now, not after the first evaluation
 
@@ -159,7 +173,9 @@ def _run(
     finally:
         keeper.release()
         logger.close()
-    return Outcome(run, model.num_timesteps, time.perf_counter() - began, keeper.is_interrupted, keeper.results)
+    return Outcome(
+        run, model.num_timesteps, time.perf_counter() - began, keeper.is_interrupted, keeper.results
+    )
 
 
 class RunKeeper(BaseCallback):
@@ -189,7 +205,11 @@ class RunKeeper(BaseCallback):
                 self._handlers[number] = signal.signal(number, self._interrupt)
         is_shown = self.config.progress and sys.stderr.isatty()
         self._bar = tqdm(
-            total=self.config.total_timesteps, initial=self._seen, unit="decision", unit_scale=True, disable=not is_shown
+            total=self.config.total_timesteps,
+            initial=self._seen,
+            unit="decision",
+            unit_scale=True,
+            disable=not is_shown,
         )
 
     def _on_rollout_start(self) -> None:
@@ -235,7 +255,9 @@ class RunKeeper(BaseCallback):
         if not (self.run / "best.json").exists():
             checkpoint.point(self.run, "best", path)
         best = json.loads((self.run / "best.json").read_text())["checkpoint"]
-        steps = sorted((self.run / "checkpoints").glob("step_*"), key=lambda p: int(p.name.removeprefix("step_")))
+        steps = sorted(
+            (self.run / "checkpoints").glob("step_*"), key=lambda p: int(p.name.removeprefix("step_"))
+        )
         for old in steps[: -self.config.keep_checkpoints]:
             if old != self.run / best:
                 shutil.rmtree(old)
@@ -299,7 +321,13 @@ class RunKeeper(BaseCallback):
             "total_timesteps": self.config.total_timesteps,
             "torch": torch.__version__,
             "results": {
-                name: {"matches": r.matches, "mean": r.mean, "low": r.interval[0], "high": r.interval[1], "win": r.win}
+                name: {
+                    "matches": r.matches,
+                    "mean": r.mean,
+                    "low": r.interval[0],
+                    "high": r.interval[1],
+                    "win": r.win,
+                }
                 for name, r in self.results.items()
             },
         }
@@ -311,6 +339,7 @@ class RunKeeper(BaseCallback):
         self.is_interrupted = True
         self.say("stopping after this update; once more stops at once")
 
+
 def _crossed(before: int, now: int, every: int) -> bool:
     """A multiple of `every` lies in (before, now]."""
     return now // every > before // every
@@ -320,4 +349,6 @@ def _best_score(run: Path, config: Config) -> float:
     """The best sum of mean returns that a resumed run has measured so far."""
     tags = [f"eval/vs/{name}/mean" for name in config.eval.players]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return max((sum(line[tag] for tag in tags) for line in lines if set(tags) <= set(line)), default=-math.inf)
+    return max(
+        (sum(line[tag] for tag in tags) for line in lines if set(tags) <= set(line)), default=-math.inf
+    )

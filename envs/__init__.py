@@ -1,9 +1,9 @@
 """Games where you cannot see everything: one rule file each, for people, trainers and exact tools.
 
-    game = envs.make("dark_hex", rows=4, cols=4)
-    match = envs.Match(game, seed=1)            # one match
-    batch = envs.Batch(game, 4096)              # many, stepped together
-    env = envs.aec("dark_hex", rows=4, cols=4)  # PettingZoo
+game = envs.make("dark_hex", rows=4, cols=4)
+match = envs.Match(game, seed=1)            # one match
+batch = envs.Batch(game, 4096)              # many, stepped together
+env = envs.aec("dark_hex", rows=4, cols=4)  # PettingZoo
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ class Batch:
             mine, saved = getattr(self, name), state[name]
             if mine.shape != saved.shape or mine.dtype != saved.dtype:
                 raise ValueError(
-                    f"the saved batch does not fit {self.game}: {name} is {saved.dtype} {tuple(saved.shape)}, "
-                    f"expected {mine.dtype} {tuple(mine.shape)}"
+                    f"the saved batch does not fit {self.game}: {name} is {saved.dtype} {tuple(saved.shape)}"
+                    f", expected {mine.dtype} {tuple(mine.shape)}"
                 )
         for name in self._SAVED:
             getattr(self, name).copy_(state[name])

@@ -53,7 +53,8 @@ SOURCES: Final = _fingerprint()
 def verb(function: _Function) -> _Function:
     """Compile `function` for CPU cores; kernels for CUDA are made from the same function."""
     function.__qualname__ = f"{function.__qualname__}_{SOURCES}"
-    return njit(cache=True)(function)  # type: ignore[no-any-return]
+    compiled: Any = njit(cache=True, _nrt=False)(function)
+    return compiled  # type: ignore[no-any-return]
 
 
 def record(seats: int, *fields: tuple[Any, ...]) -> np.dtype[Any]:

@@ -122,7 +122,8 @@ class Match:
     def _viewer(self, viewer: Viewer) -> Viewer:
         if viewer != REFEREE and viewer not in range(self.game.seats):
             raise ValueError(
-                f"{self.game.name}: viewer must be {REFEREE!r} or a seat in 0..{self.game.seats - 1}, got {viewer!r}"
+                f"{self.game.name}: viewer must be {REFEREE!r} or a seat in 0..{self.game.seats - 1}, "
+                f"got {viewer!r}"
             )
         return viewer
 

@@ -1,8 +1,8 @@
 """Train an agent by self-play.
 
-    python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate 5e-4 --seed 3
-    python scripts/selfplay.py --resume runs/<run>
-    python scripts/selfplay.py configs/kuhn_poker_gated.yaml --help      every setting, a sentence each
+python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate 5e-4 --seed 3
+python scripts/selfplay.py --resume runs/<run>
+python scripts/selfplay.py configs/kuhn_poker_gated.yaml --help      every setting, a sentence each
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main() -> None:
 
 def override(config: Config, arguments: list[str]) -> Config:
     """The configuration with the command line's settings."""
-    return tyro.cli(Config, default=config, args=arguments, prog="selfplay.py CONFIG.yaml", description=__doc__)
+    return tyro.cli(
+        Config, default=config, args=arguments, prog="selfplay.py CONFIG.yaml", description=__doc__
+    )
 
 
 def report(outcome: Outcome) -> None:

@@ -1,7 +1,7 @@
 """Watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window.
 
-    python scripts/watch.py runs/<run> --opponent random --games 3
-    python scripts/watch.py runs/<run> --opponent bot --render gif --out match.gif --viewer seat
+python scripts/watch.py runs/<run> --opponent random --games 3
+python scripts/watch.py runs/<run> --opponent bot --render gif --out match.gif --viewer seat
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -
         window.close()
 
 
-def bar(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
+def bar(
+    moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments
+) -> Iterator[tuple[int, Match, Viewer, str]]:
     """The moments, with a progress bar on a terminal."""
     return iter(tqdm(moments, unit="frame", disable=not (a.progress and sys.stderr.isatty())))
 

@@ -53,7 +53,8 @@ def rows_read(start: Tensor, seat: Tensor, seats: int) -> tuple[Tensor, Tensor]:
 class Pointwise:
     """The gates of one kind of cell, forward and backward, on memory that the loop provides.
 
-    Shapes: z [B, G], u = U h (+ its bias) [B, G'], a part of the state [B, H], saved [B, S, H].
+    Shapes: z [B, G], u = U h (+ its bias) [B, G'], a part of the state [B, H], saved S x B x H numbers in
+    an order of its own (the GRU's is [B, S, H]).
     """
 
     saved_blocks: int
@@ -100,32 +101,35 @@ class ElmanPointwise(Pointwise):
 
 
 class LSTMPointwise(Pointwise):
+    """Blocks lie outermost, [S, B, H] a step: torch's tanh is three times faster on contiguous memory."""
+
     saved_blocks = 5  # i, f, o, g, tanh(c')
 
     @classmethod
     def forward(cls, z: Tensor, u: Tensor, old: CellState, new: CellState, saved: Tensor) -> None:
         h, c = new
-        a = saved[:, :4]
-        cls.add(z.view_as(a), u, a)
-        a[:, :3].sigmoid_()
-        a[:, 3].tanh_()
-        i, f, o, g, tanh_c = saved.unbind(1)
+        blocks = saved.view(5, *h.shape)
+        cls.add(by_block(z, 4), u, blocks[:4])
+        blocks[:3].sigmoid_()
+        blocks[3].tanh_()
+        i, f, o, g, tanh_c = blocks.unbind(0)
         torch.mul(i, g, out=c).addcmul_(f, old[1])
         torch.mul(o, torch.tanh(c, out=tanh_c), out=h)
 
     @staticmethod
     def add(z: Tensor, u: Tensor, a: Tensor) -> None:
-        """a = z + u, all [B, 4, H] but u [B, 4 H]."""
-        torch.add(z, u.view_as(z), out=a)
+        """a = z + u, [4, B, H] but u [B, 4 H]."""
+        torch.add(z, by_block(u, 4), out=a)
 
     @staticmethod
-    def derivatives(saved: Tensor, old: CellState, new: CellState) -> tuple[Tensor, ...]:  # noqa: ARG004
-        i, f, o, g, tanh_c = saved.unbind(2)
-        by_dc = torch.empty_like(saved[:, :, :4])  # da / dc' for i, f, g; the o block is da_o / dh'
-        torch.mul(g * i, 1.0 - i, out=by_dc[:, :, 0])
-        torch.mul(old[1] * f, 1.0 - f, out=by_dc[:, :, 1])
-        torch.mul(tanh_c * o, 1.0 - o, out=by_dc[:, :, 2])
-        torch.mul(i, 1.0 - g.square(), out=by_dc[:, :, 3])
+    def derivatives(saved: Tensor, old: CellState, new: CellState) -> tuple[Tensor, ...]:
+        T, B, H = new[0].shape
+        i, f, o, g, tanh_c = saved.view(T, 5, B, H).unbind(1)
+        by_dc = saved.new_empty(T, 4, B, H)  # da / dc' for i, f, g; the o block is da_o / dh'
+        torch.mul(g * i, 1.0 - i, out=by_dc[:, 0])
+        torch.mul(old[1] * f, 1.0 - f, out=by_dc[:, 1])
+        torch.mul(tanh_c * o, 1.0 - o, out=by_dc[:, 2])
+        torch.mul(i, 1.0 - g.square(), out=by_dc[:, 3])
         return by_dc, o * (1.0 - tanh_c.square()), f
 
     @classmethod
@@ -135,15 +139,15 @@ class LSTMPointwise(Pointwise):
         by_dc, dc_dh, f = factors
         dh, dc = grad
         dc.addcmul_(dh, dc_dh)
-        da = dz.view_as(by_dc)
-        torch.mul(by_dc, dc.unsqueeze(1), out=da)
-        torch.mul(by_dc[:, 2], dh, out=da[:, 2])
-        return cls.du(da), (None, dc * f)
+        da = by_block(dz, 4)
+        torch.mul(by_dc, dc, out=da)
+        torch.mul(by_dc[2], dh, out=da[2])
+        return cls.du(dz, da), (None, dc * f)
 
     @staticmethod
-    def du(da: Tensor) -> Tensor:
-        """The gradient of u from that of the pre-activations a [B, 4, H]."""
-        return da.flatten(1)
+    def du(dz: Tensor, da: Tensor) -> Tensor:  # noqa: ARG004
+        """The gradient of u from that of the pre-activations, [B, 4 H] and the same as [4, B, H]."""
+        return dz
 
 
 class GatedPointwise(LSTMPointwise):
@@ -151,11 +155,16 @@ class GatedPointwise(LSTMPointwise):
 
     @staticmethod
     def add(z: Tensor, u: Tensor, a: Tensor) -> None:
-        torch.add(z, u.unsqueeze(1), out=a)
+        torch.add(z, u, out=a)
 
     @staticmethod
-    def du(da: Tensor) -> Tensor:
-        return da.sum(1)
+    def du(dz: Tensor, da: Tensor) -> Tensor:  # noqa: ARG004
+        return da.sum(0)
+
+
+def by_block(x: Tensor, blocks: int) -> Tensor:
+    """[B, blocks * H] seen as [blocks, B, H]."""
+    return x.view(x.shape[0], blocks, -1).transpose(0, 1)
 
 
 class GRUPointwise(Pointwise):
@@ -219,7 +228,7 @@ def recurrence(
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         gates: type[Pointwise],
         z: Tensor,
@@ -253,7 +262,7 @@ class _Recurrence(torch.autograd.Function):
         return new[0].clone(), *finals
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_finals: Tensor) -> tuple[Tensor | None, ...]:
         U, read, final, saved, *states = ctx.saved_tensors
         parts = len(d_finals)
@@ -278,7 +287,7 @@ class _Recurrence(torch.autograd.Function):
             dh = through_u if direct[0] is None else through_u.add_(direct[0])
             for table, d_old in zip(tables, (dh, *direct[1:]), strict=True):
                 if d_old is not None:
-                    table.index_add_(0, read[t], d_old)
+                    table.index_put_((read[t],), d_old, accumulate=True)
 
         flat = du.view(T * B, -1)
         d_U = flat.t() @ old[0].view(T * B, H)
