@@ -418,7 +418,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if force_reset:
             self.collector = None
 
-    def learn(  # type: ignore[override]
+    def learn(
         self,
         total_timesteps: int,
         callback: MaybeCallback = None,
@@ -446,7 +446,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         callback.on_training_end()
         return self
 
-    def train(self, rollout: Rollout) -> None:  # type: ignore[override]
+    def train(self, rollout: Rollout) -> None:
         """One update from one rollout."""
         progress = self._current_progress_remaining
         learning_rate = _at(self.learning_rate, progress)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-from envs.core import CHANCE, SOURCES, Array, Game, State, draw_outcome, match_seed
+from envs.core import CHANCE, NO_COUNTS, SOURCES, Array, Game, State, draw_outcome, match_seed
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -222,10 +222,7 @@ def _once(function: _Function) -> _Function:
 def cpu_kernels(game: type[Game]) -> tuple[Any, Any]:
     """`reset` and `step` for the matches first..last-1 on one CPU core; they hold no Python lock."""
     jit = numba.njit(cache=True, nogil=True)
-    # Functions on one match allocate nothing, so they can do without numba's reference counts of array
-    # slices, which took half of a step's time (dark hex 5x5: 292 ns with them, see `_nrt` in numba).
-    jit_match = numba.njit(cache=True, nogil=True, _nrt=False)
-    names = _match_functions(game, jit_match)
+    names = _match_functions(game, numba.njit(cache=True, nogil=True, **NO_COUNTS))
     return jit(_bind(_reset_cpu, game, names)), jit(_bind(_step_cpu, game, names))
 
 
