@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 import envs
-from agents.players import Agent, fixed_player
+from agents.players import FIXED_PLAYERS, Agent, fixed_player
 from agents.policy import RecurrentPolicy
 from agents.selfplay import Opposition
 
@@ -74,6 +74,11 @@ def files_of(model: MaskableRecurrentPPO) -> dict[str, bytes]:
     if model.magnet_kind == "snapshot" and model.magnet is not None:
         files["magnet.safetensors"] = _tensors(model.magnet.state_dict())
     opposition = model.opposition
+    if opposition is not None and not opposition.is_savable:
+        raise ValueError(
+            f"a checkpoint names the fixed opponents {opposition.arguments['players']}, and can name only "
+            f"{', '.join(FIXED_PLAYERS)}"
+        )
     training = {
         "matches": model.n_envs,
         "arguments": {name: _plain(getattr(model, name)) for name in ARGUMENTS}
@@ -129,7 +134,11 @@ def save_folder(files: Mapping[str, bytes], path: str | Path) -> None:
         if path.exists():
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(old)
-            temporary.rename(path)
+            try:
+                temporary.rename(path)
+            except OSError:
+                old.rename(path)
+                raise
             shutil.rmtree(old)
         else:
             temporary.rename(path)

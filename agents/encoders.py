@@ -1,6 +1,6 @@
 """Encoders: from an observation space to features, chosen by the space.
 
-    MultiDiscrete, Discrete     an embedding per slot and code, summed
+    MultiDiscrete               an embedding per slot and code, summed
     Box of planes [C, h, w]     two 3 x 3 convolutions
     any other Box, MultiBinary  linear
 

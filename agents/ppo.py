@@ -28,7 +28,7 @@ from agents.policy import Memory, RecurrentPolicy, entropy, masked_log_softmax
 from agents.returns import seat_advantages
 from agents.rollout import Collector, Rollout
 from agents.selfplay import Opposition
-from envs import Batch
+from envs import Batch, Game
 
 Schedule = Callable[[float], float]
 """A number as a function of the progress that remains, 1 at the beginning and 0 at the end (SB3's)."""
@@ -357,7 +357,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
     ) -> None:
         if env is not None and not isinstance(env, Batch):
             raise ValueError(f"env must be an envs.Batch, got {type(env).__name__}")
@@ -391,15 +390,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.collector: Collector | None = None
         self.rollout: Rollout | None = None
         """The latest rollout it learned from."""
+        self.game: Game
         if env is not None:
-            self._check_sizes(env.matches)
-            self.env = env  # type: ignore[assignment]
-            self.n_envs = env.matches
-            self.game = env.game
-            self.observation_space = env.game.observation_space
-            self.action_space = spaces.Discrete(env.game.actions)
-            if _init_setup_model:
-                self._setup_model()
+            self.set_env(env)
 
     @property
     def batch(self) -> Batch:
@@ -409,12 +402,18 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         return self.env
 
     def set_env(self, env: Batch, force_reset: bool = True) -> None:  # type: ignore[override]
-        """Learn from other matches of the same game."""
-        if env.game != self.game:
+        """Learn from these matches; from the second time on they must be of the same game."""
+        is_new = not hasattr(self, "game")
+        if not is_new and env.game != self.game:
             raise ValueError(f"the model plays {self.game}, got matches of {env.game}")
         self._check_sizes(env.matches)
         self.env = env  # type: ignore[assignment]
         self.n_envs = env.matches
+        if is_new:
+            self.game = env.game
+            self.observation_space = env.game.observation_space
+            self.action_space = spaces.Discrete(env.game.actions)
+            self._setup_model()
         if force_reset:
             self.collector = None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from agents.players import Agent, Player, frozen
+from agents.players import Agent, Player, ScriptedPlayer, frozen
 from agents.policy import RecurrentPolicy
 from envs import Batch, Game
 
@@ -52,6 +52,7 @@ class Opposition:
             "seed": seed,
         }
         """What `agents.checkpoint.make_opposition` makes an equal one from."""
+        self.is_savable = all(isinstance(player, ScriptedPlayer) for player in fixed)
         self.generator = torch.Generator().manual_seed(seed)
         self.players: dict[int, Player] = dict(enumerate(fixed))
         self.fixed = list(self.players)

@@ -130,11 +130,14 @@ class Batch:
                     f"the saved batch does not fit {self.game}: {name} is {saved.dtype} {tuple(saved.shape)}"
                     f", expected {mine.dtype} {tuple(mine.shape)}"
                 )
+        if not torch.equal(state["_blank"].to(self.device), self._blank):
+            raise ValueError(f"the saved batch does not fit {self.game}: it was played with other options")
         for name in self._SAVED:
             getattr(self, name).copy_(state[name])
         self.seed = int(state["seed"].cpu().numpy().view(np.uint64)[0])
 
-    _SAVED = ("observation", "legal", "seat", "reward", "over", "illegal", "_episode", "_states")
+    # `_blank` holds the options, so that a save of a game with others is refused.
+    _SAVED = ("observation", "legal", "seat", "reward", "over", "illegal", "_episode", "_states", "_blank")
 
     def _array(self, tensor: torch.Tensor, records: bool = False) -> Any:
         """The memory of `tensor` as an array that a kernel takes, as state records if asked."""
