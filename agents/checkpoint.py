@@ -33,6 +33,7 @@ import envs
 from agents.players import FIXED_PLAYERS, Agent, fixed_player
 from agents.policy import RecurrentPolicy
 from agents.selfplay import Opposition
+from envs.batch import usable_device
 
 if TYPE_CHECKING:
     from agents.ppo import MaskableRecurrentPPO
@@ -191,7 +192,9 @@ def load(
     Raises:
         FileNotFoundError: there is nothing at `path`.
         CheckpointError: it is not a whole checkpoint.
+        ValueError: there is no such device.
     """
+    device = usable_device(device)
     files = read(path, which)
     policy, game = _policy(files, path)
     if weights == "ema" and "ema.safetensors" not in files:

@@ -62,8 +62,9 @@ def sit_down(
     if world is None:
         raise ValueError(f"say which game with --game; known are {', '.join(envs.GAMES)}")
     named = [p or fixed_player(specs[k], world, seed + k) for k, p in enumerate(players)]
-    for k, player in enumerate(named):  # two copies of one player keep apart in a table
-        same = sum(other.name == player.name for other in named[:k])
+    names = [player.name for player in named]
+    for k, player in enumerate(named):  # copies of one player keep apart in a table
+        same = names[:k].count(names[k])
         player.name += f" ({same + 1})" if same else ""
     return world, named
 

@@ -187,8 +187,8 @@ def read_config(path: str | Path) -> Config:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such configuration")
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that is none
         raise ValueError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
     try:
         return _record(Config, values or {}, "")
@@ -204,7 +204,7 @@ def write_config(config: Config) -> str:
 def _record(kind: type[_Record], values: Any, where: str) -> _Record:
     """A dataclass from a mapping, checked field by field; `where` is the path of its key."""
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where or 'the file'} must be a mapping of keys, got {values!r}")
+        raise ValueError(f"{where.rstrip('.') or 'the file'} must be a mapping of keys, got {values!r}")
     hints = get_type_hints(kind)
     for key in values:
         if key not in hints:

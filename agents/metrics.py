@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class JSONLines(KVWriter):
         step: int = 0,
     ) -> None:
         numbers = {
-            key: value.item() if isinstance(value, np.generic) else value
+            key: _finite(value.item() if isinstance(value, np.generic) else value)
             for key, value in key_values.items()
             if isinstance(value, (int, float, np.generic))
         }
@@ -58,6 +59,11 @@ class JSONLines(KVWriter):
 
     def close(self) -> None:
         self.file.close()
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step(line: str) -> float:

@@ -106,6 +106,8 @@ def resume(
             f"{run}: a resumed run keeps its {', '.join(changed)}; only {', '.join(MAY_CHANGE)} may change"
         )
     model = checkpoint.load_model(run, device=resolve_device(config.device))
+    for name in config.eval.players:
+        fixed_player(name, model.game)
     if model.num_timesteps >= config.total_timesteps:
         raise ValueError(
             f"{run}: is finished ({model.num_timesteps:,} of {config.total_timesteps:,} decisions); "
@@ -168,13 +170,13 @@ def _run(
         model.learn(
             config.total_timesteps - model.num_timesteps, keeper, reset_num_timesteps=resumed_at is None
         )
-        if not keeper.is_interrupted:
+        if not keeper.is_stopping:
             keeper.finish()
     finally:
         keeper.release()
         logger.close()
     return Outcome(
-        run, model.num_timesteps, time.perf_counter() - began, keeper.is_interrupted, keeper.results
+        run, model.num_timesteps, time.perf_counter() - began, not keeper.is_finished, keeper.results
     )
 
 
@@ -192,6 +194,10 @@ class RunKeeper(BaseCallback):
         self.config, self.run, self.say = config, run, say
         self.results: dict[str, Result] = {}
         self.is_interrupted = False
+        """A signal came."""
+        self.is_stopping = False
+        """It came in time to end training, and all is saved."""
+        self.is_finished = False
         self._best = _best_score(run, config)
         self._handlers: dict[int, Any] = {}
         self._bar: tqdm[Any] | None = None
@@ -217,16 +223,20 @@ class RunKeeper(BaseCallback):
         if _crossed(self._evaluated, n, self.config.eval.every):
             self._evaluated = n
             self.evaluate(self.config.eval.matches_per_seat)
-        if self.is_interrupted or _crossed(self._saved, n, self.config.checkpoint_every):
+        is_stopping = self.is_interrupted  # read once: a signal may come at any moment
+        if is_stopping or _crossed(self._saved, n, self.config.checkpoint_every):
             self._saved = n
             self.save()
-        self._can_stop = self.is_interrupted
+        self.is_stopping = is_stopping
 
     def _on_step(self) -> bool:
         assert self._bar is not None
+        if self.is_stopping:
+            self.model.num_timesteps = self._saved  # this step is not in the checkpoint: it does not count
+            return False
         self._bar.update(self.model.num_timesteps - self._seen)
         self._seen = self.model.num_timesteps
-        return not self._can_stop
+        return True
 
     def finish(self) -> None:
         """The last evaluation, checkpoint and replay."""
@@ -236,6 +246,7 @@ class RunKeeper(BaseCallback):
         self.save()
         self._replay(save_as_gif=True)
         self._status("finished")
+        self.is_finished = True
 
     def release(self) -> None:
         """Give back the terminal and the signals."""
@@ -244,7 +255,7 @@ class RunKeeper(BaseCallback):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
-        if self.is_interrupted:
+        if self.is_interrupted and not self.is_finished:
             self._status("interrupted")
 
     def save(self) -> Path:

@@ -13,6 +13,19 @@ from envs import kernels
 from envs.core import Game
 
 
+def usable_device(device: str | torch.device) -> torch.device:
+    """`device` as torch's, or ValueError if it is neither the CPU nor a CUDA device of this machine."""
+    try:
+        usable = torch.device(device)
+    except RuntimeError:  # torch's own message lists every kind of device it has a name for
+        raise ValueError(f"device must be cpu or cuda, got {device}") from None
+    if usable.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu or cuda, got {device}")
+    if usable.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use device='cpu'")
+    return usable
+
+
 class Batch:
     """B matches of `game` side by side; a match that ends is replaced by a new one in the same step.
 
@@ -42,11 +55,7 @@ class Batch:
             raise ValueError(f"matches must be at least 1, got {matches}")
         self.game = game
         self.matches = operator.index(matches)
-        self.device = torch.device(device)
-        if self.device.type not in ("cpu", "cuda"):
-            raise ValueError(f"device must be cpu or cuda, got {device}")
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use device='cpu'")
+        self.device = usable_device(device)
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
 

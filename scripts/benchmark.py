@@ -457,6 +457,9 @@ def make_ours(game: envs.Game, cell: str, matches: int, options: Train) -> agent
         n_epochs=options.n_epochs,
         policy_kwargs={
             "cell": cell,
+            "features_dim": spaces.flatdim(
+                game.observation_space
+            ),  # the core's inputs, as many as the peer's
             "lstm_hidden_size": options.hidden,
             "shared_lstm": True,
             "enable_critic_lstm": False,
