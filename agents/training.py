@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import math
 import shutil
@@ -47,6 +48,9 @@ MAY_CHANGE = (
 )
 """Parts of a configuration that a resumed run may change."""
 
+SAY: Callable[[str], None] = functools.partial(print, flush=True)
+"""Prints a line at once, also into a pipe."""
+
 
 @dataclasses.dataclass
 class Outcome:
@@ -60,7 +64,7 @@ class Outcome:
     """Against each fixed player, at the end; empty if the run was interrupted."""
 
 
-def train(config: Config, command: str = "", say: Callable[[str], None] = print) -> Outcome:
+def train(config: Config, command: str = "", say: Callable[[str], None] = SAY) -> Outcome:
     """Train an agent by self-play in a new run folder.
 
     Args:
@@ -81,7 +85,7 @@ def train(config: Config, command: str = "", say: Callable[[str], None] = print)
 
 
 def resume(
-    run: str | Path, change: Callable[[Config], Config] = lambda c: c, say: Callable[[str], None] = print
+    run: str | Path, change: Callable[[Config], Config] = lambda c: c, say: Callable[[str], None] = SAY
 ) -> Outcome:
     """Go on with an interrupted run: same folder, same curves, and on a CPU bit for bit the same run.
 

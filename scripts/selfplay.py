@@ -1,8 +1,10 @@
 """Train an agent by self-play.
 
 python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate 5e-4 --seed 3
+
 python scripts/selfplay.py --resume runs/<run>
-python scripts/selfplay.py configs/kuhn_poker_gated.yaml --help      every setting, a sentence each
+
+python scripts/selfplay.py configs/kuhn_poker_gated.yaml --help
 """
 
 from __future__ import annotations

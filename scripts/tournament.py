@@ -1,6 +1,7 @@
 """Let players meet, every one every other, seats balanced; results with 95 % intervals.
 
 python scripts/tournament.py runs/<run> random bot
+
 python scripts/tournament.py random bot --game dark_hex --options rows 4 cols 4
 """
 

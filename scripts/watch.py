@@ -1,6 +1,7 @@
 """Watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window.
 
 python scripts/watch.py runs/<run> --opponent random --games 3
+
 python scripts/watch.py runs/<run> --opponent bot --render gif --out match.gif --viewer seat
 """
 

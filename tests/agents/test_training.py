@@ -1,0 +1,497 @@
+"""A run from its folder to its last curve: complete, honest, and resumed as if nothing had happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import agents
+from agents import checkpoint, training
+from agents.config import AlgoConfig, Config, EvalConfig, OpponentsConfig, PolicyConfig, read_config
+from agents.metrics import JSONLines
+from agents.training import MAY_CHANGE, RunKeeper, make_model, resume, train
+
+UPDATE = 64
+"""Decisions of one update: 8 matches, 8 steps."""
+
+
+def tiny(folder, **changes):
+    """A run of three updates, evaluated and saved after each."""
+    config = Config(
+        game="kuhn_poker",
+        seed=3,
+        matches=8,
+        total_timesteps=3 * UPDATE,
+        run_dir=str(folder),
+        checkpoint_every=UPDATE,
+        policy=PolicyConfig(lstm_hidden_size=8, features_dim=8),
+        algo=AlgoConfig(n_steps=8, batch_size=32, n_epochs=2),
+        eval=EvalConfig(every=UPDATE, matches_per_seat=4, final_matches_per_seat=8),
+    )
+    return dataclasses.replace(config, **changes)
+
+
+EVERYTHING = {
+    "policy": PolicyConfig(cell="lstm", lstm_hidden_size=8, features_dim=8, n_lstm_layers=2, dropout=0.2),
+    "algo": AlgoConfig(
+        n_steps=8,
+        batch_size=32,
+        n_epochs=2,
+        learning_rate=1e-2,
+        magnet="snapshot",
+        magnet_coef=0.1,
+        magnet_coef_schedule="power",
+        magnet_every=2,
+        ema_decay=0.9,
+    ),
+    "opponents": OpponentsConfig(share=0.75, players=["random", "bot"], pool_size=2, snapshot_every=1),
+}
+"""Two layers with dropout, a snapshot magnet, past selves and fixed players: all that has a state."""
+
+
+def quiet(_):
+    """Says nothing."""
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def numbers(run):
+    """The lines of metrics.jsonl, less what a clock says."""
+    return [
+        {tag: value for tag, value in line.items() if not tag.startswith(("time/", "perf/"))}
+        for line in lines(run)
+    ]
+
+
+def curves(run):
+    """TensorBoard's scalars by tag: [(step, value), ...]."""
+    read = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    read.Reload()
+    return {tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def newest(run):
+    """The bytes of the latest checkpoint: weights, moving average, optimiser, generators, matches."""
+    return checkpoint.read(run)
+
+
+def status(run):
+    return json.loads((run / "run.json").read_text())
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def at_decision(monkeypatch, n, act):
+    """Calls `act` once, in the middle of the rollout that passes decision `n`."""
+    original, done = RunKeeper._on_step, []
+
+    def on_step(self):
+        if self.model.num_timesteps >= n and not done:
+            done.append(n)
+            act()
+        return original(self)
+
+    monkeypatch.setattr(RunKeeper, "_on_step", on_step)
+
+
+def press_ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def pull_the_plug():
+    raise SystemExit("killed")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of three updates that ended by itself; not to be changed."""
+    return train(tiny(tmp_path_factory.mktemp("finished")), "selfplay.py config.yaml", quiet)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """The finished run, to be changed."""
+    return shutil.copytree(finished.run, tmp_path / "copy")
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def test_a_run_leaves_the_folder_its_docstring_promises(finished):
+    run = finished.run
+    game, cell, seed, when = run.name.split("__")
+    assert (game, cell, seed) == ("kuhn_poker", "gated", "s3")
+    assert time.strptime(when, "%Y%m%d-%H%M%S")
+    assert names(run) == sorted(
+        [
+            "best.json",
+            "checkpoints",
+            "command.txt",
+            "config.yaml",
+            "latest.json",
+            "metrics.jsonl",
+            "replays",
+            "run.json",
+            "tensorboard",
+        ]
+    )
+    assert names(run / "checkpoints") == ["step_128", "step_192", "step_64"]
+    assert names(run / "replays") == ["step_128.json", "step_192.gif", "step_192.json", "step_64.json"]
+    assert (run / "command.txt").read_text() == "selfplay.py config.yaml\n"
+    assert read_config(run / "config.yaml") == tiny(run.parent)
+
+
+def test_run_json_and_the_outcome_say_how_it_went(finished):
+    told = status(finished.run)
+    assert (told["status"], told["timesteps"], told["total_timesteps"]) == ("finished", 192, 192)
+    assert not finished.was_interrupted
+    assert finished.timesteps == 192
+    assert list(told["results"]) == list(finished.results) == ["random", "bot"]
+    for name, result in finished.results.items():
+        assert result.matches == told["results"][name]["matches"] == 2 * 8
+        assert told["results"][name]["mean"] == result.mean == lines(finished.run)[-1][f"eval/vs/{name}/mean"]
+
+
+def test_the_replay_is_a_match_that_can_be_played_again(finished):
+    told = json.loads((finished.run / "replays" / "step_192.json").read_text())
+    match = agents.arena.Match(agents.checkpoint.envs.make(told["game"], **told["options"]), told["seed"])
+    for action in told["actions"]:
+        match.play(action)
+    assert match.over
+    assert match.returns.tolist() == told["returns"]
+    with Image.open(finished.run / "replays" / "step_192.gif") as gif:
+        assert gif.n_frames == len(told["actions"]) + 1
+
+
+def test_the_agent_of_a_run_is_its_latest_its_best_or_any_of_its_checkpoints(finished):
+    run = finished.run
+    latest = run / json.loads((run / "latest.json").read_text())["checkpoint"]
+    best = run / json.loads((run / "best.json").read_text())["checkpoint"]
+    scores = {
+        line["step"]: line["eval/vs/random/mean"] + line["eval/vs/bot/mean"]
+        for line in lines(run)
+        if "eval/vs/bot/mean" in line
+    }
+    assert latest.name == "step_192"
+    assert best.name == f"step_{max(scores, key=scores.get)}"  # the first of equals
+
+    def weights(agent):
+        return torch.cat([x.flatten() for x in agent.policy.state_dict().values()])
+
+    by_step = {step: weights(agents.load(run / "checkpoints" / f"step_{step}")) for step in (64, 128, 192)}
+    assert torch.equal(weights(agents.load(run)), by_step[192])
+    assert torch.equal(weights(agents.load(run, which="best")), by_step[int(best.name[5:])])
+    assert not torch.equal(by_step[64], by_step[192])
+
+
+# ---------------------------------------------------------------- the curves
+
+GROUPS = {
+    "rollout/": {"ep_len_mean", "ep_rew_mean"},
+    "train/": {
+        *("loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction"),
+        *("grad_norm", "replay_drift", "explained_variance", "learning_rate", "clip_range", "ent_coef"),
+    },
+    "eval/vs/random/": {"win", "draw", "loss", "low", "high", "mean"},
+    "eval/vs/bot/": {"win", "draw", "loss", "low", "high", "mean"},
+    "eval/by_seat/": {"random/0", "random/1", "bot/0", "bot/1"},
+    "game/": {"length", "draws", "illegal"},
+    "rnn/": {
+        *("hidden_norm", "gate_saturation", "gate_mean/i", "gate_mean/f", "gate_mean/o"),
+        *("grad_norm_by_lag/1", "grad_norm_by_lag/2", "grad_norm_by_lag/4"),
+    },
+    "perf/": {"decisions_per_second", "rollout_decisions_per_second"},
+    "time/": {"fps"},
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_tensorboard_shows_every_promised_curve(finished, group):
+    shown = {tag: curve for tag, curve in curves(finished.run).items() if tag.startswith(group)}
+    assert {tag.removeprefix(group) for tag in shown} == GROUPS[group]
+    assert {tuple(step for step, _ in curve) for curve in shown.values()} == {(64, 128, 192)}
+
+
+def test_tensorboard_shows_a_match_at_each_evaluation_and_the_settings(finished):
+    read = EventAccumulator(str(finished.run / "tensorboard"))
+    read.Reload()
+    assert read.Tags()["images"] == ["eval/match"]
+    assert [event.step for event in read.Images("eval/match")] == [64, 128, 192]
+    assert min(read.Images("eval/match")[0].width, read.Images("eval/match")[0].height) > 100
+    assert read.summary_metadata["_hparams_/experiment"].plugin_data.plugin_name == "hparams"
+
+
+def test_metrics_jsonl_is_the_same_record(finished):
+    shown, told = curves(finished.run), lines(finished.run)
+    steps = [line["step"] for line in told]
+    assert steps == sorted(steps)
+    for line in told:
+        for tag, value in line.items():
+            if tag in shown:
+                assert dict(shown[tag])[line["step"]] == pytest.approx(value, rel=1e-6)  # it keeps float32
+    assert all(tag in {tag for line in told for tag in line} for tag in shown)
+
+
+def test_the_replay_of_a_rollout_equals_its_play(finished):
+    drift = [line["train/replay_drift"] for line in lines(finished.run) if "train/replay_drift" in line]
+    assert len(drift) == 3
+    assert max(drift) <= 1e-5
+
+
+def test_what_is_no_number_becomes_null(tmp_path):
+    writer = JSONLines(tmp_path / "metrics.jsonl", None)
+    writer.write({"a": float("nan"), "b": float("inf"), "c": 1.5, "d": "words"}, {}, step=7)
+    writer.close()
+
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(text, parse_constant=refuse) == {"step": 7, "a": None, "b": None, "c": 1.5}
+
+
+# ---------------------------------------------------------------- interrupted and resumed
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, changes):
+    """Three updates in one go, and three with a Ctrl-C in the middle of the second one's rollout."""
+    straight = train(tiny(tmp_path / "straight", **changes), say=quiet)
+
+    with monkeypatch.context() as patch:
+        at_decision(patch, UPDATE + 20, press_ctrl_c)
+        told = []
+        first = train(tiny(tmp_path / "broken", **changes), say=told.append)
+    assert told[-1] == "stopping after this update; once more stops at once"
+    assert first.was_interrupted
+    assert first.results == {}
+    assert first.timesteps == 2 * UPDATE
+    assert (status(first.run)["status"], status(first.run)["timesteps"]) == ("interrupted", 2 * UPDATE)
+
+    second = resume(first.run, say=quiet)
+    assert second.run == first.run
+    assert not second.was_interrupted
+    assert newest(second.run) == newest(straight.run)
+    assert numbers(second.run) == numbers(straight.run)
+    assert names(second.run / "replays") == names(straight.run / "replays")
+    for name in ("best.json", "latest.json", "run.json"):
+        assert (second.run / name).read_text() == (straight.run / name).read_text()
+    raw, ema = (agents.load(second.run, weights=kind).policy.state_dict() for kind in ("raw", "ema"))
+    assert any(not torch.equal(raw[name], ema[name]) for name in raw)
+
+
+def test_a_killed_run_forgets_what_came_after_its_checkpoint(tmp_path, monkeypatch):
+    """Saved after 2 of 4 updates, killed in the 4th: the third one's numbers were logged, and go."""
+    plan = {"total_timesteps": 4 * UPDATE, "checkpoint_every": 2 * UPDATE}
+    plan |= {"eval": EvalConfig(every=10 * UPDATE, final_matches_per_seat=4)}
+    straight = train(tiny(tmp_path / "straight", **plan), say=quiet)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        at_decision(patch, 3 * UPDATE + 20, pull_the_plug)
+        train(tiny(tmp_path / "killed", **plan), say=quiet)
+    (run,) = (tmp_path / "killed").iterdir()
+    assert [line["step"] for line in lines(run)] == [64, 128, 192]
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2')  # the line it was writing
+    time.sleep(1.0 - time.time() % 1.0)  # TensorBoard reads event files in the order of their seconds
+
+    resume(run, say=quiet)
+    assert [line["step"] for line in lines(run)] == [64, 128, 192, 256, 256]
+    assert numbers(run) == numbers(straight.run)
+    assert newest(run) == newest(straight.run)
+    again, once = curves(run), curves(straight.run)
+    assert [step for step, _ in again["train/loss"]] == [64, 128, 192, 256]
+    assert again["train/loss"] == once["train/loss"]
+    assert again.keys() == once.keys()
+
+
+def test_ctrl_c_in_the_last_update_lets_the_run_finish(tmp_path, monkeypatch):
+    at_decision(monkeypatch, 2 * UPDATE + 20, press_ctrl_c)
+    outcome = train(tiny(tmp_path), say=quiet)
+    assert not outcome.was_interrupted
+    assert status(outcome.run)["status"] == "finished"
+    assert json.loads((outcome.run / "latest.json").read_text()) == {"checkpoint": "checkpoints/step_192"}
+
+
+def test_ctrl_c_in_the_last_evaluation_lets_the_run_finish(tmp_path, monkeypatch):
+    original = RunKeeper.finish
+    monkeypatch.setattr(RunKeeper, "finish", lambda self: (press_ctrl_c(), original(self)))
+    outcome = train(tiny(tmp_path), say=quiet)
+    assert not outcome.was_interrupted
+    assert set(outcome.results) == {"random", "bot"}
+    assert status(outcome.run)["status"] == "finished"
+
+
+def test_a_second_ctrl_c_stops_at_once_and_the_latest_checkpoint_stands(tmp_path, monkeypatch):
+    at_decision(monkeypatch, 2 * UPDATE + 20, lambda: (press_ctrl_c(), press_ctrl_c()))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(tmp_path), say=quiet)
+    assert signal.getsignal(signal.SIGINT) is before
+    (run,) = tmp_path.iterdir()
+    assert status(run)["status"] == "interrupted"
+    assert names(run / "checkpoints") == ["step_128", "step_64"]
+    assert resume(run, say=quiet).timesteps == 3 * UPDATE
+
+
+# ---------------------------------------------------------------- what a resumed run may change
+
+
+def refused(run, message, change=lambda config: config, error=ValueError):
+    before = {name: (run / name).read_bytes() for name in ("config.yaml", "metrics.jsonl", "run.json")}
+    with pytest.raises(error, match=message) as caught:
+        resume(run, change, quiet)
+    assert "\n" not in str(caught.value)
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
+def test_a_finished_run_is_not_resumed(finished):
+    refused(finished.run, r"is finished \(192 of 192 decisions\); ask for more with --total-timesteps")
+
+
+def test_a_finished_run_asked_for_more_goes_on(copy):
+    before = numbers(copy)
+    outcome = resume(copy, lambda config: dataclasses.replace(config, total_timesteps=5 * UPDATE), quiet)
+    assert outcome.timesteps == 5 * UPDATE
+    assert numbers(copy)[: len(before)] == before
+    assert {line["step"] for line in numbers(copy)[len(before) :]} == {256, 320}
+    assert read_config(copy / "config.yaml").total_timesteps == 5 * UPDATE
+
+
+OTHER = {
+    "game": "leduc_poker",
+    "options": {"rows": 3},
+    "seed": 4,
+    "device": "cpu",
+    "matches": 16,
+    "total_timesteps": 5 * UPDATE,
+    "run_dir": "elsewhere",
+    "checkpoint_every": 7,
+    "keep_checkpoints": 7,
+    "progress": False,
+    "policy": PolicyConfig(cell="gru"),
+    "algo": AlgoConfig(learning_rate=0.5),
+    "opponents": OpponentsConfig(share=0.5, players=["random"]),
+    "eval": EvalConfig(every=10 * UPDATE, players=["random"], final_matches_per_seat=2),
+}
+"""Another value for every field."""
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Config)])
+def test_a_resumed_run_changes_only_what_it_may(finished, monkeypatch, name):
+    def change(config):
+        return dataclasses.replace(config, **{"total_timesteps": 5 * UPDATE} | {name: OTHER[name]})
+
+    if name in MAY_CHANGE:
+        went_on = []
+        monkeypatch.setattr(training, "_run", lambda *arguments: went_on.append(arguments[1]))
+        monkeypatch.setattr(checkpoint, "write_file", lambda *_: None)
+        resume(finished.run, change, quiet)
+        assert getattr(went_on[0], name) == OTHER[name]
+    else:
+        refused(finished.run, rf"a resumed run keeps its {name}; only total_timesteps, .*eval may change", change)
+
+
+def test_an_unknown_player_is_refused_before_a_resumed_run_goes_on(finished):
+    def change(config):
+        players = dataclasses.replace(config.eval, players=["grandmaster"])
+        return dataclasses.replace(config, total_timesteps=5 * UPDATE, eval=players)
+
+    refused(finished.run, "grandmaster", change)
+
+
+def test_there_is_no_run_to_resume(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no run to resume \(no config.yaml\)"):
+        resume(tmp_path, say=quiet)
+
+
+# ---------------------------------------------------------------- checkpoints that stay
+
+
+def test_the_latest_checkpoints_stay_and_the_best_one(tmp_path, monkeypatch):
+    """Six updates, of which the second is made the best: it outlives the others."""
+    original = RunKeeper._against
+
+    def against(self, name, policy, matches_per_seat):
+        result = original(self, name, policy, matches_per_seat)
+        wins = self.model.num_timesteps == 2 * UPDATE
+        return dataclasses.replace(result, returns=torch.full_like(result.returns, 1.0 if wins else -1.0))
+
+    monkeypatch.setattr(RunKeeper, "_against", against)
+    run = train(tiny(tmp_path, total_timesteps=6 * UPDATE, keep_checkpoints=2), say=quiet).run
+    assert names(run / "checkpoints") == ["step_128", "step_320", "step_384"]
+    assert json.loads((run / "best.json").read_text()) == {"checkpoint": "checkpoints/step_128"}
+    assert json.loads((run / "latest.json").read_text()) == {"checkpoint": "checkpoints/step_384"}
+
+
+def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
+    """A later, worse evaluation does not become the best because the run was resumed before it."""
+    original = RunKeeper._against
+
+    def against(self, name, policy, matches_per_seat):
+        result = original(self, name, policy, matches_per_seat)
+        wins = self.model.num_timesteps == UPDATE
+        return dataclasses.replace(result, returns=torch.full_like(result.returns, 1.0 if wins else -1.0))
+
+    monkeypatch.setattr(RunKeeper, "_against", against)
+    with monkeypatch.context() as patch:
+        at_decision(patch, UPDATE + 20, press_ctrl_c)
+        run = train(tiny(tmp_path), say=quiet).run
+    resume(run, say=quiet)
+    assert json.loads((run / "best.json").read_text()) == {"checkpoint": "checkpoints/step_64"}
+
+
+# ---------------------------------------------------------------- refused before a folder is made
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"game": "chess"}, "unknown game 'chess'; known are dark_hex"),
+        ({"options": {"cards": 3}}, "kuhn_poker: unknown option 'cards'; known are none"),
+        ({"game": "dark_hex", "options": {"rows": 1}}, "rows"),
+        ({"policy": PolicyConfig(cell="warp")}, "unknown cell 'warp'; known are elman, gated, lstm, gru"),
+        ({"algo": AlgoConfig(n_steps=8, batch_size=33)}, "batch_size 33 does not fit .* 8, 16, 32, 64"),
+        ({"eval": EvalConfig(players=["grandmaster"])}, "grandmaster"),
+        ({"opponents": OpponentsConfig(share=0.5)}, "matches against others need opponents"),
+        ({"opponents": OpponentsConfig(share=1.5, pool_size=1)}, "must be in 0..1, got 1.5"),
+        ({"device": "tpu"}, "device must be cpu or cuda, got tpu"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        train(tiny(tmp_path / "runs", **changes), say=quiet)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_model_is_what_the_configuration_says(tmp_path):
+    model = make_model(tiny(tmp_path, **EVERYTHING))
+    assert model.batch.matches == 8
+    assert model.policy.core.cells[1].hidden_size == 8
+    assert [player.name for player in model.opposition.players.values()] == ["random", "bot"]
+    assert model.learning_rate(0.5) == pytest.approx(0.5e-2)  # linear
+    assert model.ent_coef(0.5) == pytest.approx(0.05)  # constant
+    assert model.magnet_coef(0.5) < model.magnet_coef(1.0) == pytest.approx(0.1)  # power
+    assert model.ema is not None
+    assert model.magnet_kind == "snapshot"
+
+
+def test_the_curves_of_an_lstm_run_have_no_gate_means(tmp_path):
+    """Its gates read a matrix each, which the gate statistics do not cover; the norm of h is there."""
+    policy = PolicyConfig(cell="lstm", lstm_hidden_size=8, features_dim=8)
+    run = train(tiny(tmp_path, total_timesteps=UPDATE, policy=policy), say=quiet).run
+    shown = {tag for tag in lines(run)[-1] if tag.startswith("rnn/")}
+    assert shown == {f"rnn/{name}" for name in ("hidden_norm", *(f"grad_norm_by_lag/{k}" for k in (1, 2, 4)))}
