@@ -246,9 +246,8 @@ class RunKeeper(BaseCallback):
         """The last evaluation, checkpoint and replay."""
         if self._bar is not None:
             self._bar.close()
-        self.results = self.evaluate(self.config.eval.final_matches_per_seat)
+        self.results = self.evaluate(self.config.eval.final_matches_per_seat, save_as_gif=True)
         self.save()
-        self._replay(save_as_gif=True)
         self._status("finished")
         self.is_finished = True
 
@@ -278,7 +277,7 @@ class RunKeeper(BaseCallback):
                 shutil.rmtree(old)
         return path
 
-    def evaluate(self, matches_per_seat: int) -> dict[str, Result]:
+    def evaluate(self, matches_per_seat: int, save_as_gif: bool = False) -> dict[str, Result]:
         """Play the fixed players and log it: the averaged weights as the agent, the raw ones beside."""
         model, logger = self.model, self.model.logger
         results = {}
@@ -292,7 +291,7 @@ class RunKeeper(BaseCallback):
             statistics = metrics.memory_statistics(model.policy, model.rollout)
             for tag, value in (statistics | metrics.gradient_by_lag(model.policy, model.rollout)).items():
                 logger.record(tag, value)
-        self._replay(save_as_gif=False)
+        self._replay(save_as_gif)
         logger.dump(model.num_timesteps)
         if self._bar is not None and not self._bar.disable:
             scores = ", ".join(f"{result.mean:+.3f} against {name}" for name, result in results.items())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import time
@@ -15,10 +14,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import agents
+import envs
 from agents import checkpoint, training
 from agents.config import AlgoConfig, Config, EvalConfig, OpponentsConfig, PolicyConfig, read_config
-from agents.metrics import JSONLines
-from agents.training import MAY_CHANGE, RunKeeper, make_model, resume, train
+from agents.metrics import JSONLines, memory_statistics
+from agents.training import MAY_CHANGE, RunKeeper, resume, train
 
 UPDATE = 64
 """Decisions of one update: 8 matches, 8 steps."""
@@ -108,7 +108,7 @@ def at_decision(monkeypatch, n, act):
 
 
 def press_ctrl_c():
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
 def pull_the_plug():
@@ -167,7 +167,7 @@ def test_run_json_and_the_outcome_say_how_it_went(finished):
 
 def test_the_replay_is_a_match_that_can_be_played_again(finished):
     told = json.loads((finished.run / "replays" / "step_192.json").read_text())
-    match = agents.arena.Match(agents.checkpoint.envs.make(told["game"], **told["options"]), told["seed"])
+    match = envs.Match(envs.make(told["game"], **told["options"]), told["seed"])
     for action in told["actions"]:
         match.play(action)
     assert match.over
@@ -298,9 +298,10 @@ def test_a_killed_run_forgets_what_came_after_its_checkpoint(tmp_path, monkeypat
     plan = {"total_timesteps": 4 * UPDATE, "checkpoint_every": 2 * UPDATE}
     plan |= {"eval": EvalConfig(every=10 * UPDATE, final_matches_per_seat=4)}
     straight = train(tiny(tmp_path / "straight", **plan), say=quiet)
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+    with monkeypatch.context() as patch:
         at_decision(patch, 3 * UPDATE + 20, pull_the_plug)
-        train(tiny(tmp_path / "killed", **plan), say=quiet)
+        with pytest.raises(SystemExit):
+            train(tiny(tmp_path / "killed", **plan), say=quiet)
     (run,) = (tmp_path / "killed").iterdir()
     assert [line["step"] for line in lines(run)] == [64, 128, 192]
     with (run / "metrics.jsonl").open("a") as file:
@@ -401,7 +402,9 @@ def test_a_resumed_run_changes_only_what_it_may(finished, monkeypatch, name):
         resume(finished.run, change, quiet)
         assert getattr(went_on[0], name) == OTHER[name]
     else:
-        refused(finished.run, rf"a resumed run keeps its {name}; only total_timesteps, .*eval may change", change)
+        refused(
+            finished.run, rf"a resumed run keeps its {name}; only total_timesteps, .*eval may change", change
+        )
 
 
 def test_an_unknown_player_is_refused_before_a_resumed_run_goes_on(finished):
@@ -478,7 +481,7 @@ def test_what_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, changes,
 
 
 def test_the_model_is_what_the_configuration_says(tmp_path):
-    model = make_model(tiny(tmp_path, **EVERYTHING))
+    model = training.make_model(tiny(tmp_path, **EVERYTHING))
     assert model.batch.matches == 8
     assert model.policy.core.cells[1].hidden_size == 8
     assert [player.name for player in model.opposition.players.values()] == ["random", "bot"]
@@ -489,9 +492,10 @@ def test_the_model_is_what_the_configuration_says(tmp_path):
     assert model.magnet_kind == "snapshot"
 
 
-def test_the_curves_of_an_lstm_run_have_no_gate_means(tmp_path):
-    """Its gates read a matrix each, which the gate statistics do not cover; the norm of h is there."""
-    policy = PolicyConfig(cell="lstm", lstm_hidden_size=8, features_dim=8)
-    run = train(tiny(tmp_path, total_timesteps=UPDATE, policy=policy), say=quiet).run
-    shown = {tag for tag in lines(run)[-1] if tag.startswith("rnn/")}
-    assert shown == {f"rnn/{name}" for name in ("hidden_norm", *(f"grad_norm_by_lag/{k}" for k in (1, 2, 4)))}
+@pytest.mark.parametrize(("cell", "gates"), [("elman", ""), ("gated", "ifo"), ("lstm", "ifo"), ("gru", "ry")])
+def test_every_cell_shows_the_gates_it_has(make_model, cell, gates):
+    model = make_model(policy_kwargs={"cell": cell}).learn(UPDATE)
+    shown = memory_statistics(model.policy, model.rollout)
+    saturation = {"rnn/gate_saturation"} if gates else set()
+    assert shown.keys() == {"rnn/hidden_norm", *(f"rnn/gate_mean/{gate}" for gate in gates)} | saturation
+    assert all(0.0 < shown[f"rnn/gate_mean/{gate}"] < 1.0 for gate in gates)

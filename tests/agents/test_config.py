@@ -1,0 +1,202 @@
+"""The configuration: every shipped file works, and a slip of the pen is told where it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import envs
+from agents.config import AlgoConfig, Config, PolicyConfig, read_config, write_config
+from agents.training import make_model
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a configuration file."""
+
+    def write(text):
+        path = tmp_path / "config.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def refused(path, *told, error=ValueError):
+    """`read_config` says in one line what is wrong, and in which file."""
+    with pytest.raises(error) as caught:
+        read_config(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    for words in told:
+        assert words in message
+    return message
+
+
+# ---------------------------------------------------------------- the files in configs/
+
+
+def test_there_is_one_for_every_game_with_each_of_two_cells():
+    expected = {f"{game}_{cell}" for game in envs.GAMES for cell in ("gated", "lstm")}
+    assert {path.stem for path in CONFIGS} == expected
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_file_makes_the_model_its_name_says(path):
+    game, cell = path.stem.rsplit("_", 1)
+    config = read_config(path)
+    assert (config.game, config.policy.cell) == (game, cell)
+    model = make_model(config)
+    assert model.game.name == game
+    assert [type(layer).__name__.lower() for layer in model.policy.core.cells] == [cell]
+    assert model.n_steps * model.n_envs <= config.total_timesteps
+
+
+def test_the_two_files_of_a_game_differ_in_the_cell_alone():
+    for game in envs.GAMES:
+        gated, lstm = (read_config(CONFIGS[0].with_name(f"{game}_{cell}.yaml")) for cell in ("gated", "lstm"))
+        assert dataclasses.replace(gated, policy=dataclasses.replace(gated.policy, cell="lstm")) == lstm
+
+
+# ---------------------------------------------------------------- reading and writing
+
+
+def test_what_a_file_does_not_name_keeps_its_default(written):
+    assert read_config(written("")) == Config()
+    assert read_config(written("seed: 4\nalgo: {gamma: 0.5}")) == Config(seed=4, algo=AlgoConfig(gamma=0.5))
+
+
+def test_what_is_written_reads_the_same(written):
+    config = Config(
+        game="dark_hex",
+        options={"rows": 4, "cols": 5, "abrupt": True, "rule": "words: with # signs"},
+        algo=AlgoConfig(learning_rate=1e-4, target_kl=0.02),
+        policy=PolicyConfig(net_arch=[16, 8]),
+    )
+    assert read_config(written(write_config(config))) == config
+    assert read_config(written(write_config(Config()))) == Config()
+
+
+@pytest.mark.parametrize(("number", "value"), [("1e-3", 1e-3), ("1.0e-3", 1e-3), ("1", 1.0), (".5", 0.5)])
+def test_every_way_to_write_a_number_is_a_float(written, number, value):
+    """YAML 1.1 takes `1e-3` for a word, because it lacks the point."""
+    read = read_config(written(f"algo: {{learning_rate: {number}, clip_range_vf: {number}}}")).algo
+    assert (read.learning_rate, read.clip_range_vf) == (value, value)
+    assert type(read.learning_rate) is type(read.clip_range_vf) is float
+
+
+def test_null_is_for_what_may_be_left_out(written):
+    assert read_config(written("algo: {target_kl: null}")).algo.target_kl is None
+    refused(written("algo: {gamma: null}"), "algo.gamma must be float, got None")
+
+
+def test_an_option_keeps_its_type(written):
+    options = read_config(written("options: {rows: 3, abrupt: true, rule: pie}")).options
+    assert options == {"rows": 3, "abrupt": True, "rule": "pie"}
+    assert type(options["rows"]) is int
+    assert type(options["abrupt"]) is bool
+
+
+# ---------------------------------------------------------------- slips of the pen
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("mathces: 8", "unknown key 'mathces'; known are game, options, seed, device, matches"),
+        ("algo: {lr: 1.0e-3}", "unknown key 'algo.lr'; known are learning_rate"),
+        ("policy: {hidden: 8}", "unknown key 'policy.hidden'; known are cell"),
+        ("1: 2", "unknown key '1'"),
+        ("matches: x", "matches must be int, got 'x'"),
+        ("matches: 1.5", "matches must be int, got 1.5"),
+        ("matches: '8'", "matches must be int, got '8'"),
+        ("seed: true", "seed must be int, got True"),
+        ("progress: 1", "progress must be bool, got 1"),
+        ("game: [kuhn_poker]", "game must be str, got ['kuhn_poker']"),
+        ("game: 3", "game must be str, got 3"),
+        ("options: 3", "options must be dict"),
+        ("options: {rows: [3]}", "options.rows must be"),
+        ("options: {rows: 3.5}", "options.rows must be"),
+        ("options: {3: 3}", "options must be str, got 3"),
+        ("algo: 3", "algo must be a mapping of keys, got 3"),
+        ("eval:", "eval must be a mapping of keys, got None"),
+        ("algo: {gamma: much}", "algo.gamma must be float, got 'much'"),
+        ("algo: {gamma: true}", "algo.gamma must be float, got True"),
+        ("algo: {magnet: north}", "algo.magnet must be"),
+        ("algo: {magnet: north}", "'uniform', 'snapshot', 'ema'"),
+        ("algo: {magnet: north}", "got 'north'"),
+        ("algo: {learning_rate_schedule: cosine}", "algo.learning_rate_schedule must be"),
+        ("policy: {net_arch: 64}", "policy.net_arch must be list[int], got 64"),
+        ("policy: {net_arch: [64, x]}", "policy.net_arch[1] must be int, got 'x'"),
+        ("eval: {players: random}", "eval.players must be list[str], got 'random'"),
+        ("[1, 2]", "the file must be a mapping of keys, got [1, 2]"),
+        ("kuhn_poker", "the file must be a mapping of keys, got 'kuhn_poker'"),
+    ],
+    ids=lambda case: case if isinstance(case, str) and len(case) < 30 else "",
+)
+def test_a_slip_is_told_in_one_line(written, text, told):
+    refused(written(text), told)
+
+
+@pytest.mark.parametrize(
+    ("key", "least"),
+    [
+        *((key, 1) for key in ("matches", "total_timesteps", "checkpoint_every", "keep_checkpoints")),
+        *(("eval.every", 1), ("opponents.snapshot_every", 1), ("algo.magnet_every", 1)),
+        *(("eval.matches_per_seat", 2), ("eval.final_matches_per_seat", 2)),
+    ],
+)
+def test_numbers_no_run_can_use_are_refused(written, key, least):
+    *outer, inner = key.split(".")
+
+    def text(value):
+        return f"{outer[0]}: {{{inner}: {value}}}" if outer else f"{inner}: {value}"
+
+    refused(written(text(least - 1)), f"{key} must be at least {least}, got {least - 1}")
+    refused(written(text(-5)), f"{key} must be at least {least}, got -5")
+    assert read_config(written(text(least)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "game: [",
+        "a: b: c",
+        "\tgame: x",
+        "game: 'x",
+        "game: 2024-13-45",
+        b"game: \xff\xfe",
+        b"\x00\x01",
+        "&a *b",
+    ],
+)
+def test_what_is_no_yaml_is_told_in_one_line(written, text):
+    refused(written(text), "is not YAML (")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    refused(tmp_path / "none.yaml", "there is no such configuration", error=FileNotFoundError)
+    refused(tmp_path, "there is no such configuration", error=FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "game: !!python/object/apply:os.system ['touch {proof}']",
+        "game: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{proof}']]",
+        "!!python/object/new:subprocess.check_output [[touch, '{proof}']]",
+        "game: !!python/name:os.system ''",
+        "game: !!python/module:os ''",
+    ],
+)
+def test_a_file_executes_nothing(written, tmp_path, text):
+    proof = tmp_path / "proof"
+    refused(
+        written(text.replace("{proof}", str(proof))), "is not YAML (", "could not determine a constructor"
+    )
+    assert not proof.exists()

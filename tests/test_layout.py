@@ -1,0 +1,256 @@
+"""The layout: read from the imports, which run one way, scripts -> agents -> envs, and from the files."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import itertools
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("envs", "agents", "scripts")
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+ONLY_IN = {
+    "pettingzoo": {"envs/adapters/pettingzoo.py"},
+    "stable_baselines3": {"agents/ppo.py", "agents/metrics.py", "agents/training.py", "scripts/benchmark.py"},
+    "sb3_contrib": {"scripts/benchmark.py"},
+    "torch.utils.tensorboard": {"agents/metrics.py"},
+    "resvg_py": {"envs/drawing.py"},
+    "PIL": {"envs/drawing.py"},
+    "matplotlib": {"envs/drawing.py"},
+    "pygame": {"envs/window.py"},
+    "yaml": {"agents/config.py"},
+    "safetensors": {"agents/checkpoint.py"},
+    "rich": {"agents/cli.py"},
+    "tyro": {
+        "agents/config.py",
+        "agents/cli.py",
+        *(f"scripts/{p.name}" for p in (ROOT / "scripts").iterdir()),
+    },
+    "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
+    "pyspiel": {"scripts/benchmark.py"},
+    "open_spiel": {"scripts/benchmark.py"},
+}
+"""Libraries at the edge, and the files that may touch them."""
+
+NEVER_IN = {
+    "envs": ("agents", "scripts", "stable_baselines3", "sb3_contrib", "tensorboard", "tyro", "tests"),
+    "agents": ("scripts", "tests", "pygame", "pettingzoo", "PIL"),
+    "scripts": ("scripts", "tests"),
+}
+
+DANGEROUS = (
+    *("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy"),
+    *("torch.load", "torch.save", "numpy.load", "pandas"),
+    *("yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "yaml.Loader", "yaml.UnsafeLoader"),
+    *("os.system", "os.popen", "subprocess", "eval", "exec", "compile", "__import__"),
+)
+"""What executes what a file says."""
+
+
+class Import(NamedTuple):
+    """`module` as written, `name` for `from module import name`."""
+
+    module: str
+    name: str | None
+    is_at_start: bool  # it runs when the file is imported: not in a function, not for types only
+
+    def touches(self, package: str) -> bool:
+        full = self.module if self.name is None else f"{self.module}.{self.name}"
+        return full == package or full.startswith(package + ".")
+
+
+def imports(source: str) -> list[Import]:
+    """Every import of a file, wherever it stands."""
+    found: list[Import] = []
+
+    def visit(node: ast.AST, is_at_start: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend(Import(alias.name, None, is_at_start) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found.extend(Import(node.module or "", alias.name, is_at_start) for alias in node.names)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            is_at_start = False
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for child in node.body:
+                visit(child, False)
+            for child in node.orelse:
+                visit(child, is_at_start)
+            return
+        for child in ast.iter_child_nodes(node):
+            visit(child, is_at_start)
+
+    visit(ast.parse(source), True)
+    return found
+
+
+def dangers(source: str) -> set[str]:
+    """The names in DANGEROUS that a file uses, under whatever name it imported them."""
+    tree = ast.parse(source)
+    alias = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            alias |= {a.asname: a.name for a in node.names if a.asname}
+        elif isinstance(node, ast.ImportFrom):
+            alias |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    used = {found.module for found in imports(source)} | {f"{m}.{n}" for m, n, _ in imports(source) if n}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
+            first, *rest = ast.unparse(node).split(".")
+            used.add(".".join([alias.get(first, first), *rest]))
+    return {bad for bad in DANGEROUS for name in used if name == bad or name.startswith(bad + ".")}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+IMPORTS = {name_of(path): imports(path.read_text()) for path in FILES}
+
+
+# ---------------------------------------------------------------- the readers themselves
+
+
+def test_an_import_is_found_wherever_it_hides():
+    source = """
+import a.b as c
+if TYPE_CHECKING:
+    from t import u
+def f():
+    import g
+    class C:
+        from h.i import j
+try:
+    import k
+except ImportError:
+    k = None
+"""
+    assert imports(source) == [
+        Import("a.b", None, True),
+        Import("t", "u", False),
+        Import("g", None, False),
+        Import("h.i", "j", False),
+        Import("k", None, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import pickle", {"pickle"}),
+        ("from pickle import loads", {"pickle"}),
+        ("import torch as t\nt.load(path)", {"torch.load"}),
+        ("from torch import load", {"torch.load"}),
+        ("import numpy as np\nnp.load(path, allow_pickle=True)", {"numpy.load"}),
+        ("import yaml\nyaml.load(text, yaml.Loader)", {"yaml.load", "yaml.Loader"}),
+        ("eval('1')", {"eval"}),
+        ("def f():\n    exec(code)", {"exec"}),
+        ("import yaml\nyaml.safe_load(text)", set()),
+        ("class Config:\n    eval: int = 3", set()),
+        ("policy.eval()\nre.compile('x')\nagents.load(path)", set()),
+        ("import safetensors.torch\nsafetensors.torch.load(content)", set()),
+    ],
+)
+def test_what_executes_a_file_is_found(source, found):
+    assert dangers(source) == found
+
+
+# ---------------------------------------------------------------- the direction
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_run_one_way(folder):
+    turned_back = [
+        f"{path} imports {package}"
+        for path, found in IMPORTS.items()
+        if path.startswith(folder + "/")
+        for package, one in itertools.product(NEVER_IN[folder], found)
+        if one.touches(package)
+    ]
+    assert turned_back == []
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_a_library_at_the_edge_is_touched_only_there(package):
+    users = {path for path, found in IMPORTS.items() if any(one.touches(package) for one in found)}
+    assert users <= ONLY_IN[package]
+    assert users, f"nobody uses {package} any more"
+
+
+def test_envs_comes_without_training_or_drawing_libraries():
+    """Importing the games loads nothing that only learning, drawing or other people's tools need."""
+    unwanted = (
+        "agents",
+        "stable_baselines3",
+        "tensorboard",
+        "tyro",
+        "pettingzoo",
+        "pygame",
+        "PIL",
+        "resvg_py",
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys, envs; print([n for n in {unwanted} if n in sys.modules])"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("folder", ["envs", "agents"])
+def test_no_file_imports_itself_by_a_detour(folder):
+    """Imports that run when a file is imported make no circle; those inside functions may."""
+    module_of = {
+        path: path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in IMPORTS
+    }
+    modules = set(module_of.values())
+    graph = {
+        module_of[path]: {
+            next((m for m in (f"{one.module}.{one.name}", one.module) if m in modules), module_of[path] + "?")
+            for one in found
+            if one.is_at_start and one.touches(folder)
+        }
+        for path, found in IMPORTS.items()
+        if path.startswith(folder + "/")
+    }
+    assert not [name for needs in graph.values() for name in needs if name.endswith("?")]
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the circle
+    assert order[-1] == folder or folder not in graph[order[-1]]
+
+
+# ---------------------------------------------------------------- what no file does
+
+
+@pytest.mark.parametrize("path", [p for p in IMPORTS if not p.startswith("scripts/benchmark")])
+def test_nothing_executes_what_a_file_says(path):
+    assert dangers((ROOT / path).read_text()) == set()
+
+
+def test_every_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = [path.parent for folder in ("agents", "envs") for path in (ROOT / folder).rglob("__init__.py")]
+    assert sorted(listed) == sorted(name_of(folder).replace("/", ".") for folder in folders)
+    code = {path.parent for path in FILES if path.parts[-2] != "scripts"}
+    assert code == set(folders)  # no folder of code lacks its __init__.py
+
+
+def test_no_file_names_a_package_registry():
+    """Where packages come from is the reader's own setting."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    assert ROOT / "pyproject.toml" in paths
+    hosts = [f"pypi.{end}".encode() for end in ("org", "python.org")] + [b"python" + b"hosted"]
+    naming = [name_of(p) for p in paths if p.is_file() and any(host in p.read_bytes() for host in hosts)]
+    assert naming == []
