@@ -24,7 +24,7 @@ from agents.training import resolve_device
 class Arguments:
     """Who meets whom, and how often."""
 
-    players: Annotated[tuple[str, ...], tyro.conf.Positional]
+    players: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PLAYERS...")]
     """Runs, checkpoints, agents' files, or fixed players (random, bot); at least two."""
     matches_per_seat: int = 2_000
     """Matches of each pair in each seating."""
@@ -44,6 +44,8 @@ class Arguments:
 
 def main() -> None:
     a = tyro.cli(Arguments, description=__doc__)
+    if len(a.players) < 2:
+        raise ValueError(f"a tournament needs at least two players, got {len(a.players)}")
     device = resolve_device(a.device)
     game, players = cli.sit_down(
         list(a.players), a.game, a.options, device=device, deterministic=a.deterministic, seed=a.seed

@@ -31,7 +31,7 @@ from envs.window import Window
 class Arguments:
     """What to watch."""
 
-    player: Annotated[str, tyro.conf.Positional]
+    player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")]
     """A run, a checkpoint, an agent's file, or a fixed player (random, bot)."""
     opponent: str = "random"
     """Who sits opposite, named the same way."""

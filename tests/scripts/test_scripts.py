@@ -1,0 +1,370 @@
+"""The scripts, as a person types them: what they print, what they leave behind, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import runpy
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--matches", "8", "--algo.n-steps", "8", "--algo.batch-size", "32", "--algo.n-epochs", "1"]
+SMALL += ["--policy.lstm-hidden-size", "8", "--policy.features-dim", "8"]
+SMALL += ["--eval.matches-per-seat", "4", "--eval.final-matches-per-seat", "8"]
+
+
+class Ended(NamedTuple):
+    """How a script ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def script(monkeypatch, capfd):
+    """Runs scripts/<name>.py in this process, which spares every call the imports."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"scripts/{name}.py", *map(str, arguments)])
+        capfd.readouterr()
+        code = 0
+        try:
+            runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code or 0
+        return Ended(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(script):
+    """The script ends with code 2 after one line on standard error that holds all of `told`."""
+
+    def run(name, *arguments, told):
+        ended = script(name, *arguments)
+        assert ended.code == 2, ended
+        assert ended.out == ""
+        assert ended.err.startswith("error: ")
+        assert ended.err.count("\n") == 1
+        for words in [told] if isinstance(told, str) else told:
+            assert words in ended.err
+
+    return run
+
+
+def child(*arguments, **options):
+    """The same as a process of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A finished run of Kuhn poker by scripts/selfplay.py, and what the script printed."""
+    folder = tmp_path_factory.mktemp("runs")
+    arguments = ["scripts/selfplay.py", "configs/kuhn_poker_gated.yaml", "-n", 128, "--run-dir", folder]
+    process = child(*arguments, *SMALL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    (run,) = folder.iterdir()
+    return run, out, err
+
+
+# ---------------------------------------------------------------- training, then what it says to type next
+
+
+def test_training_ends_with_a_table_and_the_next_commands(trained):
+    run, out, err = trained
+    assert err == ""  # no terminal: no bar
+    assert "trained: 128 decisions" in out
+    for player in ("random", "bot"):
+        (row,) = [line for line in out.splitlines() if f" {player} " in line and "agent" in line]
+        assert " 16 " in row  # 8 matches in each of two seats
+        assert row.count("%") == 3
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+    assert (run / "command.txt").read_text().startswith("python")
+
+
+def test_the_next_commands_work_as_they_are_printed(trained, script, monkeypatch, tmp_path):
+    run, out, _ = trained
+    monkeypatch.chdir(tmp_path)
+    typed = [shlex.split(line) for line in out.partition("\nnext\n")[2].splitlines()]
+    assert [words[:2] for words in typed] == [
+        ["python", "scripts/watch.py"],
+        ["python", "scripts/tournament.py"],
+        ["tensorboard", "--logdir"],
+    ]
+    assert script("watch", *typed[0][2:]).code == 0
+    with Image.open("match.gif") as gif:
+        assert gif.n_frames > 2
+    ended = script("tournament", *typed[1][2:], "--matches-per-seat", "8")
+    assert ended.code == 0
+    assert sum(" 16 " in line for line in ended.out.splitlines()) == 6  # each of three against each other
+    assert typed[2][2] == str(run.parent)
+    assert list(run.glob("tensorboard/events.out.tfevents.*"))
+
+
+def test_a_setting_on_the_command_line_comes_before_the_file(trained):
+    text = (trained[0] / "config.yaml").read_text()
+    assert "matches: 8\n" in text
+    assert "cell: gated\n" in text
+    assert "game: kuhn_poker\n" in text
+
+
+@pytest.mark.parametrize("name", ["selfplay", "watch", "tournament", "benchmark"])
+def test_help_is_there(script, name):
+    ended = script(name, "--help")
+    assert ended.code == 0
+    assert "usage: " in ended.out
+    assert f"scripts/{name}.py" in ended.out  # an example to type
+
+
+# ---------------------------------------------------------------- watching
+
+
+def test_watching_as_text_shows_every_move_and_the_end(trained, script):
+    ended = script("watch", trained[0], "--games", 2)
+    assert ended.code == 0
+    assert "game 1: " in ended.out
+    assert "game 2: " in ended.out
+    assert "(seat 1)" in ended.out
+    assert ended.out.count("returns: seat 0 ") == 2
+
+
+def test_watching_one_seat_hides_the_other_card(script):
+    both = script("watch", "random", "--opponent", "random", "--game", "kuhn_poker", "--seed", 3).out
+    one = script(
+        "watch", "random", "--opponent", "random", "--game", "kuhn_poker", "--seed", 3, "--viewer", "seat"
+    ).out
+    assert both != one
+    assert "?" in one
+    assert "?" not in both
+
+
+def test_watching_as_svg_leaves_one_drawing_a_move(trained, script, tmp_path):
+    ended = script("watch", trained[0], "--opponent", trained[0], "--render", "svg", "--out", tmp_path / "m")
+    drawings = sorted((tmp_path / "m").iterdir())
+    assert ended.out == f"{len(drawings)} drawings in {tmp_path / 'm'}\n"
+    assert drawings[0].name == "game1_move000.svg"
+    for drawing in drawings:
+        assert ET.parse(drawing).getroot().tag.endswith("svg")
+
+
+def test_the_same_seed_shows_the_same_match(trained, script):
+    first, again, other = (script("watch", trained[0], "--games", 3, "--seed", s).out for s in (1, 1, 2))
+    assert first == again != other
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    process = child(
+        "scripts/selfplay.py", "configs/kuhn_poker_gated.yaml", "-n", 10**9, "--run-dir", tmp_path, *SMALL
+    )
+    try:
+        while not list(tmp_path.glob("*/metrics.jsonl")):  # it is learning
+            assert process.poll() is None
+            time.sleep(0.05)
+        (run,) = tmp_path.iterdir()
+        while not (run / "metrics.jsonl").read_text():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert err == ""
+    assert "stopping after this update" in out
+    assert out.splitlines()[-2].startswith("stopped and saved (")
+    went_on = shlex.split(out.splitlines()[-1])
+    assert went_on == ["python", "scripts/selfplay.py", "--resume", str(run)]
+    told = json.loads((run / "run.json").read_text())
+    assert told["status"] == "interrupted"
+
+    process = child(*went_on[1:], "-n", told["timesteps"] + 64)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert f"resumed at {told['timesteps']:,} of {told['timesteps'] + 64:,} decisions" in out
+    assert f"trained: {told['timesteps'] + 64:,} decisions" in out
+
+
+def test_a_terminal_shows_a_progress_bar(tmp_path):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    arguments = ["scripts/selfplay.py", "configs/kuhn_poker_gated.yaml", "-n", "128", "--run-dir", tmp_path]
+    process = subprocess.Popen(
+        [sys.executable, *map(str, [*arguments, *SMALL])],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 4096):
+            shown += part
+    except OSError:  # the other end has closed
+        pass
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    assert b"decision/s" in shown
+    assert b"128/128" in shown
+
+
+# ---------------------------------------------------------------- bad input: one line, code 2, nothing lost
+
+
+def configuration(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_no_configuration(refused):
+    refused("selfplay", told=["no configuration given", "usage: selfplay.py CONFIG.yaml"])
+    refused("selfplay", "none.yaml", told="none.yaml: there is no such configuration")
+    refused("selfplay", "--seed", "3", told="the configuration comes first")
+    refused("selfplay", "--resume", told="--resume needs the folder of a run")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("game: kuhn", ["unknown game 'kuhn'", "kuhn_poker"]),
+        ("{game: dark_hex, options: {colour: 3}}", ["dark_hex", "'colour'", "rows"]),
+        ("{game: dark_hex, options: {rows: 1}}", "option 'rows' must be in 2..19, got 1"),
+        ("{game: dark_hex, options: {rows: many}}", ["'rows'", "'many'"]),
+        ("mathces: 3", "unknown key 'mathces'"),
+        ("matches: some", "matches must be int, got 'some'"),
+        ("{algo: {n_steps: 16, batch_size: 100}}", ["batch_size", "100"]),
+        ("{policy: {cell: mgu}}", ["'mgu'", "gated"]),
+        ("{device: tpu}", "device must be cpu or cuda, got tpu"),
+        ("{eval: {players: [me]}}", ["'me'", "random", "bot"]),
+        ("{opponents: {share: 0.5, players: [me]}}", ["'me'", "random", "bot"]),
+        ("{opponents: {share: 2.0}}", ["share", "2.0"]),
+        ("{algo: {n_steps: 0}}", ["n_steps", "0"]),
+    ],
+    ids=lambda case: case if isinstance(case, str) and ":" in case else "",
+)
+def test_a_configuration_no_run_can_use(refused, tmp_path, text, told):
+    path = configuration(tmp_path, text)
+    before = path.read_bytes()
+    refused("selfplay", path, "--run-dir", tmp_path / "runs", told=told)
+    assert path.read_bytes() == before
+    assert not (tmp_path / "runs").exists()  # no half-made run
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        (("--algo.lr", "3"), "--algo.lr"),
+        (("--matches", "x"), "--matches"),
+        (("--algo.magnet", "north"), "north"),
+        (("--options.colour", "red"), "--options.colour"),
+    ],
+)
+def test_a_slip_on_the_command_line(script, tmp_path, setting, told):
+    """The command line's own parser tells it, in a frame, with what it might have meant."""
+    ended = script("selfplay", "configs/dark_hex_gated.yaml", "--run-dir", tmp_path / "runs", *setting)
+    assert ended.code == 2
+    assert told in ended.err
+    assert "--help" in ended.err
+    assert "Traceback" not in ended.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("selfplay", ["configs/kuhn_poker_gated.yaml"]),
+        ("tournament", ["random", "bot", "--game", "kuhn_poker"]),
+        ("benchmark", ["env"]),
+    ],
+)
+def test_a_gpu_that_is_not_there(refused, name, arguments):
+    refused(name, *arguments, "--device", "cuda", told="torch finds no CUDA device")
+
+
+def test_resuming_what_cannot_go_on(refused, trained, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused("selfplay", "--resume", run, told=["is finished (128 of 128 decisions)", "--total-timesteps"])
+    refused("selfplay", "--resume", run, "-n", "300", "--seed", "9", told="a resumed run keeps its seed")
+    refused("selfplay", "--resume", tmp_path / "none", told="there is no run to resume")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["watch", "tournament"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "pickled"])
+def test_a_damaged_checkpoint(refused, trained, tmp_path, name, damage):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    (tensors,) = run.glob("checkpoints/step_128/policy.safetensors")
+    content = bytearray(tensors.read_bytes())
+    if damage == "truncated":
+        tensors.write_bytes(content[:-100])
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 1
+        tensors.write_bytes(content)
+    elif damage == "missing":
+        tensors.unlink()
+    else:
+        torch.save({"weights": torch.zeros(3)}, tensors)
+    opponent = ["--opponent", "random"] if name == "watch" else ["random"]
+    refused(name, run, *opponent, told="policy.safetensors")
+
+
+def test_players_that_cannot_meet(refused, trained):
+    run = trained[0]
+    refused("watch", "nobody", told="nobody: is neither a path nor a fixed player (random, bot)")
+    refused("watch", "random", told="say which game with --game; known are kuhn_poker")
+    refused(
+        "watch",
+        run,
+        "--game",
+        "dark_hex",
+        told=["plays KuhnPoker()", "expected an agent of DarkHex(rows=3, cols=3"],
+    )
+    refused("tournament", run, "random", "--game", "leduc_poker", told="expected an agent of LeducPoker()")
+    refused("tournament", run, told="at least two players")
+    refused("tournament", told="at least two players")
+    refused("watch", run, "--games", 0, told="--games must be at least 1, got 0")
+    refused("watch", run, "--frames-per-second", 0, told="--frames-per-second must be above 0, got 0")
+
+
+def test_an_agent_of_another_size_is_refused(script, refused, tmp_path):
+    folder, board = tmp_path / "runs", ["--options.rows", 2, "--options.cols", 2]
+    ended = script(
+        "selfplay", ROOT / "configs/dark_hex_gated.yaml", "-n", 64, "--run-dir", folder, *board, *SMALL
+    )
+    assert ended.code == 0, ended
+    (run,) = folder.iterdir()
+    size = ["--options", "rows", 3, "cols", 2]
+    refused("watch", run, "--game", "dark_hex", *size, told=["rows=2", "expected an agent of", "rows=3"])
