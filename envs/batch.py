@@ -81,10 +81,12 @@ class Batch:
         self._reset_kernel, self._step_kernel = (
             kernels.cpu_kernels if self.device.type == "cpu" else kernels.cuda_kernels
         )(type(game))
-        # The device's arrays behind the tensors; a kernel's arguments but for seed and actions.
+        self._seed = torch.zeros(1, dtype=torch.int64, device=self.device)  # its 64 bits
+        # The device's arrays behind the tensors; a kernel's arguments but for the actions.
         self._views = (
-            self._array(self._states, records=True),
-            self._array(self._blank, records=True),
+            self._array(self._states, self.game.state),
+            self._array(self._blank, self.game.state),
+            self._array(self._seed, np.uint64),
             *map(self._array, (self._episode, self.observation, self.legal, self.seat)),
             *map(self._array, (self.reward, self.over, self.illegal)),
         )
@@ -96,10 +98,16 @@ class Batch:
         """The number of matches, by the name that Stable-Baselines3's tools read."""
         return self.matches
 
+    @property
+    def seed(self) -> int:
+        """The 64-bit seed that the matches began from."""
+        return int(self._seed.cpu().numpy().view(np.uint64)[0])
+
     def reset(self, seed: int | None = None) -> None:
         """Begin anew with the first match of every lane, from `seed` (None: the batch's own again)."""
         if seed is not None:
-            self.seed = operator.index(seed) & 0xFFFF_FFFF_FFFF_FFFF
+            bits = np.array([operator.index(seed) & 0xFFFF_FFFF_FFFF_FFFF], np.uint64)
+            self._seed.copy_(torch.from_numpy(bits.view(np.int64)))
         self._episode.zero_()
         self._launch(self._reset_kernel)
 
@@ -122,14 +130,11 @@ class Batch:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that decides how the matches go on, as tensors (for checkpoints)."""
-        state = {name: getattr(self, name) for name in self._SAVED}
-        return {name: tensor.detach().clone() for name, tensor in state.items()} | {
-            "seed": torch.from_numpy(np.array([self.seed], np.uint64).view(np.int64))
-        }
+        return {name: getattr(self, name).clone() for name in self._SAVED}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on where `state_dict` was taken, in a batch of the same game and size."""
-        missing = sorted({*self._SAVED, "seed"} - set(state))
+        missing = sorted(set(self._SAVED) - set(state))
         if missing:
             raise ValueError(f"the saved batch lacks {missing}")
         for name in self._SAVED:
@@ -143,24 +148,27 @@ class Batch:
             raise ValueError(f"the saved batch does not fit {self.game}: it was played with other options")
         for name in self._SAVED:
             getattr(self, name).copy_(state[name])
-        self.seed = int(state["seed"].cpu().numpy().view(np.uint64)[0])
 
     # `_blank` holds the options, so that a save of a game with others is refused.
-    _SAVED = ("observation", "legal", "seat", "reward", "over", "illegal", "_episode", "_states", "_blank")
+    _SAVED = (
+        *("observation", "legal", "seat", "reward", "over", "illegal"),
+        *("_seed", "_episode", "_states", "_blank"),
+    )
 
-    def _array(self, tensor: torch.Tensor, records: bool = False) -> Any:
-        """The memory of `tensor` as an array that a kernel takes, as state records if asked."""
+    def _array(self, tensor: torch.Tensor, dtype: np.dtype[Any] | type | None = None) -> Any:
+        """The memory of `tensor` as an array that a kernel takes, flat and reread as `dtype` if given."""
+        if dtype is not None:
+            tensor = tensor.reshape(-1)
         if self.device.type == "cpu":
-            array = tensor.numpy()
-            return array.reshape(-1).view(self.game.state) if records else array
-        from numba import cuda
+            array: Any = tensor.numpy()
+        else:
+            from numba import cuda
 
-        array = cuda.as_cuda_array(tensor.reshape(-1) if records else tensor)
-        return array.view(self.game.state) if records else array
+            array = cuda.as_cuda_array(tensor)
+        return array if dtype is None else array.view(dtype)
 
     def _launch(self, kernel: Any, *extra: Any) -> None:
-        states, blank, *views = self._views
-        arguments = (states, blank, np.uint64(self.seed), *views, *extra)
+        arguments = (*self._views, *extra)
         if self.device.type == "cpu":
             kernels.launch_cpu(kernel, self.matches, torch.get_num_threads(), *arguments)
         else:

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import inspect
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -67,12 +68,12 @@ def _outcome(s: State, probabilities: Array) -> int:
 
 
 def _begin_match(
-    b: int, states: Array, blank: Array, seed: Any, episode: Array, probabilities: Array, reward: Array
+    b: int, states: Array, blank: Array, seed: Array, episode: Array, probabilities: Array, reward: Array
 ) -> None:
     """Begin lane b's next match: a blank record, its own seed, the set-up, the first cards."""
     states[b] = blank[0]
     s = states[b]
-    s.seed = match_seed(seed, b, episode[b])
+    s.seed = match_seed(seed[0], b, episode[b])
     episode[b] += 1
     deal(s)
     if s.seat == CHANCE:
@@ -92,7 +93,7 @@ def _show(s: State, observation: Array, mask: Array, seat: Array) -> None:
 
 
 def _step_match(
-    b: int, states: Array, blank: Array, seed: Any, episode: Array,
+    b: int, states: Array, blank: Array, seed: Array, episode: Array,
     probabilities: Array, actions: Array, low: float,
     observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
 ) -> None:  # fmt: skip
@@ -128,7 +129,7 @@ def _step_match(
 
 
 def _reset_cpu(
-    first: int, last: int, states: Array, blank: Array, seed: Any, episode: Array,
+    first: int, last: int, states: Array, blank: Array, seed: Array, episode: Array,
     observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
 ) -> None:  # fmt: skip
     probabilities = np.empty(OUTCOMES, np.float64)
@@ -142,7 +143,7 @@ def _reset_cpu(
 
 
 def _step_cpu(
-    first: int, last: int, states: Array, blank: Array, seed: Any, episode: Array,
+    first: int, last: int, states: Array, blank: Array, seed: Array, episode: Array,
     observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
     actions: Array, low: float,
 ) -> None:  # fmt: skip
@@ -155,7 +156,7 @@ def _step_cpu(
 
 
 def _reset_cuda(
-    first: int, last: int, states: Array, blank: Array, seed: Any, episode: Array,
+    first: int, last: int, states: Array, blank: Array, seed: Array, episode: Array,
     observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
 ) -> None:  # fmt: skip
     b = first + cuda.grid(1)
@@ -170,7 +171,7 @@ def _reset_cuda(
 
 
 def _step_cuda(
-    first: int, last: int, states: Array, blank: Array, seed: Any, episode: Array,
+    first: int, last: int, states: Array, blank: Array, seed: Array, episode: Array,
     observation: Array, mask: Array, seat: Array, reward: Array, over: Array, illegal: Array,
     actions: Array, low: float,
 ) -> None:  # fmt: skip
@@ -254,9 +255,15 @@ def launch_cpu(kernel: Callable[..., None], matches: int, threads: int, *argumen
         done.result()
 
 
-def launch_cuda(kernel: Any, matches: int, stream: int, *arguments: Any) -> None:
-    """Launch a CUDA kernel over all matches on the stream with handle `stream`; does not wait."""
+@functools.cache
+def _configured(kernel: Any, blocks: int, stream: int) -> Any:
     from numba import cuda as numba_cuda
 
-    blocks = -(-matches // THREADS_PER_BLOCK)
-    kernel[blocks, THREADS_PER_BLOCK, numba_cuda.external_stream(stream)](0, matches, *arguments)
+    with warnings.catch_warnings():  # numba warns of grids too small to fill a GPU: the caller's choice
+        warnings.filterwarnings("ignore", "Grid size")
+        return kernel[blocks, THREADS_PER_BLOCK, numba_cuda.external_stream(stream)]
+
+
+def launch_cuda(kernel: Any, matches: int, stream: int, *arguments: Any) -> None:
+    """Launch a CUDA kernel over all matches on the stream with handle `stream`; does not wait."""
+    _configured(kernel, -(-matches // THREADS_PER_BLOCK), stream)(0, matches, *arguments)

@@ -38,7 +38,7 @@ def replay(game, actions, seed):
         "over": np.zeros(matches, np.bool_),
         "illegal": np.zeros(matches, np.bool_),
     }
-    arguments = (0, matches, states, blank, np.uint64(seed), episode, *outputs.values())
+    arguments = (0, matches, states, blank, np.array([seed], np.uint64), episode, *outputs.values())
     shown = outputs | {"episode": episode, "states": states.view(np.uint8).reshape(matches, -1)}
     reset, step = kernels.cuda_kernels(type(game))
     blocks = -(-matches // THREADS) + 1

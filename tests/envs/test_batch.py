@@ -127,7 +127,7 @@ def test_tensors_stay_where_they_are():
     story(batch, numbers)
     assert {name: getattr(batch, name).data_ptr() for name in OUTPUTS} == addresses
     assert all(getattr(batch, name) is tensor for name, tensor in tensors.items())
-    _, _, _, *views = batch._views
+    _, _, _, _, *views = batch._views
     assert [view.ctypes.data for view in views] == list(addresses.values())
 
 
@@ -285,7 +285,7 @@ def test_what_load_state_dict_refuses():
         batch.load_state_dict(Batch(make("kuhn_poker"), 4).state_dict())
     with pytest.raises(ValueError, match=r"observation is torch\.uint8 \(5, 10\), expected .*\(4, 10\)"):
         batch.load_state_dict(Batch(make("leduc_poker"), 5).state_dict())
-    with pytest.raises(ValueError, match=r"the saved batch lacks \['_states', 'seed'\]"):
-        batch.load_state_dict({k: v for k, v in before.items() if k not in ("_states", "seed")})
+    with pytest.raises(ValueError, match=r"the saved batch lacks \['_seed', '_states'\]"):
+        batch.load_state_dict({k: v for k, v in before.items() if k not in ("_states", "_seed")})
     after = batch.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)

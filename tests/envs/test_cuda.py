@@ -117,7 +117,7 @@ def signature(game, takes_actions):
 
     arguments = (
         *(types.int64, types.int64),  # first, last
-        *(array(state, 1), array(state, 1), types.uint64),  # states, blank, seed
+        *(array(state, 1), array(state, 1), array(types.uint64, 1)),  # states, blank, seed
         *(array(types.int64, 1), array(code, 1 + len(game.observation_space.shape))),  # episode, observation
         *(array(types.boolean, 2), array(types.int64, 1)),  # mask, seat
         *(array(types.float32, 2), array(types.boolean, 1), array(types.boolean, 1)),  # reward, over, illegal
@@ -151,11 +151,7 @@ def test_kernels_compile_to_ptx(name, options, monkeypatch):
 
 # ---------------------------------------------------------------- on a GPU
 
-# Small grids are what a test wants.
-on_gpu = pytest.mark.filterwarnings("ignore:Grid size:numba.cuda.core.errors.NumbaPerformanceWarning")
 
-
-@on_gpu
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
 def test_a_gpu_gives_the_same_bytes(name, options, gpu):
     """1,000 matches, 60 steps, one action in twenty illegal: every output and every state byte."""
@@ -171,7 +167,6 @@ def test_a_gpu_gives_the_same_bytes(name, options, gpu):
     assert [getattr(batch, output).data_ptr() for output in OUTPUTS] == addresses
 
 
-@on_gpu
 def test_a_saved_batch_moves_between_devices(gpu):
     game = make("dark_hex")
     actions, told = play_on_cpu(game, matches=100, steps=40, seed=3)
@@ -187,7 +182,6 @@ def test_a_saved_batch_moves_between_devices(gpu):
         np.testing.assert_array_equal(array, told[output][-1], err_msg=output)
 
 
-@on_gpu
 @pytest.mark.parametrize("name", envs.GAMES)
 def test_a_step_can_be_captured_in_a_cuda_graph(name, gpu):
     """Choosing (the first legal action) and stepping, captured once and replayed 50 times, is what the
@@ -206,9 +200,9 @@ def test_a_step_can_be_captured_in_a_cuda_graph(name, gpu):
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         move()
-    batch.reset()
+    batch.reset(seed=2)  # the graph reads the seed where the batch keeps it
 
-    here = Batch(game, 300, seed=1)
+    here = Batch(game, 300, seed=2)
     for _ in range(50):
         graph.replay()
         here.step(here.legal.int().argmax(1))
