@@ -32,6 +32,7 @@ from torch import Tensor
 import envs
 from agents.players import FIXED_PLAYERS, Agent, fixed_player
 from agents.policy import RecurrentPolicy
+from agents.schedules import SCHEDULES
 from agents.selfplay import Opposition
 from envs.batch import usable_device
 
@@ -205,14 +206,15 @@ def load(
 
 
 def load_model(
-    path: str | Path, env: envs.Batch | None = None, device: str | torch.device = "auto"
+    path: str | Path,
+    kind: type[MaskableRecurrentPPO],
+    env: envs.Batch | None = None,
+    device: str | torch.device = "auto",
 ) -> MaskableRecurrentPPO:
-    """The whole model, ready to go on training; see `load` for `path`.
+    """The whole model, of class `kind`, ready to go on training; see `load` for `path`.
 
     With `env` left out, the matches go on exactly where they were. A given `env` begins anew.
     """
-    from agents.ppo import SCHEDULES, MaskableRecurrentPPO
-
     files = read(path)
     for name in ("training.json", "training.safetensors"):
         if name not in files:
@@ -234,9 +236,7 @@ def load_model(
         opposition = None
         if training["opposition"] is not None and env.matches == training["matches"]:
             opposition = make_opposition(game, env.matches, **training["opposition"])
-        model = MaskableRecurrentPPO(
-            "MlpLstmPolicy", env, policy_kwargs=agent["policy"], opposition=opposition, **arguments
-        )
+        model = kind("MlpLstmPolicy", env, policy_kwargs=agent["policy"], opposition=opposition, **arguments)
         _load_weights(model.policy, files["policy.safetensors"], path)
         for policy, name in ((model.ema, "ema.safetensors"), (model.magnet, "magnet.safetensors")):
             if policy is not None and name in files:
@@ -395,8 +395,6 @@ def _json(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     """An argument as JSON: numbers as they are, our schedules by name."""
-    from agents.ppo import SCHEDULES
-
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = next(name for name, kind in SCHEDULES.items() if kind is type(value))
         return {"schedule": name, "arguments": dataclasses.asdict(value)}

@@ -11,7 +11,7 @@ import dataclasses
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -24,53 +24,13 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import configure_logger, explained_variance, set_random_seed
 from torch import Tensor, nn
 
+from agents import checkpoint
 from agents.policy import Memory, RecurrentPolicy, entropy, masked_log_softmax
 from agents.returns import seat_advantages
 from agents.rollout import Collector, Rollout
+from agents.schedules import Schedule
 from agents.selfplay import Opposition
 from envs import Batch, Game
-
-Schedule = Callable[[float], float]
-"""A number as a function of the progress that remains, 1 at the beginning and 0 at the end (SB3's)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Power:
-    """The schedule initial / (1 + n) ** exponent, where n grows from 0 to `span` over the run."""
-
-    initial: float
-    exponent: float = 0.3
-    span: float = 1000.0
-
-    def __call__(self, progress_remaining: float) -> float:
-        return float(self.initial / (1.0 + self.span * (1.0 - progress_remaining)) ** self.exponent)
-
-
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """The schedule that falls from `initial` to 0 in a straight line."""
-
-    initial: float
-
-    def __call__(self, progress_remaining: float) -> float:
-        return self.initial * progress_remaining
-
-
-@dataclasses.dataclass(frozen=True)
-class Constant:
-    """The schedule that stays."""
-
-    initial: float
-
-    def __call__(self, progress_remaining: float) -> float:  # noqa: ARG002
-        return self.initial
-
-
-SCHEDULES: dict[str, type[Constant] | type[Linear] | type[Power]] = {
-    "constant": Constant,
-    "linear": Linear,
-    "power": Power,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -539,8 +499,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     def save(self, path: str | Path, exclude: Any = None, include: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Write everything needed to go on into one `.zip` file; see `agents.checkpoint`."""
-        from agents import checkpoint
-
         checkpoint.save_zip(self, path)
 
     @classmethod
@@ -548,9 +506,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         cls, path: str | Path, env: Batch | None = None, device: torch.device | str = "auto"
     ) -> MaskableRecurrentPPO:
         """Read what `save` wrote. Without `env` it makes the matches of the saved size anew."""
-        from agents import checkpoint
-
-        return checkpoint.load_model(path, env, device)
+        return checkpoint.load_model(path, cls, env, device)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything but the policies' weights that decides how training goes on, as tensors."""

@@ -34,7 +34,8 @@ from agents.arena import Result, play_matches, watch
 from agents.config import Config, read_config, write_config
 from agents.players import Agent, fixed_player, frozen
 from agents.policy import RecurrentPolicy
-from agents.ppo import SCHEDULES, MaskableRecurrentPPO
+from agents.ppo import MaskableRecurrentPPO
+from agents.schedules import SCHEDULES
 from envs.drawing import rasterise, save_gif
 
 MAY_CHANGE = (
@@ -109,7 +110,7 @@ def resume(
         raise ValueError(
             f"{run}: a resumed run keeps its {', '.join(changed)}; only {', '.join(MAY_CHANGE)} may change"
         )
-    model = checkpoint.load_model(run, device=resolve_device(config.device))
+    model = MaskableRecurrentPPO.load(run, device=resolve_device(config.device))
     for name in config.eval.players:
         fixed_player(name, model.game)
     if model.num_timesteps >= config.total_timesteps:

@@ -15,7 +15,7 @@ import envs
 from agents import MaskableRecurrentPPO, Opposition, checkpoint, fixed_player, load
 from agents.checkpoint import CheckpointError, agent_files, files_of, point, save_folder
 from agents.players import Agent
-from agents.ppo import Constant, Linear, Power
+from agents.schedules import Constant, Linear, Power
 
 TICTACTOE = envs.make("phantom_tictactoe")
 

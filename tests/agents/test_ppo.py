@@ -16,9 +16,6 @@ from agents import CELLS, MaskableRecurrentPPO, Opposition, fixed_player
 from agents.policy import masked_log_softmax
 from agents.ppo import (
     Coefficients,
-    Constant,
-    Linear,
-    Power,
     Sample,
     evaluate,
     follow,
@@ -28,6 +25,7 @@ from agents.ppo import (
     update,
 )
 from agents.rollout import Collector
+from agents.schedules import Constant, Linear, Power
 
 PLAIN = Coefficients(clip_range=0.1, normalize_advantage=False, vf_coef=0.0)
 
