@@ -20,6 +20,7 @@ from torch import Tensor
 
 from agents.policy import Memory, RecurrentPolicy
 from envs import Game
+from envs.core import mix
 
 
 class Player:
@@ -190,25 +191,26 @@ class RandomPlayer(ScriptedPlayer):
         super().__init__(game, name, seed)
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
-        actions = torch.empty(len(legal), dtype=torch.int64)
-        is_legal = legal.cpu().contiguous().view(torch.uint8)
-        _pick_legal(is_legal.numpy(), self.ties(len(legal)).numpy(), actions.numpy())
+        bits = torch.empty(len(legal), dtype=torch.int64).random_(generator=self.generator)
+        actions = torch.empty_like(bits)
+        _pick_legal(legal.cpu().numpy(), bits.numpy(), actions.numpy())
         return actions.to(legal.device)
 
 
 @njit(cache=True, nogil=True)
-def _pick_legal(legal: Any, tie: Any, actions: Any) -> None:
-    """Row by row the floor(tie * n)-th of the n legal actions."""
+def _pick_legal(legal: Any, bits: Any, actions: Any) -> None:
+    """Row by row: name actions at random until one is legal. `bits` [rows] begin the random numbers.
+
+    64 A attempts miss the only legal one of A actions with a probability of e ** -64.
+    """
+    A = legal.shape[1]
     for b in range(legal.shape[0]):
-        count = 0
-        for a in range(legal.shape[1]):
-            count += legal[b, a]
-        wanted = int(tie[b] * count) + 1
-        choice = 0  # the number of actions before the wanted one; no branch to mispredict
-        for a in range(legal.shape[1]):
-            wanted -= legal[b, a]
-            choice += wanted > 0
-        actions[b] = choice
+        for attempt in range(64 * A):
+            number = mix(np.uint64(bits[b]) + np.uint64(attempt)) >> np.uint64(32)
+            action = np.int64(number * np.uint64(A) >> np.uint64(32))
+            if legal[b, action]:
+                break
+        actions[b] = action
 
 
 class Bot(ScriptedPlayer):

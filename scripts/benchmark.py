@@ -417,8 +417,8 @@ def measure_train(options: Train) -> str:
             "updates per side each.",
             f"Both have one core of {options.hidden} units shared by actor and critic, net_arch "
             f"{list(options.net_arch)}, Adam at the same learning rate, and as many torch threads. Ours "
-            "encodes the observation, the seat and the seat's own previous action into 128 features; the "
-            "peer feeds the one-hot observation to its LSTM.",
+            "encodes the observation, the seat and the seat's own previous action into as many features as "
+            "the one-hot observation has entries that the peer feeds to its LSTM.",
             "Ours keeps a memory per seat and masks illegal actions. The peer has neither: it sees one "
             "stream in which both seats' observations are mixed, and where its action is illegal the "
             "environment plays a random legal one, so that the matches stay alike.",
@@ -457,9 +457,7 @@ def make_ours(game: envs.Game, cell: str, matches: int, options: Train) -> agent
         n_epochs=options.n_epochs,
         policy_kwargs={
             "cell": cell,
-            "features_dim": spaces.flatdim(
-                game.observation_space
-            ),  # the core's inputs, as many as the peer's
+            "features_dim": spaces.flatdim(game.observation_space),  # as many inputs as the peer's core has
             "lstm_hidden_size": options.hidden,
             "shared_lstm": True,
             "enable_critic_lstm": False,
