@@ -24,9 +24,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 import envs
@@ -34,6 +36,7 @@ from agents.players import FIXED_PLAYERS, Agent, fixed_player
 from agents.policy import RecurrentPolicy
 from agents.schedules import SCHEDULES
 from agents.selfplay import Opposition
+from agents.worlds import World
 from envs.batch import usable_device
 
 if TYPE_CHECKING:
@@ -97,8 +100,7 @@ def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
     """The files of the model's agent alone: enough to play, not to train."""
     agent = {
         "format": FORMAT,
-        "game": model.game.name,
-        "options": dict(model.game.options),
+        **_plays(model.game),
         "policy": model.policy_kwargs,
         "timesteps": model.num_timesteps,
     }
@@ -208,12 +210,17 @@ def load(
 def load_model(
     path: str | Path,
     kind: type[MaskableRecurrentPPO],
-    env: envs.Batch | None = None,
+    env: Any = None,
     device: str | torch.device = "auto",
+    changes: Mapping[str, Any] | None = None,
 ) -> MaskableRecurrentPPO:
     """The whole model, of class `kind`, ready to go on training; see `load` for `path`.
 
-    With `env` left out, the matches go on exactly where they were. A given `env` begins anew.
+    With `env` left out, the matches of a game go on exactly where they were; Gymnasium worlds cannot be
+    saved, so there the model has no env. A given `env` begins anew.
+
+    Args:
+        changes: arguments of `kind` that replace the saved ones.
     """
     files = read(path)
     for name in ("training.json", "training.safetensors"):
@@ -226,17 +233,21 @@ def load_model(
         arguments: dict[str, Any] = {
             name: SCHEDULES[value["schedule"]](**value["arguments"]) if isinstance(value, dict) else value
             for name, value in training["arguments"].items()
-        }
-        own_matches = env is None
-        if env is None:
+        } | dict(changes or {})
+        own_matches = env is None and isinstance(game, envs.Game)
+        if env is None and isinstance(game, envs.Game):
             where = "cuda" if device == "auto" and torch.cuda.is_available() else device
             env = envs.Batch(game, training["matches"], "cpu" if where == "auto" else where)
-        elif env.game != game:
+        elif isinstance(env, envs.Batch) and env.game != game:
             raise CheckpointError(f"{path}: is an agent of {game}, got matches of {env.game}")
-        opposition = None
-        if training["opposition"] is not None and env.matches == training["matches"]:
-            opposition = make_opposition(game, env.matches, **training["opposition"])
-        model = kind("MlpLstmPolicy", env, policy_kwargs=agent["policy"], opposition=opposition, **arguments)
+        opposition, told = None, training["opposition"]
+        if told is not None and isinstance(env, envs.Batch) and env.matches == training["matches"]:
+            opposition = make_opposition(env.game, env.matches, **told)
+        arguments |= {"device": env.device if isinstance(env, envs.Batch) else device}
+        model = kind("MlpLstmPolicy", None, policy_kwargs=agent["policy"], opposition=opposition, **arguments)
+        model.begin(game)
+        if env is not None:
+            model.set_env(env)
         _load_weights(model.policy, files["policy.safetensors"], path)
         for policy, name in ((model.ema, "ema.safetensors"), (model.magnet, "magnet.safetensors")):
             if policy is not None and name in files:
@@ -336,20 +347,83 @@ def _verified(
     return files
 
 
-def _policy(files: Mapping[str, bytes], path: str | Path) -> tuple[RecurrentPolicy, envs.Game]:
+def _policy(files: Mapping[str, bytes], path: str | Path) -> tuple[RecurrentPolicy, envs.Game | World]:
     agent = _parse(files, "agent.json", path)
     game = _game(agent, path)
+    actions = game.action_space if isinstance(game, World) else game.actions
     try:
-        return RecurrentPolicy(game.observation_space, game.actions, game.seats, **agent["policy"]), game
+        return RecurrentPolicy(game.observation_space, actions, game.seats, **agent["policy"]), game
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its policy does not fit this version ({error})") from error
 
 
-def _game(agent: Mapping[str, Any], path: str | Path) -> envs.Game:
+def _plays(game: envs.Game | World) -> dict[str, Any]:
+    """What `agent.json` says of the game."""
+    if isinstance(game, World):
+        return {
+            "observation_space": _space(game.observation_space),
+            "action_space": _space(game.action_space),
+        }
+    return {"game": game.name, "options": dict(game.options)}
+
+
+def _game(agent: Mapping[str, Any], path: str | Path) -> envs.Game | World:
     try:
+        if "action_space" in agent:
+            return World(_read_space(agent["observation_space"]), _read_space(agent["action_space"]))
         return envs.make(agent["game"], **agent["options"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: plays a game this version does not know ({error})") from error
+
+
+def _space(space: spaces.Space[Any]) -> dict[str, Any]:
+    """A space as JSON."""
+    match space:
+        case spaces.Discrete():
+            return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+        case spaces.MultiDiscrete():
+            return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist(), "dtype": str(space.dtype)}
+        case spaces.MultiBinary():
+            return {"kind": "MultiBinary", "shape": list(space.shape)}
+        case spaces.Box():
+            bounds = [np.unique(bound) for bound in (space.low, space.high)]
+            low, high = (  # strings, because JSON has no infinity
+                str(one.item()) if one.size == 1 else np.char.mod("%r", bound.astype(float)).tolist()
+                for one, bound in zip(bounds, (space.low, space.high), strict=True)
+            )
+            return {
+                "kind": "Box",
+                "low": low,
+                "high": high,
+                "shape": list(space.shape),
+                "dtype": str(space.dtype),
+            }
+        case spaces.Dict():
+            return {"kind": "Dict", "entries": {key: _space(entry) for key, entry in space.items()}}
+        case _:
+            raise ValueError(f"a checkpoint cannot hold the space {space}")
+
+
+def _read_space(value: Mapping[str, Any]) -> spaces.Space[Any]:
+    """What `_space` wrote."""
+    match value["kind"]:
+        case "Discrete":
+            return spaces.Discrete(value["n"], start=value["start"])
+        case "MultiDiscrete":
+            return spaces.MultiDiscrete(value["nvec"], dtype=np.dtype(value["dtype"]).type)
+        case "MultiBinary":
+            return spaces.MultiBinary(value["shape"])
+        case "Box":
+            shape, dtype = tuple(value["shape"]), np.dtype(value["dtype"])
+            low, high = (
+                np.broadcast_to(np.array(value[name], dtype=str).astype(float), shape).astype(dtype)
+                for name in ("low", "high")
+            )
+            return spaces.Box(low, high, shape, dtype.type)
+        case "Dict":
+            return spaces.Dict({key: _read_space(entry) for key, entry in value["entries"].items()})
+        case kind:
+            raise ValueError(f"unknown kind of space {kind!r}")
 
 
 def _load_weights(policy: RecurrentPolicy, content: bytes, path: str | Path) -> None:

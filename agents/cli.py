@@ -55,6 +55,8 @@ def sit_down(
                 f"{spec}: is neither a path nor a fixed player ({', '.join(FIXED_PLAYERS)})"
             )
         agent = load(spec, device=device, deterministic=deterministic, seed=seed + k)
+        if not isinstance(agent.game, envs.Game):
+            raise ValueError(f"{spec} plays a Gymnasium world; expected an agent of a game")
         if world is not None and agent.game != world:
             raise ValueError(f"{spec} plays {agent.game}, expected an agent of {world}")
         world = agent.game

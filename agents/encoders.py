@@ -1,17 +1,22 @@
 """Encoders: from an observation space to features, chosen by the space.
 
-    MultiDiscrete               an embedding per slot and code, summed
+    MultiDiscrete, Discrete     an embedding per slot and code, summed
+    Box of an image, uint8      the three convolutions of Mnih et al. (2015)
     Box of planes [C, h, w]     two 3 x 3 convolutions
     any other Box, MultiBinary  linear
+    Dict                        the sum over its entries, each by its own encoder
 
-Leading dimensions are free: [..., observation] -> [..., features].
+Leading dimensions are free: [..., observation] -> [..., features]. A rollout keeps observations as one
+tensor, so `pack` lays the entries of a Dict side by side as numbers, and the encoder takes them apart.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -80,7 +85,69 @@ class PlaneEncoder(nn.Module):
         return self.linear(self.convolutions(x)).unflatten(0, leading)  # type: ignore[no-any-return]
 
 
-def make_encoder(space: spaces.Space, features: int) -> nn.Module:  # type: ignore[type-arg]
+class ImageEncoder(nn.Module):
+    """Three convolutions over an image uint8 [C, h, w], then one linear layer (Mnih et al. 2015)."""
+
+    def __init__(self, shape: tuple[int, int, int], features: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(shape[0], 32, 8, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        flat = self.convolutions(torch.zeros(1, *shape)).shape[1]
+        self.linear = nn.Linear(flat, features)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[..., C, h, w] -> [..., E]."""
+        leading = image.shape[:-3]
+        x = image.to(self.linear.weight.dtype).flatten(0, -4) / 255.0
+        return self.linear(self.convolutions(x)).unflatten(0, leading)  # type: ignore[no-any-return]
+
+
+class DictEncoder(nn.Module):
+    """Takes a packed Dict apart and adds up what its entries' encoders say."""
+
+    def __init__(self, space: spaces.Dict, features: int) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({key: make_encoder(entry, features) for key, entry in space.items()})
+        self.shapes = [packed(entry)[0] for entry in space.values()]
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[..., N] -> [..., E]."""
+        parts = observation.split([math.prod(shape) for shape in self.shapes], -1)
+        entries = zip(self.encoders.values(), parts, self.shapes, strict=True)
+        return torch.stack([encoder(part.unflatten(-1, shape)) for encoder, part, shape in entries]).sum(0)
+
+
+def packed(space: spaces.Space[Any]) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape and dtype of one observation of `space` in a rollout."""
+    match space:
+        case spaces.Dict():
+            return (sum(math.prod(packed(entry)[0]) for entry in space.values()),), torch.float32
+        case spaces.Discrete():
+            return (1,), torch.int64
+        case _ if space.shape is not None and space.dtype is not None:
+            dtype = torch.from_numpy(np.zeros(0, space.dtype)).dtype
+            return space.shape, torch.float32 if dtype == torch.float64 else dtype
+        case _:
+            raise ValueError(f"observations of {space} cannot be kept as a tensor")
+
+
+def pack(space: spaces.Space[Any], observation: Any, device: torch.device | str = "cpu") -> Tensor:
+    """Observations of `space`, B stacked in NumPy's or SB3's way, as one tensor [B, *packed(space)[0]]."""
+    if isinstance(space, spaces.Dict):
+        entries = [pack(entry, observation[key], device) for key, entry in space.items()]
+        return torch.cat([entry.flatten(1).float() for entry in entries], 1)
+    shape, dtype = packed(space)
+    return torch.as_tensor(np.asarray(observation), dtype=dtype, device=device).reshape(-1, *shape)
+
+
+def make_encoder(space: spaces.Space[Any], features: int) -> nn.Module:
     """The encoder for `space`, with `features` outputs.
 
     Raises:
@@ -89,6 +156,12 @@ def make_encoder(space: spaces.Space, features: int) -> nn.Module:  # type: igno
     match space:
         case spaces.MultiDiscrete() if space.nvec.ndim == 1:
             return SlotEncoder([int(n) for n in space.nvec], features)
+        case spaces.Discrete():
+            return SlotEncoder([int(space.n)], features)
+        case spaces.Dict():
+            return DictEncoder(space, features)
+        case spaces.Box() if len(space.shape) == 3 and space.dtype == np.uint8 and min(space.shape[1:]) >= 36:
+            return ImageEncoder(space.shape, features)
         case spaces.Box() if len(space.shape) == 3:
             return PlaneEncoder(space.shape, features)
         case spaces.Box() | spaces.MultiBinary():
@@ -96,5 +169,5 @@ def make_encoder(space: spaces.Space, features: int) -> nn.Module:  # type: igno
         case _:
             raise ValueError(
                 f"no encoder for the observation space {space}; known are MultiDiscrete (one row of slots), "
-                "Box and MultiBinary"
+                "Discrete, MultiBinary, Box, and Dict of these"
             )

@@ -19,6 +19,7 @@ from numba import njit
 from torch import Tensor
 
 from agents.policy import Memory, RecurrentPolicy
+from agents.worlds import World
 from envs import Game
 from envs.core import mix
 
@@ -26,7 +27,7 @@ from envs.core import mix
 class Player:
     """Holds a seat in B matches of `game`; a subclass decides in `choose`."""
 
-    def __init__(self, game: Game, name: str) -> None:
+    def __init__(self, game: Game | World, name: str) -> None:
         self.game = game
         self.name = name
         self.matches = 1
@@ -48,22 +49,13 @@ class Player:
             rows: int64 [R], the matches that are asked, all by default; then B above is R.
 
         Returns:
-            actions int64 [B], or an int for one observation.
+            actions int64 [B], or an int for one observation; of a Gymnasium world NumPy's, as it takes them.
 
         Raises:
             ValueError: a shape or dtype does not fit the game; the message says what would.
         """
-        shape = self.game.observation_space.shape
-        observation = torch.as_tensor(observation)
-        is_single = observation.shape == shape
-        if is_single:
-            observation = observation[None]
         asked = self.matches if rows is None else len(rows)
-        if observation.shape != (asked, *shape):
-            raise ValueError(
-                f"{self.name} plays {self.game} in {asked} matches: it expects observations of shape "
-                f"{(asked, *shape)}, got {tuple(observation.shape)}"
-            )
+        observation, is_single = self._batched(observation, asked)
         if legal is None:
             legal = torch.ones(asked, self.game.actions, dtype=torch.bool)
         legal = torch.as_tensor(legal)
@@ -75,7 +67,7 @@ class Player:
                 f"got {tuple(legal.shape)}"
             )
         legal = legal.bool()
-        if not legal.any(-1).all():
+        if legal.shape[1] > 0 and not legal.any(-1).all():
             raise ValueError(f"{self.name}: the mask of a decision allows no action")
         seat = torch.zeros(asked) if seat is None else torch.as_tensor(seat)
         seat = seat.reshape(-1).long()
@@ -84,7 +76,27 @@ class Player:
                 f"{self.name}: expected {asked} seats in 0..{self.game.seats - 1}, got {seat.tolist()}"
             )
         actions = self.choose(observation, legal, seat.to(observation.device), rows)
-        return int(actions[0]) if is_single else actions
+        if isinstance(self.game, World):
+            actions = self.game.clip(actions.numpy())
+        if not is_single:
+            return actions
+        return actions[0] if actions.ndim > 1 else int(actions[0])
+
+    def _batched(self, observation: Any, asked: int) -> tuple[Tensor, bool]:
+        """`asked` observations as one tensor [B, ...], and whether it was a single one without B."""
+        shape = self.game.observation_space.shape
+        if isinstance(self.game, World):
+            observation, is_single = self.game.pack(observation)
+        else:
+            observation = torch.as_tensor(observation)
+            is_single = observation.shape == shape
+            observation = observation[None] if is_single else observation
+        if len(observation) != asked or (isinstance(self.game, Game) and observation.shape[1:] != shape):
+            raise ValueError(
+                f"{self.name} plays {self.game} in {asked} matches: it expects observations of shape "
+                f"{(asked, *(shape or ()))}, got {tuple(observation.shape)}"
+            )
+        return observation, is_single
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         """`act` on checked tensors: int64 [B]."""
@@ -113,7 +125,7 @@ class Agent(Player):
     def __init__(
         self,
         policy: RecurrentPolicy,
-        game: Game,
+        game: Game | World,
         name: str = "agent",
         deterministic: bool = False,
         seed: int = 0,

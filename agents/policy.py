@@ -15,7 +15,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from agents.cells import CELLS, Cell
-from agents.encoders import SlotEncoder, make_encoder
+from agents.distributions import Categorical, Gaussian, make_family
+from agents.encoders import LinearEncoder, SlotEncoder, make_encoder
 from agents.scan import scan
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
@@ -25,7 +26,7 @@ class Memory(NamedTuple):
     """What the seats of B matches remember."""
 
     cores: tuple[Tensor, ...]  # [L, B, P, H] per part of the cell's state; the actor's, then the critic's
-    previous: Tensor  # int64 [B, P], each seat's own latest action; A = none yet
+    previous: Tensor  # [B, P, *], each seat's own latest action; `RecurrentPolicy.no_action` = none yet
 
     def select(self, rows: Tensor) -> Memory:
         """The memory of the matches `rows` (int64 [R] or bool [B])."""
@@ -35,10 +36,10 @@ class Memory(NamedTuple):
 class Decision(NamedTuple):
     """What the policy did, one row a match."""
 
-    action: Tensor  # int64 [B]
+    action: Tensor  # [B, *], of the family's shape and dtype
     log_prob: Tensor  # [B], of the action
     value: Tensor  # [B], the expected return of the seat that decided
-    log_probs: Tensor  # [B, A], -inf where illegal
+    distribution: Tensor  # [B, D] of the policy's family; for Discrete log-probabilities, -inf where illegal
 
 
 class Core(nn.Module):
@@ -83,7 +84,7 @@ class RecurrentPolicy(nn.Module):
 
     Args:
         observation_space: decides the encoder, see `agents.encoders`.
-        actions: A.
+        actions: A, or the action space: Discrete, MultiDiscrete or Box, see `agents.distributions`.
         seats: P; every seat has its own memory.
         cell: a name in `agents.CELLS`.
         lstm_hidden_size: H, of whichever cell.
@@ -98,15 +99,18 @@ class RecurrentPolicy(nn.Module):
         activation_fn: "tanh", "relu" or "silu".
         previous_action: feed the seat's own previous action to the core.
         seat_input: feed the seat to the core (with one seat there is nothing to feed).
+        log_std_init: where the logarithms of the standard deviations of Box actions begin.
 
     Raises:
         ValueError: an argument does not fit; the message says what would.
     """
 
+    no_action: Tensor
+
     def __init__(
         self,
         observation_space: spaces.Space[Any],
-        actions: int,
+        actions: int | spaces.Space[Any],
         seats: int = 1,
         *,
         cell: str = "gated",
@@ -121,20 +125,31 @@ class RecurrentPolicy(nn.Module):
         activation_fn: str = "tanh",
         previous_action: bool = True,
         seat_input: bool = True,
+        log_std_init: float = 0.0,
     ) -> None:
         super().__init__()
         if shared_lstm and enable_critic_lstm:
             raise ValueError("choose one of shared_lstm and enable_critic_lstm: the critic has one core")
         if activation_fn not in ACTIVATIONS:
             raise ValueError(f"unknown activation_fn {activation_fn!r}; known are {', '.join(ACTIVATIONS)}")
-        self.actions, self.seats = actions, seats
+        self.family = Categorical(actions) if isinstance(actions, int) else make_family(actions)
+        self.seats = seats
         self.shared_lstm, self.detach_critic = shared_lstm, detach_critic
         activation = ACTIVATIONS[activation_fn]
 
         self.encoder = make_encoder(observation_space, features_dim)
-        context = ([seats] if seat_input and seats > 1 else []) + ([actions + 1] if previous_action else [])
         self.feeds_seat, self.feeds_previous = seat_input and seats > 1, previous_action
-        self.context = SlotEncoder(context, features_dim) if context else None
+        slots = [seats] if self.feeds_seat else []
+        slots += [n + 1 for n in self.family.codes] if self.feeds_previous else []
+        self.context = SlotEncoder(slots, features_dim) if slots else None
+        has_numbers = isinstance(self.family, Gaussian)
+        self.previous_numbers = (
+            LinearEncoder(self.family.outputs, len(self.family.shape), features_dim)
+            if has_numbers and self.feeds_previous
+            else None
+        )
+        self.register_buffer("no_action", self.family.no_action(), persistent=False)
+        self.log_std = nn.Parameter(torch.full((self.family.outputs,), log_std_init)) if has_numbers else None
         self.activation = activation()
 
         H = lstm_hidden_size
@@ -146,7 +161,7 @@ class RecurrentPolicy(nn.Module):
         widths = net_arch if isinstance(net_arch, Mapping) else {"pi": net_arch or [], "vf": net_arch or []}
         if set(widths) - {"pi", "vf"}:
             raise ValueError(f"net_arch has the parts 'pi' and 'vf', got {sorted(widths)}")
-        self.action_head = _head([H, *widths.get("pi", []), actions], activation, gain=0.01)
+        self.action_head = _head([H, *widths.get("pi", []), self.family.outputs], activation, gain=0.01)
         self.value_head = _head([H, *widths.get("vf", []), 1], activation, gain=1.0)
 
     def initial_memory(self, matches: int) -> Memory:
@@ -154,8 +169,7 @@ class RecurrentPolicy(nn.Module):
         cores = self.core.initial_state(matches, self.seats)
         if self.critic_core is not None:
             cores += self.critic_core.initial_state(matches, self.seats)
-        device = cores[0].device
-        return Memory(cores, torch.full((matches, self.seats), self.actions, device=device))
+        return Memory(cores, self.no_action.repeat(matches, self.seats, *[1] * self.no_action.dim()))
 
     def forward(
         self,
@@ -170,12 +184,13 @@ class RecurrentPolicy(nn.Module):
         Args:
             observation: [T, B, ...] of the seat that decides.
             seat: int64 [T, B].
-            previous: int64 [T, B], the seat's own previous action, A = none.
+            previous: [T, B, *], the seat's own previous action, `no_action` = none.
             start: bool [T, B], the first decision of a match.
             cores: `Memory.cores` before the first step.
 
         Returns:
-            unmasked logits [T, B, A], values [T, B], cores after the last step.
+            what the family's `normalise` takes [T, B, D], for Discrete unmasked logits; values [T, B];
+            cores after the last step.
         """
         features = self.features(observation, seat, previous)
         parts = self.core.parts
@@ -188,14 +203,21 @@ class RecurrentPolicy(nn.Module):
         else:
             critic_latent = latent.detach() if self.detach_critic else latent
         value = self.value_head(critic_latent).squeeze(-1)
-        return self.action_head(latent), value, actor_state + critic_state
+        outputs = self.action_head(latent)
+        if self.log_std is not None:
+            outputs = torch.cat([outputs, self.log_std.expand_as(outputs)], -1)
+        return outputs, value, actor_state + critic_state
 
     def features(self, observation: Tensor, seat: Tensor, previous: Tensor) -> Tensor:
-        """What the core is fed: observation [..., *], seat [...] and previous action [...] -> [..., E]."""
+        """What the core is fed: observation [..., *], seat [...] and previous action [..., *] -> [..., E]."""
         features = self.encoder(observation)
         if self.context is not None:
-            slots = ([seat] if self.feeds_seat else []) + ([previous] if self.feeds_previous else [])
-            features = features + self.context(torch.stack(slots, -1))
+            slots = [seat[..., None]] if self.feeds_seat else []
+            if self.feeds_previous and self.family.codes:
+                slots.append(previous.reshape(*seat.shape, -1))
+            features = features + self.context(torch.cat(slots, -1))
+        if self.previous_numbers is not None:
+            features = features + self.previous_numbers(previous)
         return self.activation(features)  # type: ignore[no-any-return]
 
     @torch.no_grad()
@@ -213,18 +235,18 @@ class RecurrentPolicy(nn.Module):
 
         Args:
             observation: [B, ...].
-            legal: bool [B, A], at least one True a row.
+            legal: bool [B, A], at least one True a row; of MultiDiscrete one in each component.
             seat: int64 [B].
             start: bool [B], the first decision of a match: all its seats' memories are cleared first.
             memory: of the B matches.
             generator: torch's default if None.
             deterministic: take the most probable action instead of drawing one.
         """
-        log_probs, value, cores, known = self.look(observation, legal, seat, start, memory)
-        action = log_probs.argmax(-1) if deterministic else sample(log_probs, generator)
-        log_prob = log_probs.gather(1, action[:, None])[:, 0]
-        memory = Memory(cores, known.scatter(1, seat[:, None], action[:, None]))
-        return Decision(action, log_prob, value, log_probs), memory
+        family = self.family
+        distribution, value, cores, known = self.look(observation, legal, seat, start, memory)
+        action = family.mode(distribution) if deterministic else family.sample(distribution, generator)
+        memory = Memory(cores, known.scatter(1, _seat_of(known, seat), action[:, None]))
+        return Decision(action, family.log_prob(distribution, action), value, distribution), memory
 
     @torch.no_grad()
     def look(
@@ -233,32 +255,23 @@ class RecurrentPolicy(nn.Module):
         """What `act` decides from, without deciding; same arguments.
 
         Returns:
-            log-probabilities [B, A], values [B], the new cores, and the previous actions [B, P] as known
-            at this decision.
+            distributions [B, D], values [B], the new cores, and the previous actions [B, P, *] as known at
+            this decision.
         """
-        known = memory.previous.masked_fill(start[:, None], self.actions)
-        previous = known.gather(1, seat[:, None]).t()
-        logits, value, cores = self(observation[None], seat[None], previous, start[None], memory.cores)
-        return masked_log_softmax(logits[0], legal), value[0], cores, known
+        known, previous = self.recall(memory, seat, start)
+        outputs, value, cores = self(observation[None], seat[None], previous[None], start[None], memory.cores)
+        return self.family.normalise(outputs[0], legal), value[0], cores, known
+
+    def recall(self, memory: Memory, seat: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Previous actions of all seats [B, P, *] and of the seats that decide [B, *]; none at a start."""
+        begins = start.reshape(-1, *[1] * (memory.previous.dim() - 1))
+        known = torch.where(begins, self.no_action, memory.previous)
+        return known, known.gather(1, _seat_of(known, seat))[:, 0]
 
 
-def masked_log_softmax(logits: Tensor, legal: Tensor) -> Tensor:
-    """Log-probabilities [..., A] over the legal actions; -inf, so probability 0 exactly, elsewhere."""
-    return logits.masked_fill(~legal, -torch.inf).log_softmax(-1)
-
-
-def entropy(log_probs: Tensor) -> Tensor:
-    """Entropy [...] of masked log-probabilities [..., A], in nats; 0 log 0 = 0."""
-    return -(log_probs.exp() * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(-1)
-
-
-def sample(log_probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw an action [...] from masked log-probabilities [..., A]; never one of probability 0.
-
-    The race of exponential clocks: with E_a ~ Exp(1), argmax p_a / E_a is distributed as p.
-    """
-    clocks = torch.empty_like(log_probs).exponential_(generator=generator)
-    return (log_probs.exp() / clocks).argmax(-1)
+def _seat_of(previous: Tensor, seat: Tensor) -> Tensor:
+    """Index [B, 1, *] of the rows `seat` [B] in `previous` [B, P, *]."""
+    return seat.reshape(-1, *[1] * (previous.dim() - 1)).expand(-1, 1, *previous.shape[2:])
 
 
 def _head(widths: list[int], activation: Callable[[], nn.Module], gain: float) -> nn.Sequential:

@@ -10,26 +10,36 @@ import copy
 import dataclasses
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.utils import configure_logger, explained_variance, set_random_seed
+from stable_baselines3.common.utils import (
+    configure_logger,
+    explained_variance,
+    safe_mean,
+    set_random_seed,
+)
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
 from agents import checkpoint
-from agents.policy import Memory, RecurrentPolicy, entropy, masked_log_softmax
+from agents.distributions import Family
+from agents.policy import Memory, RecurrentPolicy
 from agents.returns import seat_advantages
 from agents.rollout import Collector, Rollout
 from agents.schedules import Schedule
 from agents.selfplay import Opposition
+from agents.worlds import VecWorld, World
 from envs import Batch, Game
 
 
@@ -49,30 +59,25 @@ class Coefficients:
 class Sample(NamedTuple):
     """Decisions the loss is taken over; N stands for any leading dimensions."""
 
-    action: Tensor  # int64 [N]
-    legal: Tensor  # bool [N, A]
+    action: Tensor  # [N, *]
+    legal: Tensor  # bool [N, M]
     log_prob: Tensor  # [N], when it was played
-    log_probs: Tensor  # [N, A], when it was played
+    distribution: Tensor  # [N, D], when it was played
     value: Tensor  # [N], when it was played
-    magnet: Tensor  # [N, A], log-probabilities of the magnet; [0] = uniform over the legal actions
+    magnet: Tensor  # [N, D], of the magnet; [0] = uniform over the legal actions
     advantage: Tensor  # [N]
     target: Tensor  # [N], of the value
     counts: Tensor  # bool [N], takes part in the loss
 
 
-def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p || q) [N] of masked log-probabilities [N, A] with the same mask; an illegal action adds 0."""
-    least = torch.finfo(log_p.dtype).min
-    return (log_p.exp() * (log_p.clamp(min=least) - log_q.clamp(min=least))).sum(-1)
-
-
 def ppo_loss(
-    log_probs: Tensor, value: Tensor, s: Sample, c: Coefficients
+    family: Family, distribution: Tensor, value: Tensor, s: Sample, c: Coefficients
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The clipped objective (Schulman et al. 2017) with entropy, reverse-KL and magnet terms.
 
     Args:
-        log_probs: [N, A] of the learning policy, -inf where illegal.
+        family: of the distributions.
+        distribution: [N, D] of the learning policy; for Discrete log-probabilities, -inf where illegal.
         value: [N].
         s: the decisions as they were played.
         c: the coefficients.
@@ -91,7 +96,7 @@ def ppo_loss(
         centred = advantage - mean(advantage)
         advantage = centred / (mean(centred.square()).sqrt() + 1e-8)
 
-    log_ratio = log_probs.gather(-1, s.action[..., None])[..., 0] - s.log_prob
+    log_ratio = family.log_prob(distribution, s.action) - s.log_prob
     log_ratio = log_ratio.masked_fill(~s.counts, 0.0)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1.0 - c.clip_range, 1.0 + c.clip_range)
@@ -101,7 +106,7 @@ def ppo_loss(
         value = s.value + (value - s.value).clamp(-c.clip_range_vf, c.clip_range_vf)
     value_loss = mean((s.target - value).square())
 
-    entropy_mean = mean(entropy(log_probs))
+    entropy_mean = mean(family.entropy(distribution))
     loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy_mean
     parts = {
         "policy_gradient_loss": policy_loss,
@@ -111,38 +116,40 @@ def ppo_loss(
         "clip_fraction": mean(((ratio - 1.0).abs() > c.clip_range).to(value.dtype)),
     }
     if c.kl_coef > 0.0:
-        parts["kl_rollout"] = mean(kl_divergence(log_probs, s.log_probs))
+        parts["kl_rollout"] = mean(family.kl_divergence(distribution, s.distribution))
         loss = loss + c.kl_coef * parts["kl_rollout"]
     if c.magnet_coef > 0.0:
         if s.magnet.numel() > 0:
-            parts["kl_magnet"] = mean(kl_divergence(log_probs, s.magnet))
+            parts["kl_magnet"] = mean(family.kl_divergence(distribution, s.magnet))
         else:
-            parts["kl_magnet"] = mean(s.legal.sum(-1).log()) - entropy_mean
+            parts["kl_magnet"] = mean(family.most_entropy(s.legal)) - entropy_mean
         loss = loss + c.magnet_coef * parts["kl_magnet"]
     return loss, {"loss": loss.detach()} | {name: part.detach() for name, part in parts.items()}
 
 
 def evaluate(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Replay the matches `rows` (int64 [R]) of a rollout: log-probabilities [T, R, A], values [T, R]."""
-    logits, value, _ = policy(
+    """Replay the matches `rows` (int64 [R]) of a rollout: distributions [T, R, D], values [T, R]."""
+    outputs, value, _ = policy(
         rollout.observation[:, rows],
         rollout.seat[:, rows],
         rollout.previous[:, rows],
         rollout.start[:, rows],
         rollout.memory.select(rows).cores,
     )
-    return masked_log_softmax(logits, rollout.legal[:, rows]), value
+    return policy.family.normalise(outputs, rollout.legal[:, rows]), value
 
 
 def replay_drift(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> Tensor:
-    """Largest difference between play and replay, of log-probabilities of legal actions and of values.
+    """Largest difference between play and replay, of distributions (where legal) and of values.
 
     The replay runs as in training, with gradients, but without dropout, which play does not have.
     """
     was_training = policy.training
-    log_probs, value = (x.detach() for x in evaluate(policy.eval(), rollout, rows))
+    distribution, value = (x.detach() for x in evaluate(policy.eval(), rollout, rows))
     policy.train(was_training)
-    changed = (log_probs - rollout.log_probs[:, rows]).masked_fill(~rollout.legal[:, rows], 0.0)
+    changed = distribution - rollout.distribution[:, rows]
+    if policy.family.mask > 0:
+        changed = changed.masked_fill(~rollout.legal[:, rows], 0.0)
     return torch.maximum(changed.abs().max(), (value - rollout.value[:, rows]).abs().max())
 
 
@@ -184,7 +191,7 @@ def update(
     """
     T, B = rollout.shape
     advantage, known = seat_advantages(
-        rollout.reward * reward_scale,
+        rollout.reward * reward_scale + gamma * rollout.bootstrap[..., None],
         rollout.value,
         rollout.seat,
         rollout.over,
@@ -204,19 +211,19 @@ def update(
             rows = shuffled.to(device)
             if drift is None:
                 drift = replay_drift(policy, rollout, rows)
-            log_probs, value = evaluate(policy, rollout, rows)
+            distribution, value = evaluate(policy, rollout, rows)
             sample = Sample(
                 rollout.action[:, rows],
                 rollout.legal[:, rows],
                 rollout.log_prob[:, rows],
-                rollout.log_probs[:, rows],
+                rollout.distribution[:, rows],
                 rollout.value[:, rows],
                 rollout.magnet[:, rows] if rollout.magnet.numel() > 0 else rollout.magnet,
                 advantage[:, rows],
                 target[:, rows],
                 counts[:, rows],
             )
-            loss, parts = ppo_loss(log_probs, value, sample, coefficients)
+            loss, parts = ppo_loss(policy.family, distribution, value, sample, coefficients)
             if not torch.isfinite(loss):
                 raise FloatingPointError(
                     "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
@@ -253,10 +260,11 @@ def follow(ema: RecurrentPolicy, policy: RecurrentPolicy, decay: float) -> None:
 
 
 class MaskableRecurrentPPO(BaseAlgorithm):
-    """PPO with memory and masks, by self-play over a `Batch`; a Stable-Baselines3 algorithm.
+    """PPO with memory and masks; a Stable-Baselines3 algorithm.
 
         model = MaskableRecurrentPPO("MlpLstmPolicy", envs.Batch(envs.make("kuhn_poker"), 64),
-                                     policy_kwargs={"cell": "gated"})
+                                     policy_kwargs={"cell": "gated"})     # self-play
+        model = MaskableRecurrentPPO("MlpLstmPolicy", "CartPole-v1")      # a Gymnasium world
         model.learn(100_000)
 
     Arguments, callbacks and logger are SB3's; what is new:
@@ -264,7 +272,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     Args:
         policy: "MlpLstmPolicy", "CnnLstmPolicy" or "MultiInputLstmPolicy" (the encoder follows the
             observation space whichever is named), or a subclass of `RecurrentPolicy`.
-        env: a `Batch`. The policy plays all its seats, each with its own memory.
+        env: a `Batch`: the policy plays all its seats, each with its own memory. Or what SB3 takes: a
+            Gymnasium env, its id, or a `VecEnv`. Masks are found as MaskablePPO finds them, by
+            `action_masks()`; worlds without it allow everything.
         learning_rate, clip_range, ent_coef, kl_coef, magnet_coef: a number or a schedule (`Schedule`).
         n_steps: T, decisions of each match in a rollout.
         batch_size: decisions in a minibatch, a multiple of `n_steps` that divides the rollout.
@@ -277,7 +287,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         snapshot_every: updates between two past selves added to the opposition's pool.
         policy_kwargs: arguments of `RecurrentPolicy`.
 
-    One timestep is one decision, so an update uses `n_steps * env.matches` of them.
+    One timestep is one decision, so an update uses `n_steps` times the number of matches or worlds.
     """
 
     policy_aliases: ClassVar[dict[str, Any]] = {
@@ -290,7 +300,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def __init__(
         self,
         policy: str | type[RecurrentPolicy],
-        env: Batch | None,
+        env: Batch | VecEnv | gymnasium.Env[Any, Any] | str | None,
         learning_rate: float | Schedule = 3e-4,
         n_steps: int = 128,
         batch_size: int = 128,
@@ -318,8 +328,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         seed: int | None = None,
         device: torch.device | str = "auto",
     ) -> None:
-        if env is not None and not isinstance(env, Batch):
-            raise ValueError(f"env must be an envs.Batch, got {type(env).__name__}")
         super().__init__(
             policy,  # type: ignore[arg-type]
             None,
@@ -328,7 +336,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             stats_window_size,
             tensorboard_log,
             verbose,
-            env.device if env is not None and device == "auto" else device,
+            env.device if isinstance(env, Batch) and device == "auto" else device,
             seed=seed,
         )
         if magnet not in ("uniform", "snapshot", "ema"):
@@ -345,37 +353,54 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.max_grad_norm, self.target_kl = max_grad_norm, target_kl
         self.magnet_kind, self.magnet_every, self.ema_decay = magnet, magnet_every, ema_decay
         self.opposition, self.snapshot_every = opposition, snapshot_every
+        self._predictions = 0  # calls of predict that began in the middle of nothing
         self.ema: RecurrentPolicy | None = None
         self.magnet: RecurrentPolicy | None = None
         self.collector: Collector | None = None
         self.rollout: Rollout | None = None
         """The latest rollout it learned from."""
-        self.game: Game
+        self.game: Game | World
+        """What it plays."""
+        self.world: Batch | VecWorld | None = None
         if env is not None:
             self.set_env(env)
 
     @property
     def batch(self) -> Batch:
         """The matches it learns from."""
-        if not isinstance(self.env, Batch):
-            raise ValueError("the model has no matches to play; give it a Batch with set_env")
-        return self.env
+        if not isinstance(self.world, Batch):
+            raise ValueError("the model has no matches of a game; give it a Batch with set_env")
+        return self.world
 
-    def set_env(self, env: Batch, force_reset: bool = True) -> None:  # type: ignore[override]
-        """Learn from these matches; from the second time on they must be of the same game."""
+    def set_env(self, env: Batch | VecEnv | gymnasium.Env[Any, Any] | str, force_reset: bool = True) -> None:
+        """Learn from these; from the second time on they must be of the same game or have the same spaces."""
         is_new = not hasattr(self, "game")
-        if not is_new and env.game != self.game:
-            raise ValueError(f"the model plays {self.game}, got matches of {env.game}")
-        self._check_sizes(env.matches)
-        self.env = env  # type: ignore[assignment]
-        self.n_envs = env.matches
+        if isinstance(env, Batch):
+            world: Batch | VecWorld = env
+            game: Game | World = env.game
+        else:
+            if not isinstance(env, (VecEnv, gymnasium.Env, str)):
+                raise ValueError(
+                    f"env must be an envs.Batch, a Gymnasium env, its id or a VecEnv, got {type(env).__name__}"
+                )
+            env = self._wrap_env(maybe_make_env(env, self.verbose), self.verbose)
+            game, world = World(env.observation_space, env.action_space), VecWorld(env, self.device)
+            self._vec_normalize_env = unwrap_vec_normalize(env)
+        if not is_new and game != self.game:
+            raise ValueError(f"the model plays {self.game}, got an env of {game}")
+        self._check_sizes(world.matches)
+        self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
         if is_new:
-            self.game = env.game
-            self.observation_space = env.game.observation_space
-            self.action_space = spaces.Discrete(env.game.actions)
-            self._setup_model()
+            self.begin(game)
         if force_reset:
             self.collector = None
+
+    def begin(self, game: Game | World) -> None:
+        """Make the networks for `game`; `set_env` does it for the first env."""
+        self.game = game
+        self.observation_space = game.observation_space
+        self.action_space = game.action_space if isinstance(game, World) else spaces.Discrete(game.actions)
+        self._setup_model()
 
     def learn(
         self,
@@ -458,7 +483,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     def predict(  # type: ignore[override]
         self,
-        observation: np.ndarray[Any, Any],
+        observation: np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]],
         state: Memory | None = None,
         episode_start: np.ndarray[Any, Any] | None = None,
         deterministic: bool = False,
@@ -468,34 +493,46 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """SB3's `predict`, with masks and seats. `agents.Agent` keeps the state by itself.
 
         Args:
-            observation: [B, ...], or one without B.
+            observation: [B, ...], or one without B; of a Dict space a dict of such.
             state: what the call before returned; None = nothing seen yet.
             episode_start: bool [B], a new match begins.
-            action_masks: bool [B, A]; None = every action is legal.
+            action_masks: bool [B, A], of MultiDiscrete component after component; None = all legal.
             seat: int [B] or one for all, who decides.
 
         Returns:
-            actions [B] (or one without B) and the next state.
+            actions [B] (or one without B; of Box within its bounds) and the next state.
         """
-        seen = torch.as_tensor(observation, device=self.device)
-        is_single = seen.shape == self.observation_space.shape
-        seen = seen[None] if is_single else seen
+        world = (
+            self.game if isinstance(self.game, World) else World(self.observation_space, self.action_space)
+        )
+        seen, is_single = world.pack(observation)
         B = len(seen)
-        if seen.shape[1:] != self.observation_space.shape:
-            raise ValueError(
-                f"expected observations of shape [B, {self.observation_space.shape}], got {tuple(seen.shape)}"
-            )
+        self._warn_of_forgotten_state(state, episode_start)
         memory = self.policy.initial_memory(B) if state is None else state
         start = torch.zeros(B, dtype=torch.bool, device=self.device)
         if episode_start is not None:
             start |= torch.as_tensor(episode_start, device=self.device).bool()
-        legal = torch.ones(B, self.policy.actions, dtype=torch.bool, device=self.device)
+        legal = torch.ones(B, self.policy.family.mask, dtype=torch.bool, device=self.device)
         if action_masks is not None:
-            legal &= torch.as_tensor(action_masks, device=self.device).bool()
+            legal &= torch.as_tensor(np.asarray(action_masks), device=self.device).reshape(legal.shape).bool()
         seats = torch.as_tensor(seat, device=self.device).long().expand(B)
+        seen = seen.to(self.device)
         decision, memory = self.policy.act(seen, legal, seats, start, memory, self.generator, deterministic)
-        actions = decision.action.cpu().numpy()
+        actions = world.clip(decision.action.cpu().numpy())
         return (actions[0] if is_single else actions), memory
+
+    def _warn_of_forgotten_state(self, state: Memory | None, episode_start: Any) -> None:
+        """Warn once if `predict` is called again as if nothing had been seen, within an episode."""
+        begins = episode_start is not None and bool(np.all(episode_start))
+        if state is None and not begins:
+            if self._predictions == 1:
+                warnings.warn(
+                    "predict was called again without the state it returned: the agent forgets everything "
+                    "at each call. Pass state and episode_start, or use agents.load(path).act, which "
+                    "remembers by itself",
+                    stacklevel=3,
+                )
+            self._predictions += 1
 
     def save(self, path: str | Path, exclude: Any = None, include: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Write everything needed to go on into one `.zip` file; see `agents.checkpoint`."""
@@ -503,10 +540,18 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     @classmethod
     def load(  # type: ignore[override]
-        cls, path: str | Path, env: Batch | None = None, device: torch.device | str = "auto"
+        cls,
+        path: str | Path,
+        env: Batch | VecEnv | gymnasium.Env[Any, Any] | None = None,
+        device: torch.device | str = "auto",
+        **changes: Any,
     ) -> MaskableRecurrentPPO:
-        """Read what `save` wrote. Without `env` it makes the matches of the saved size anew."""
-        return checkpoint.load_model(path, cls, env, device)
+        """Read what `save` wrote; `changes` replace saved arguments.
+
+        Without `env` the matches of a game go on where they were; a model of a Gymnasium world can then
+        predict, and learns once it has `set_env`.
+        """
+        return checkpoint.load_model(path, cls, env, device, changes)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything but the policies' weights that decides how training goes on, as tensors."""
@@ -520,7 +565,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         names = [name for name, _ in self.policy.named_parameters()]
         for k, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{names[k]}.{moment}": x for moment, x in moments.items()}
-        if self.collector is not None:
+        if self.collector is not None and isinstance(self.world, Batch):  # worlds cannot be saved
             state |= {f"collector.{name}": x for name, x in self.collector.state_dict().items()}
         return {name: x.detach().clone() for name, x in state.items()}
 
@@ -549,11 +594,16 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         set_random_seed(seed)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.shuffler = torch.Generator().manual_seed(seed)
-        self.reward_scale = 1.0 / max(abs(bound) for bound in game.return_range)
+        if isinstance(game, World):
+            self.reward_scale = 1.0  # rewards are the user's to scale, e.g. by VecNormalize
+            if self.env is not None and self.seed is not None:
+                self.env.seed(self.seed)
+        else:
+            self.reward_scale = 1.0 / max(abs(bound) for bound in game.return_range)
         policy_class: Any = self.policy_class
-        self.policy = policy_class(game.observation_space, game.actions, game.seats, **self.policy_kwargs).to(
-            self.device
-        )
+        self.policy = policy_class(
+            self.observation_space, self.action_space, game.seats, **self.policy_kwargs
+        ).to(self.device)
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
         self.optimizer = torch.optim.Adam(
@@ -584,10 +634,12 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         else:
             total_timesteps += self.num_timesteps
         if self.collector is None or reset_num_timesteps:
-            self.batch.reset()
-            self.collector = Collector(self.batch, self.policy, self.opposition)
+            if self.world is None:
+                raise ValueError("the model has nothing to learn from; give it an env with set_env")
+            self.world.reset()
+            self.collector = Collector(self.world, self.policy, self.opposition)
             if self.opposition is not None:
-                self.opposition.restart(torch.ones_like(self.batch.over))
+                self.opposition.restart(torch.ones_like(self.world.over))
         self._total_timesteps = total_timesteps
         self._num_timesteps_at_start = self.num_timesteps
         if not self._custom_logger:
@@ -601,7 +653,10 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         assert self.collector is not None
 
         def on_step() -> bool:
-            self.num_timesteps += self.batch.matches
+            self.num_timesteps += self.n_envs
+            if isinstance(self.world, VecWorld):
+                self._update_info_buffer(self.world.last["infos"], self.world.last["dones"])
+                callback.update_locals(self.world.last)
             callback.update_locals({"self": self})
             return callback.on_step()
 
@@ -618,15 +673,10 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def _log(self, iteration: int, rollout: Rollout) -> None:
         """What the rollout showed, under SB3's names and ours."""
         record = self.logger.record
-        over = rollout.over
-        if bool(over.any()):
-            length = rollout.length[over].float().mean()
-            reward = rollout.reward[over]
-            record("rollout/ep_len_mean", float(length))
-            record("rollout/ep_rew_mean", float(reward[:, 0].mean()))  # of seat 0; about the game's value
-            record("game/length", float(length))
-            record("game/draws", float((reward.abs().sum(-1) == 0).float().mean()))
-            record("game/illegal", float(rollout.illegal.float().mean()))
+        if isinstance(self.world, VecWorld):
+            self._log_episodes()
+        else:
+            self._log_matches(rollout)
         seconds = max(time.perf_counter() - self._started, sys.float_info.epsilon)
         decisions = self.num_timesteps - self._num_timesteps_at_start
         record("time/iterations", iteration, exclude="tensorboard")
@@ -635,10 +685,29 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         record("perf/decisions_per_second", decisions / seconds)
         record("perf/rollout_decisions_per_second", rollout.seat.numel() / self._rollout_seconds)
+        self.logger.dump(self.num_timesteps)
+
+    def _log_matches(self, rollout: Rollout) -> None:
+        record, over = self.logger.record, rollout.over
         record("selfplay/own_share", float(rollout.is_own.float().mean()))
         if self.opposition is not None:
             record("selfplay/pool", len(self.opposition.pool))
-        self.logger.dump(self.num_timesteps)
+        if bool(over.any()):
+            length = rollout.length[over].float().mean()
+            reward = rollout.reward[over]
+            record("rollout/ep_len_mean", float(length))
+            record("rollout/ep_rew_mean", float(reward[:, 0].mean()))  # of seat 0; about the game's value
+            record("game/length", float(length))
+            record("game/draws", float((reward.abs().sum(-1) == 0).float().mean()))
+            record("game/illegal", float(rollout.illegal.float().mean()))
+
+    def _log_episodes(self) -> None:
+        assert self.ep_info_buffer is not None
+        if len(self.ep_info_buffer) > 0:
+            for tag, key in (("ep_rew_mean", "r"), ("ep_len_mean", "l")):
+                self.logger.record(f"rollout/{tag}", safe_mean([info[key] for info in self.ep_info_buffer]))
+        if self.ep_success_buffer:
+            self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
 
     def _check_sizes(self, matches: int) -> None:
         """The minibatches fit the rollout, or ValueError naming sizes that do."""

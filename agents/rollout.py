@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agents.policy import Memory, RecurrentPolicy
 from agents.selfplay import Opposition, below
+from agents.worlds import VecWorld
 from envs import Batch
 
 
@@ -18,19 +19,20 @@ class Rollout:
     """T decisions in each of B matches, as they were played."""
 
     observation: Tensor  # [T, B, ...] of the seat that decided
-    legal: Tensor  # bool [T, B, A]
+    legal: Tensor  # bool [T, B, M]
     seat: Tensor  # int64 [T, B]
     start: Tensor  # bool [T, B], first decision of a match
-    previous: Tensor  # int64 [T, B], the seat's own previous action, A = none
-    action: Tensor  # int64 [T, B], as played
+    previous: Tensor  # [T, B, *], the seat's own previous action, `RecurrentPolicy.no_action` = none
+    action: Tensor  # [T, B, *], as played
     is_own: Tensor  # bool [T, B], decided by the learning policy, not by a player opposite
     log_prob: Tensor  # [T, B], of the policy's own choice
-    log_probs: Tensor  # [T, B, A], of the policy that played
+    distribution: Tensor  # [T, B, D] of the policy that played, for Discrete its log-probabilities
     value: Tensor  # [T, B], of the seat that decided
-    magnet: Tensor  # [T, B, A], log-probabilities of the magnet; [0] if there was none
+    magnet: Tensor  # [T, B, D], of the magnet; [0] if there was none
     reward: Tensor  # [T, B, P]
     over: Tensor  # bool [T, B], the decision ended the match
     illegal: Tensor  # bool [T, B], by an illegal action
+    bootstrap: Tensor  # [T, B], value of the state in which a time limit cut the match off, else 0
     length: Tensor  # int64 [T, B], decisions of the match so far, this one included
     memory: Memory  # before the first decision
     next_seat: Tensor  # int64 [B], to decide after the last
@@ -46,12 +48,14 @@ class Collector:
     """B matches going on, and what the learning policy remembers of them from rollout to rollout.
 
     Args:
-        batch: the matches.
+        batch: the matches, of a game or of Gymnasium worlds.
         policy: decides the shape of the memory.
         opposition: who sits opposite; None = the policy in every seat.
     """
 
-    def __init__(self, batch: Batch, policy: RecurrentPolicy, opposition: Opposition | None = None) -> None:
+    def __init__(
+        self, batch: Batch | VecWorld, policy: RecurrentPolicy, opposition: Opposition | None = None
+    ) -> None:
         self.batch = batch
         self.opposition = opposition
         self.memory = policy.initial_memory(batch.matches)
@@ -80,12 +84,11 @@ class Collector:
             the record, or None if `on_step` stopped it.
         """
         batch, before = self.batch, self.memory
-        r = self._empty(n_steps, magnet is not None)
+        r = self._empty(n_steps, policy, magnet is not None)
         for t in range(n_steps):
             r["observation"][t], r["legal"][t], r["seat"][t] = batch.observation, batch.legal, batch.seat
             r["start"][t] = self.start
-            known = self.memory.previous.masked_fill(self.start[:, None], policy.actions)
-            r["previous"][t] = known.gather(1, batch.seat[:, None])[:, 0]
+            _, r["previous"][t] = policy.recall(self.memory, batch.seat, self.start)
             if magnet is not None:
                 beside = Memory(self.magnet_cores, self.memory.previous)
                 r["magnet"][t], _, self.magnet_cores, _ = magnet.look(
@@ -95,15 +98,17 @@ class Collector:
             decision, self.memory = policy.act(
                 batch.observation, batch.legal, batch.seat, self.start, self.memory, generator
             )
-            r["log_prob"][t], r["log_probs"][t] = decision.log_prob, decision.log_probs
+            r["log_prob"][t], r["distribution"][t] = decision.log_prob, decision.distribution
             r["value"][t], action = decision.value, decision.action
-            if self.opposition is not None:
+            if self.opposition is not None and isinstance(batch, Batch):
                 action, r["is_own"][t] = self.opposition.act(batch, action)
             r["action"][t] = action
 
             batch.step(action)
             r["reward"][t], r["over"][t], r["illegal"][t] = batch.reward, batch.over, batch.illegal
             r["length"][t] = self.length + 1
+            if isinstance(batch, VecWorld) and batch.truncated.any():
+                r["bootstrap"][t] = self._value_of_cut_off(batch, policy)
             self.start = r["over"][t]
             self.length = r["length"][t].masked_fill(self.start, 0)
             if self.opposition is not None:
@@ -115,7 +120,8 @@ class Collector:
         return Rollout(**r, memory=before, next_seat=batch.seat.clone(), next_value=next_value)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that decides how the matches go on, as tensors."""
+        """Everything that decides how the matches of a game go on, as tensors."""
+        assert isinstance(self.batch, Batch), "Gymnasium worlds cannot be saved"
         state = {f"batch.{name}": tensor for name, tensor in self.batch.state_dict().items()}
         state |= {f"core.{k}": part for k, part in enumerate(self.memory.cores)}
         state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
@@ -126,6 +132,7 @@ class Collector:
 
     def load_state_dict(self, state: Mapping[str, Tensor], policy: RecurrentPolicy) -> None:
         """Go on where `state_dict` was taken."""
+        assert isinstance(self.batch, Batch), "Gymnasium worlds cannot be saved"
         device, parts = self.batch.device, range(len(self.memory.cores))
         self.batch.load_state_dict(below(state, "batch."))
         self.memory = Memory(
@@ -136,29 +143,39 @@ class Collector:
         if self.opposition is not None:
             self.opposition.load_state_dict(below(state, "opposition."), policy)
 
-    def _empty(self, T: int, has_magnet: bool) -> dict[str, Tensor]:
+    def _value_of_cut_off(self, world: VecWorld, policy: RecurrentPolicy) -> Tensor:
+        """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""
+        rows = torch.nonzero(world.truncated)[:, 0]
+        seat, goes_on = world.seat[rows], torch.zeros_like(world.over[rows])
+        _, value, _, _ = policy.look(
+            world.final[rows], world.legal[rows], seat, goes_on, self.memory.select(rows)
+        )
+        return torch.zeros_like(world.reward[:, 0]).index_put((rows,), value)
+
+    def _empty(self, T: int, policy: RecurrentPolicy, has_magnet: bool) -> dict[str, Tensor]:
         """Memory for a rollout's record."""
         batch, B = self.batch, self.batch.matches
-        A, P = batch.game.actions, batch.game.seats
+        A, P, D = batch.legal.shape[1], batch.reward.shape[1], policy.family.parameters
 
         def of(pattern: Tensor, *shape: int) -> Tensor:
             return torch.empty(T, B, *shape, dtype=pattern.dtype, device=batch.device)
 
-        integer, number, truth = batch.seat, batch.reward, batch.over
+        integer, number, truth, action = batch.seat, batch.reward, batch.over, policy.no_action
         return {
             "observation": of(batch.observation, *batch.observation.shape[1:]),
             "legal": of(truth, A),
             "seat": of(integer),
             "start": of(truth),
-            "previous": of(integer),
-            "action": of(integer),
+            "previous": of(action, *action.shape),
+            "action": of(action, *action.shape),
             "is_own": of(truth).fill_(True),
             "log_prob": of(number),
-            "log_probs": of(number, A),
+            "distribution": of(number, D),
             "value": of(number),
-            "magnet": of(number, A) if has_magnet else number.new_empty(0),
+            "magnet": of(number, D) if has_magnet else number.new_empty(0),
             "reward": of(number, P),
             "over": of(truth),
             "illegal": of(truth),
+            "bootstrap": of(number).zero_(),
             "length": of(integer),
         }

@@ -112,7 +112,7 @@ def resume(
         )
     model = MaskableRecurrentPPO.load(run, device=resolve_device(config.device))
     for name in config.eval.players:
-        fixed_player(name, model.game)
+        fixed_player(name, model.batch.game)
     if model.num_timesteps >= config.total_timesteps:
         raise ValueError(
             f"{run}: is finished ({model.num_timesteps:,} of {config.total_timesteps:,} decisions); "
@@ -304,14 +304,14 @@ class RunKeeper(BaseCallback):
         return results
 
     def _against(self, name: str, policy: RecurrentPolicy, matches_per_seat: int) -> Result:
-        game, seed = self.model.game, self.config.seed
+        game, seed = self.model.batch.game, self.config.seed
         agent = Agent(frozen(policy), game, seed=seed)
         opponent = fixed_player(name, game, seed + 1)
         return play_matches(game, agent, opponent, matches_per_seat, seed, self.model.device)
 
     def _replay(self, save_as_gif: bool) -> None:
         """A match of the agent with itself: its moves as JSON, its end as an image, if asked a GIF."""
-        game, step = self.model.game, self.model.num_timesteps
+        game, step = self.model.batch.game, self.model.num_timesteps
         agent = Agent(frozen(self.model.ema or self.model.policy), game, seed=step)
         frames = []
         for match in watch(game, [agent] * game.seats, seed=step):

@@ -34,8 +34,8 @@ from tqdm import tqdm
 
 import agents
 import envs
+from agents.distributions import sample
 from agents.players import RandomPlayer
-from agents.policy import sample
 
 OPENSPIEL = {
     "dark_hex": "dark_hex(num_rows={size},num_cols={size},gameversion=cdh,obstype=reveal-nothing)",

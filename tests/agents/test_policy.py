@@ -10,8 +10,9 @@ import torch
 from gymnasium import spaces
 
 from agents.cells import CELLS
+from agents.distributions import entropy, masked_log_softmax, sample
 from agents.encoders import SlotEncoder, make_encoder
-from agents.policy import RecurrentPolicy, entropy, masked_log_softmax, sample
+from agents.policy import RecurrentPolicy
 
 A, P, B = 3, 2, 4
 SLOTS = spaces.MultiDiscrete([4, 3])
@@ -139,7 +140,7 @@ def test_every_known_space_has_an_encoder_with_free_leading_dimensions(space):
     assert (features.flatten(0, 1).std(0) > 0).all()
 
 
-@pytest.mark.parametrize("space", [spaces.Text(5), spaces.Dict({"a": SLOTS}), spaces.MultiDiscrete([[2, 3]])])
+@pytest.mark.parametrize("space", [spaces.Text(5), spaces.Dict({"a": spaces.Text(5)}), spaces.MultiDiscrete([[2, 3]])])
 def test_an_unknown_space_is_refused(space):
     with pytest.raises(ValueError, match=r"no encoder for the observation space .*; known are MultiDiscrete"):
         make_encoder(space, 8)
@@ -171,7 +172,7 @@ def test_replay_computes_what_play_computed(cell, arguments):
     previous = torch.stack([row for row, _ in told])
     logits, value, last = policy(observation, seat, previous, start, cores)
     log_probs = masked_log_softmax(logits, legal)
-    torch.testing.assert_close(log_probs, torch.stack([d.log_probs for _, d in told]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(log_probs, torch.stack([d.distribution for _, d in told]), rtol=0, atol=1e-5)
     torch.testing.assert_close(value, torch.stack([d.value for _, d in told]), rtol=0, atol=1e-5)
     for replayed, played in zip(last, memory.cores, strict=True):
         torch.testing.assert_close(replayed, played, rtol=0, atol=1e-6)
@@ -181,17 +182,17 @@ def test_a_decision_says_its_own_log_probability():
     policy = make_policy()
     decision, _ = policy.act(*situation(), policy.initial_memory(B))
     for b in range(B):
-        assert decision.log_prob[b] == decision.log_probs[b, decision.action[b]]
+        assert decision.log_prob[b] == decision.distribution[b, decision.action[b]]
 
 
 def test_deterministic_takes_the_most_probable_legal_action():
     policy = make_policy()
     observation, legal, seat, start = situation()
     free, _ = policy.act(observation, legal, seat, start, policy.initial_memory(B), deterministic=True)
-    assert torch.equal(free.action, free.log_probs.argmax(-1))
+    assert torch.equal(free.action, free.distribution.argmax(-1))
     legal = legal.scatter(1, free.action[:, None], False)
     second, _ = policy.act(observation, legal, seat, start, policy.initial_memory(B), deterministic=True)
-    assert torch.equal(second.action, free.log_probs.topk(2).indices[:, 1])
+    assert torch.equal(second.action, free.distribution.topk(2).indices[:, 1])
 
 
 def test_looking_changes_nothing():
@@ -232,8 +233,8 @@ def test_a_start_clears_both_seats():
     start[2] = True
     decision, after = policy.act(observation, legal, seat, start, before)
     fresh, fresh_memory = policy.act(observation, legal, seat, start, policy.initial_memory(B))
-    torch.testing.assert_close(decision.log_probs[2], fresh.log_probs[2])
-    assert not torch.allclose(decision.log_probs[1], fresh.log_probs[1])
+    torch.testing.assert_close(decision.distribution[2], fresh.distribution[2])
+    assert not torch.allclose(decision.distribution[1], fresh.distribution[1])
     for part, new in zip(after.cores, fresh_memory.cores, strict=True):
         assert not part[:, 2, 0].any()
         torch.testing.assert_close(part[:, 2], new[:, 2])

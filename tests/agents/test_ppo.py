@@ -13,13 +13,12 @@ from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 
 import envs
 from agents import CELLS, MaskableRecurrentPPO, Opposition, fixed_player
-from agents.policy import masked_log_softmax
+from agents.distributions import Categorical, kl_divergence, masked_log_softmax
 from agents.ppo import (
     Coefficients,
     Sample,
     evaluate,
     follow,
-    kl_divergence,
     ppo_loss,
     replay_drift,
     update,
@@ -27,6 +26,7 @@ from agents.ppo import (
 from agents.rollout import Collector
 from agents.schedules import Constant, Linear, Power
 
+CHOICE = Categorical(2)
 PLAIN = Coefficients(clip_range=0.1, normalize_advantage=False, vf_coef=0.0)
 
 
@@ -39,7 +39,7 @@ def decisions(
         action=torch.zeros(len(old), dtype=torch.int64),
         legal=torch.ones(len(old), 2, dtype=torch.bool),
         log_prob=old.log(),
-        log_probs=torch.stack([old, 1 - old], -1).log(),
+        distribution=torch.stack([old, 1 - old], -1).log(),
         value=torch.tensor(value),
         magnet=torch.zeros(0) if magnet is None else torch.tensor(magnet).log(),
         advantage=torch.tensor(advantage),
@@ -55,7 +55,7 @@ def now(*first):
 
 
 def part(name, log_probs, sample, coefficients, value=(0.0, 0.0)):
-    _, parts = ppo_loss(log_probs, torch.tensor(value), sample, coefficients)
+    _, parts = ppo_loss(CHOICE, log_probs, torch.tensor(value), sample, coefficients)
     return pytest.approx(parts[name].item(), abs=1e-6)
 
 
@@ -67,7 +67,7 @@ def part(name, log_probs, sample, coefficients, value=(0.0, 0.0)):
 def test_gains_are_clipped():
     """min(1.2, 1.1) = 1.1 and min(-0.6, -0.9) = -0.9: the loss is -(1.1 - 0.9) / 2."""
     log_probs = now(0.6, 0.3)
-    loss, parts = ppo_loss(log_probs, torch.zeros(2), decisions(advantage=(1.0, -1.0)), PLAIN)
+    loss, parts = ppo_loss(CHOICE, log_probs, torch.zeros(2), decisions(advantage=(1.0, -1.0)), PLAIN)
     assert loss.item() == pytest.approx(-0.1, abs=1e-6)
     assert parts["clip_fraction"] == 1.0
     loss.backward()
@@ -77,7 +77,7 @@ def test_gains_are_clipped():
 def test_losses_are_not_clipped():
     """min(-1.2, -1.1) = -1.2 and min(0.6, 0.9) = 0.6: the loss is -(-1.2 + 0.6) / 2."""
     log_probs = now(0.6, 0.3)
-    loss, _ = ppo_loss(log_probs, torch.zeros(2), decisions(advantage=(-1.0, 1.0)), PLAIN)
+    loss, _ = ppo_loss(CHOICE, log_probs, torch.zeros(2), decisions(advantage=(-1.0, 1.0)), PLAIN)
     assert loss.item() == pytest.approx(0.3, abs=1e-6)
     loss.backward()
     # d loss / d log p = -ratio * advantage / 2
@@ -103,7 +103,7 @@ def test_every_term_has_its_weight():
     """Ratios 1, so the policy's part is -(2 - 1) / 2. Entropies ln 2; a magnet at (3/4, 1/4)."""
     coefficients = Coefficients(0.1, None, False, ent_coef=0.1, vf_coef=0.5, magnet_coef=0.2)
     sample = decisions(advantage=(2.0, -1.0), target=(1.0, 0.0), magnet=[[0.75, 0.25]] * 2)
-    loss, _ = ppo_loss(now(0.5, 0.5), torch.zeros(2), sample, coefficients)
+    loss, _ = ppo_loss(CHOICE, now(0.5, 0.5), torch.zeros(2), sample, coefficients)
     magnet = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
     expected = -0.5 + 0.5 * 0.5 - 0.1 * math.log(2) + 0.2 * magnet
     assert loss.item() == pytest.approx(expected, abs=1e-6)
@@ -113,8 +113,10 @@ def test_the_uniform_magnet_is_the_missing_entropy():
     """KL(p || uniform over n legal actions) = ln n - H(p); one decision has 3 legal actions, one has 1."""
     legal = torch.tensor([[True, True, True], [False, True, False]])
     log_probs = masked_log_softmax(torch.tensor([0.5, 0.25, 0.25]).log().repeat(2, 1), legal)
-    sample = decisions()._replace(action=torch.tensor([0, 1]), legal=legal, log_probs=log_probs)
-    _, parts = ppo_loss(log_probs, torch.zeros(2), sample, dataclasses.replace(PLAIN, magnet_coef=1.0))
+    sample = decisions()._replace(action=torch.tensor([0, 1]), legal=legal, distribution=log_probs)
+    _, parts = ppo_loss(
+        CHOICE, log_probs, torch.zeros(2), sample, dataclasses.replace(PLAIN, magnet_coef=1.0)
+    )
     assert parts["kl_magnet"].item() == pytest.approx((math.log(3) - 1.5 * math.log(2)) / 2, abs=1e-6)
 
 
@@ -155,8 +157,8 @@ def test_decisions_that_do_not_count_change_neither_loss_nor_gradient(garbage):
     three = decisions((1.0, -2.0, 0.0), (0.5, 0.5, 0.5), (0.0,) * 3, (1.0, 0.0, 7.0), (True, True, False))
     three = three._replace(log_prob=three.log_prob.index_fill(0, torch.tensor([2]), garbage))
     short, long = now(0.6, 0.3), now(0.6, 0.3, 0.9)
-    loss, _ = ppo_loss(short, torch.zeros(2), two, coefficients)
-    padded, _ = ppo_loss(long, torch.zeros(3), three, coefficients)
+    loss, _ = ppo_loss(CHOICE, short, torch.zeros(2), two, coefficients)
+    padded, _ = ppo_loss(CHOICE, long, torch.zeros(3), three, coefficients)
     assert padded.item() == pytest.approx(loss.item(), abs=1e-6)
     loss.backward()
     padded.backward()
@@ -169,7 +171,7 @@ def test_an_opponents_action_that_the_mask_forbids_does_no_harm():
     legal = torch.tensor([[True, True], [True, False]])
     logits = torch.zeros(2, 2, requires_grad=True)
     sample = decisions(counts=(True, False))._replace(legal=legal, action=torch.tensor([0, 1]))
-    loss, _ = ppo_loss(masked_log_softmax(logits, legal), torch.zeros(2), sample, PLAIN)
+    loss, _ = ppo_loss(CHOICE, masked_log_softmax(logits, legal), torch.zeros(2), sample, PLAIN)
     loss.backward()
     assert loss.isfinite()
     assert logits.grad.isfinite().all()
@@ -437,7 +439,8 @@ def test_predict_plays_a_match_with_the_state_it_returns(make_model):
         seat = match.seat
         action, state = model.predict(match.observation(seat), state, action_masks=match.mask(), seat=seat)
         match.play(action)  # raises if illegal
-    many, _ = model.predict(np.zeros((3, 9), np.uint8), action_masks=np.eye(9, dtype=bool)[:3])
+    seen, first = np.zeros((3, 9), np.uint8), np.ones(3, bool)
+    many, _ = model.predict(seen, episode_start=first, action_masks=np.eye(9, dtype=bool)[:3])
     assert many.tolist() == [0, 1, 2]
 
 
@@ -446,7 +449,7 @@ def test_predict_forgets_where_an_episode_starts(make_model):
     seen = np.zeros((2, 9), np.uint8)
     _, state = model.predict(seen)
     _, after = model.predict(seen, state, episode_start=np.array([True, False]), deterministic=True)
-    _, fresh = model.predict(seen, deterministic=True)
+    _, fresh = model.predict(seen, episode_start=np.ones(2, bool), deterministic=True)
     torch.testing.assert_close(after.cores[0][:, 0], fresh.cores[0][:, 0])
     assert not torch.allclose(after.cores[0][:, 1], fresh.cores[0][:, 1])
 
@@ -463,7 +466,8 @@ def test_saved_and_loaded_it_predicts_the_same(make_model, tmp_path):
     loaded = MaskableRecurrentPPO.load(tmp_path / "kuhn", device="cpu")
     seen = np.array([[1, 0, 0, 0], [3, 1, 0, 0]], np.uint8)
     for deterministic in (True, False):
-        one, two = (m.predict(seen, deterministic=deterministic)[0].tolist() for m in (model, loaded))
+        first = {"episode_start": np.ones(2, bool), "deterministic": deterministic}
+        one, two = (m.predict(seen, **first)[0].tolist() for m in (model, loaded))
         assert one == two
 
 
@@ -473,7 +477,7 @@ def test_set_env_takes_matches_of_the_same_game(make_model):
     model.set_env(envs.Batch(envs.make("kuhn_poker"), 16))
     model.learn(128, reset_num_timesteps=False)
     assert model.num_timesteps == 64 + 128
-    with pytest.raises(ValueError, match=r"the model plays KuhnPoker\(\), got matches of LeducPoker\(\)"):
+    with pytest.raises(ValueError, match=r"the model plays KuhnPoker\(\), got an env of LeducPoker\(\)"):
         model.set_env(envs.Batch(envs.make("leduc_poker"), 8))
     with pytest.raises(ValueError, match="batch_size 32 does not fit 3 matches"):
         model.set_env(envs.Batch(envs.make("kuhn_poker"), 3))
@@ -559,7 +563,7 @@ def test_bad_arguments_are_refused(make_model, arguments, message):
 
 
 def test_an_env_that_is_not_a_batch_is_refused():
-    with pytest.raises(ValueError, match=r"env must be an envs\.Batch, got KuhnPoker"):
+    with pytest.raises(ValueError, match=r"env must be an envs\.Batch, a .*, got KuhnPoker"):
         MaskableRecurrentPPO("MlpLstmPolicy", envs.make("kuhn_poker"))
 
 

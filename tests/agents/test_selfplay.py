@@ -72,7 +72,7 @@ def test_the_other_players_actions_are_played_and_marked():
 
 def test_the_policys_own_decisions_keep_their_log_probability():
     rollout = play(KUHN, Opposition(KUHN, B, 1.0, [Edge(KUHN, "passes")]), 30)
-    played = rollout.log_probs.gather(-1, rollout.action[..., None])[..., 0]
+    played = rollout.distribution.gather(-1, rollout.action[..., None])[..., 0]
     assert torch.equal(played[rollout.is_own], rollout.log_prob[rollout.is_own])
 
 
