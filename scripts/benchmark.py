@@ -29,6 +29,7 @@ import torch
 import tyro
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
@@ -83,12 +84,17 @@ class Env:
 
 @dataclass(frozen=True)
 class Train:
-    """Self-play training on phantom tic-tac-toe, rollout and update, with one core shared by both heads."""
+    """Training, rollout and update, with one core shared by both heads: phantom tic-tac-toe by self-play,
+    and one agent in a Gymnasium world."""
 
     cells: tuple[str, ...] = ("gated", "lstm")
     """Our cells; the peer's is always an LSTM."""
     matches: tuple[int, ...] = (64,)
-    """Matches side by side, one table row each."""
+    """Matches of phantom tic-tac-toe side by side, one table row each."""
+    worlds: tuple[int, ...] = (8, 64, 256)
+    """Gymnasium worlds side by side, one table row each."""
+    world: str = "CartPole-v1"
+    """Which."""
     hidden: int = 128
     """Units of the core, on both sides."""
     net_arch: tuple[int, ...] = (64,)
@@ -366,19 +372,23 @@ def measure_train(options: Train) -> str:
         envs.Batch(game, 1, "cuda")  # says so if there is no GPU
     speeds, notes, verdicts = [], [], []
     sizes: list[list[str]] = []
-    with _bar(options, len(options.matches) * options.repeats) as bar:
-        for matches in options.matches:
-            bar.set_description(f"{matches} matches")
-            ours = {cell: make_ours(game, cell, matches, options) for cell in options.cells}
-            stream = MixedStream(game, matches, options.seed)
-            peer = make_peer(stream, options)
-            learners = {cell: Learner(m, m.policy, m.optimizer) for cell, m in ours.items()}
+    games = [(f"{n} matches", n, MixedStream(game, n, options.seed)) for n in options.matches]
+    worlds = [(f"{n} x {options.world}", n, _worlds(options, n)) for n in options.worlds]
+    with _bar(options, (len(games) + len(worlds)) * options.repeats) as bar:
+        for where, n, peers_env in games + worlds:
+            bar.set_description(where)
+            is_game = isinstance(peers_env, MixedStream)
+            learners = {
+                cell: make_ours(game if is_game else None, cell, n, options) for cell in options.cells
+            }
+            peer = make_peer(peers_env, options)
             learners["peer"] = Learner(peer, peer.policy, peer.policy.optimizer)
 
-            decisions = options.updates * options.n_steps * matches
+            decisions = options.updates * options.n_steps * n
             first = {name: decisions / learner.speed(decisions) for name, learner in learners.items()}
             check_train(learners, options)
-            stream.clear()
+            if isinstance(peers_env, MixedStream):
+                peers_env.clear()
             sides: dict[str, Callable[[], float]] = {}
             for name, learner in learners.items():
                 sides[name] = functools.partial(learner.speed, decisions)
@@ -388,47 +398,50 @@ def measure_train(options: Train) -> str:
             for cell in options.cells:
                 what, ratios = f"{cell} H={options.hidden}", _ratios(measured[cell], measured["peer"])
                 both = spread(STEPS, measured[cell]), spread(STEPS, measured["peer"])
-                speeds.append([what, str(matches), _place(options), *both, spread(RATIO, ratios)])
+                speeds.append([what, where, _place(options), *both, spread(RATIO, ratios)])
                 if options.device == "cpu":
-                    speeds.append([what, str(matches), "GPU", _not_measured(), "-", "-"])
+                    speeds.append([what, where, "GPU", _not_measured(), "-", "-"])
                 if cell == "gated":
-                    verdicts.append(
-                        _verdict(f"{what}, {matches} matches, {_place(options)}", ratios, TRAIN_GOAL)
-                    )
+                    verdicts.append(_verdict(f"{what}, {where}, {_place(options)}", ratios, TRAIN_GOAL))
             if not sizes:
-                sizes = [_size(f"ours, {cell}", m.policy, "core.") for cell, m in ours.items()]
+                sizes = [_size(f"ours, {cell}", learners[cell].policy, "core.") for cell in options.cells]
                 sizes.append(_size("sb3-contrib, LSTM", peer.policy, "lstm_actor."))
+            if isinstance(peers_env, MixedStream):
+                notes.append(
+                    f"{where}: of the peer's time {peers_env.share(measured['peer'], decisions):.1%} went to "
+                    f"the environment, and {peers_env.illegal / peers_env.decisions:.1%} of its choices were "
+                    "illegal."
+                )
             notes.append(
-                f"{matches} matches: of the peer's time {stream.share(measured['peer'], decisions):.1%} went "
-                f"to the environment; {stream.illegal / stream.decisions:.1%} of its choices were illegal. "
-                f"First call ({options.updates} updates, not part of the speeds): "
+                f"{where}: first call ({options.updates} updates, not part of the speeds): "
                 + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in first.items())
                 + "."
             )
     T, minibatches = options.n_steps, options.minibatches
-    batch_sizes = ", ".join(str(T * m // minibatches) for m in options.matches)
     return _report(
         options,
         "Training with memory",
         [
-            "Phantom tic-tac-toe by self-play: MaskableRecurrentPPO beside sb3-contrib's RecurrentPPO, "
-            f"rollout and update together; n_steps {T}, {options.n_epochs} epochs of {minibatches} "
-            f"minibatches (batch_size {batch_sizes}); {options.repeats} repeats by turns, {options.updates} "
+            "MaskableRecurrentPPO beside sb3-contrib's RecurrentPPO, rollout and update together: phantom "
+            f"tic-tac-toe by self-play, and one agent in {options.world}; n_steps {T}, {options.n_epochs} "
+            f"epochs of {minibatches} minibatches; {options.repeats} repeats by turns, {options.updates} "
             "updates per side each.",
             f"Both have one core of {options.hidden} units shared by actor and critic, net_arch "
             f"{list(options.net_arch)}, Adam at the same learning rate, and as many torch threads. Ours "
-            "encodes the observation, the seat and the seat's own previous action into as many features as "
-            "the one-hot observation has entries that the peer feeds to its LSTM.",
-            "Ours keeps a memory per seat and masks illegal actions. The peer has neither: it sees one "
+            "encodes the observation, the seat and the seat's own previous action into as many features as the "
+            "one-hot observation has entries that the peer feeds to its LSTM.",
+            "By self-play ours keeps a memory per seat and masks illegal actions. The peer has neither: it sees one "
             "stream in which both seats' observations are mixed, and where its action is illegal the "
             "environment plays a random legal one, so that the matches stay alike.",
             "The peer's environment is our batch on the CPU behind SB3's VecEnv, so its cost hardly counts.",
+            f"In {options.world} both sides step SB3's DummyVecEnv, one world after another in Python, which "
+            "takes the same time on both sides and is part of it.",
         ],
         [
             (
                 [
                     "ours",
-                    "matches",
+                    "where",
                     "on",
                     "ours, decisions/s, median (least..most)",
                     "sb3-contrib",
@@ -447,33 +460,41 @@ def measure_train(options: Train) -> str:
     )
 
 
-def make_ours(game: envs.Game, cell: str, matches: int, options: Train) -> agents.MaskableRecurrentPPO:
-    """Our algorithm with the benchmark's sizes."""
-    return agents.MaskableRecurrentPPO(
+def _worlds(options: Train, n: int) -> VecEnv:
+    return make_vec_env(options.world, n, seed=options.seed)
+
+
+def make_ours(game: envs.Game | None, cell: str, n: int, options: Train) -> Learner:
+    """Our algorithm with the benchmark's sizes, in `n` matches of a game or worlds."""
+    env = _worlds(options, n) if game is None else envs.Batch(game, n, options.device, options.seed)
+    space = env.observation_space if isinstance(env, VecEnv) else env.game.observation_space
+    model = agents.MaskableRecurrentPPO(
         "MlpLstmPolicy",
-        envs.Batch(game, matches, options.device, options.seed),
+        env,
         n_steps=options.n_steps,
-        batch_size=options.n_steps * matches // options.minibatches,
+        batch_size=options.n_steps * n // options.minibatches,
         n_epochs=options.n_epochs,
         policy_kwargs={
             "cell": cell,
-            "features_dim": spaces.flatdim(game.observation_space),  # as many inputs as the peer's core has
+            "features_dim": spaces.flatdim(space),  # as many inputs as the peer's core has
             "lstm_hidden_size": options.hidden,
             "shared_lstm": True,
             "enable_critic_lstm": False,
             "net_arch": list(options.net_arch),
         },
         seed=options.seed,
+        device=options.device,
     )
+    return Learner(model, model.policy, model.optimizer)
 
 
-def make_peer(stream: MixedStream, options: Train) -> RecurrentPPO:
+def make_peer(env: VecEnv, options: Train) -> RecurrentPPO:
     """sb3-contrib's algorithm with the same sizes, or ComparisonError if it made others."""
     peer = RecurrentPPO(
         "MlpLstmPolicy",
-        stream,
+        env,
         n_steps=options.n_steps,
-        batch_size=options.n_steps * stream.num_envs // options.minibatches,
+        batch_size=options.n_steps * env.num_envs // options.minibatches,
         n_epochs=options.n_epochs,
         policy_kwargs={
             "lstm_hidden_size": options.hidden,
@@ -661,7 +682,7 @@ def _check(options: Env | Train) -> None:
     else:
         sizes |= {"hidden": options.hidden, "n-steps": options.n_steps, "n-epochs": options.n_epochs}
         sizes |= {"minibatches": options.minibatches, "updates": options.updates}
-        for matches in options.matches:
+        for matches in options.matches + options.worlds:
             if matches < 1 or options.minibatches < 1 or matches % options.minibatches:
                 raise ValueError(
                     f"matches must be a multiple of {options.minibatches} minibatches, got {matches}"
