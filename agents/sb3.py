@@ -30,6 +30,7 @@ from sb3_contrib.common.recurrent.policies import (
     RecurrentActorCriticPolicy,
     RecurrentMultiInputActorCriticPolicy,
 )
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
@@ -143,6 +144,24 @@ class RecurrentCellPolicy(RecurrentActorCriticPolicy):
         outputs, after = lstm(x, before, start)
         unused = lstm_states[lstm.parts :]
         return outputs.transpose(0, 1).flatten(0, 1), (*(part.squeeze(2) for part in after), *unused)
+
+    def evaluate_actions(  # type: ignore[override]  # as the stock's
+        self, obs: Tensor, actions: Tensor, lstm_states: RNNStates, episode_starts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The stock's; MultiBinary actions, int8 in its buffer, become the floats that torch asks for.
+
+        Args:
+            obs: [S * T, ...], one sequence after another.
+            actions: [S * T, ...].
+            lstm_states: the actor's and the critic's, as `_process_sequence` takes them.
+            episode_starts: [S * T].
+
+        Returns:
+            values [S * T, 1], log-probabilities and entropies [S * T].
+        """
+        if isinstance(self.action_space, spaces.MultiBinary):
+            actions = actions.float()
+        return super().evaluate_actions(obs, actions, lstm_states, episode_starts)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         """What `policy.load` builds the policy from: the stock's list, and what it leaves out."""

@@ -269,7 +269,7 @@ def test_what_was_played_is_what_is_trained_on(cell, shape):
     model.learn(64 * 4)
     assert model.rollout_buffer.episode_starts.sum() > 4
     logged = model.logger.name_to_value
-    assert logged["train/approx_kl"] == pytest.approx(0.0, abs=1e-9)
+    assert logged["train/approx_kl"] == pytest.approx(0.0, abs=1.2e-7)  # the step of float32 at ratio 1
     assert logged["train/clip_fraction"] == 0.0
     batch = next(model.rollout_buffer.get())
     values, log_probs, _ = model.policy.evaluate_actions(
@@ -277,7 +277,7 @@ def test_what_was_played_is_what_is_trained_on(cell, shape):
     )
     real = batch.mask > 0
     assert_same(
-        [values.flatten()[real], log_probs[real]], [batch.old_values[real], batch.old_log_prob[real]], 1e-5
+        [values.flatten()[real], log_probs[real]], [batch.old_values[real], batch.old_log_prob[real]], 2e-6
     )
 
 
@@ -322,7 +322,7 @@ def test_a_counter_begins_again_wherever_an_episode_does(monkeypatch):
 @pytest.mark.parametrize("actions", ACTIONS)
 @pytest.mark.parametrize("observations", OBSERVATIONS)
 def test_every_kind_of_observation_and_action(observations, actions):
-    """MultiDiscrete observations among them, on which the stock's own policies fail with recent torch."""
+    """Two of which the stock's own policies fail on: MultiDiscrete observations, MultiBinary actions."""
     world = Noise(OBSERVATIONS[observations], ACTIONS[actions])
     model = make_model(world).learn(32)
     action, _ = model.predict(world.reset(seed=0)[0])
@@ -364,7 +364,7 @@ def test_state_dependent_exploration():
 @pytest.mark.parametrize("cell", CELLS)
 def test_dropout_works_between_layers_in_training_alone(cell, shape):
     kwargs = {"cell": cell, "n_lstm_layers": 2, "lstm_kwargs": {"dropout": 0.5}, **CRITICS[shape]}
-    policy = make_model(policy_kwargs=kwargs).learn(32).policy
+    policy = make_model(Noise(spaces.Box(-1.0, 1.0, (4,))), policy_kwargs=kwargs).learn(32).policy
     batch = given(layers=2)
     log_probs = {}
     for training in (True, False):
@@ -483,16 +483,15 @@ def test_the_masked_cart_pole_is_a_proper_world():
 def test_callbacks_run_and_leave_their_files(tmp_path):
     evaluate = EvalCallback(
         make_vec_env(cart_pole_without_velocities, 2),
-        **{"n_eval_episodes": 2, "eval_freq": 16, "best_model_save_path": tmp_path, "verbose": 0},
+        **{"n_eval_episodes": 2, "eval_freq": 16, "verbose": 0},
+        **{"best_model_save_path": tmp_path, "log_path": tmp_path},
     )
     keep = CheckpointCallback(save_freq=16, save_path=tmp_path, name_prefix="kept")
     model = make_model(make_vec_env(cart_pole_without_velocities, 2))
     model.learn(64, callback=CallbackList([evaluate, keep]))
-    assert evaluate.evaluations_results == [] or len(evaluate.evaluations_results) == 2
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "best_model.zip",
-        "kept_32_steps.zip",
-        "kept_64_steps.zip",
+    assert evaluate.evaluations_timesteps == [32, 64]
+    assert {path.name for path in tmp_path.glob("*.zip")} == {
+        *("best_model.zip", "kept_32_steps.zip", "kept_64_steps.zip")
     }
     assert RecurrentPPO.load(tmp_path / "best_model.zip").policy.cell == "gated"
 
