@@ -499,6 +499,12 @@ def test_callbacks_run_and_leave_their_files(tmp_path):
 # ---------------------------------------------------------------- learning
 
 
+CART_POLE = {
+    **{"learning_rate": 7e-4, "gae_lambda": 0.98, "max_grad_norm": 1.0},
+    **{"n_steps": 128, "batch_size": 256, "n_epochs": 10, "seed": 1},
+}
+
+
 def learn_cart_pole(make, total_timesteps=50_000):
     """Mean reward of 20 matches after learning the masked cart pole, observations and rewards normalized."""
     worlds = VecNormalize(make_vec_env(cart_pole_without_velocities, 8, seed=1))
@@ -512,13 +518,16 @@ def learn_cart_pole(make, total_timesteps=50_000):
 
 @pytest.mark.slow
 def test_a_gated_policy_solves_the_masked_cart_pole():
-    """sb3-contrib's bar for its LSTM: 450 of 500 within 50,000 steps, with its sizes and rates."""
+    """sb3-contrib's bar for its LSTM: 450 of 500 within 50,000 steps, with its sizes and rates.
+
+    A velocity is the difference of two steps, so nothing need be kept for long: at a forget bias of 0 seeds
+    1 and 2 reached 500, at the usual 1 seeds 1, 2 and 3 reached 478, 242 and 376.
+    """
 
     def make(worlds):
-        kwargs = {"cell": "gated", "lstm_hidden_size": 64, "net_arch": {"pi": [], "vf": [64]}}
-        rates = {"learning_rate": 7e-4, "gae_lambda": 0.98, "max_grad_norm": 1.0}
-        sizes = {"n_steps": 128, "batch_size": 256, "n_epochs": 10}
-        return make_model(worlds, policy_kwargs=kwargs, **rates, **sizes, seed=1)
+        core = {"cell": "gated", "lstm_hidden_size": 64, "lstm_kwargs": {"forget_bias": 0.0}}
+        kwargs = {**core, "net_arch": {"pi": [], "vf": [64]}}
+        return make_model(worlds, policy_kwargs=kwargs, **CART_POLE)
 
     assert learn_cart_pole(make) >= 450.0
 
@@ -526,9 +535,6 @@ def test_a_gated_policy_solves_the_masked_cart_pole():
 @pytest.mark.slow
 def test_without_a_memory_nobody_solves_it():
     def make(worlds):
-        rates = {"learning_rate": 7e-4, "gae_lambda": 0.98, "max_grad_norm": 1.0}
-        return PPO(
-            "MlpPolicy", worlds, n_steps=128, batch_size=256, n_epochs=10, **rates, seed=1, device="cpu"
-        )
+        return PPO("MlpPolicy", worlds, device="cpu", **CART_POLE)
 
     assert learn_cart_pole(make) <= 100.0
