@@ -43,16 +43,19 @@ class Decision(NamedTuple):
 
 
 class Core(nn.Module):
-    """L cells of one kind on top of each other, with dropout between them."""
+    """L cells of one kind on top of each other, with dropout between them; `options` are the cell's own."""
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, layers: int, dropout: float) -> None:
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, layers: int, dropout: float, **options: Any
+    ) -> None:
         super().__init__()
         if cell not in CELLS:
             raise ValueError(f"unknown cell {cell!r}; known are {', '.join(CELLS)}")
         if layers < 1:
             raise ValueError(f"n_lstm_layers must be at least 1, got {layers}")
         self.cells = nn.ModuleList(
-            CELLS[cell](input_size if layer == 0 else hidden_size, hidden_size) for layer in range(layers)
+            CELLS[cell](input_size if layer == 0 else hidden_size, hidden_size, **options)
+            for layer in range(layers)
         )
         self.dropout = nn.Dropout(dropout)
         self.parts = len(CELLS[cell].parts)
@@ -63,9 +66,9 @@ class Core(nn.Module):
         return tuple(torch.stack(part) for part in zip(*layers, strict=True))
 
     def forward(
-        self, x: Tensor, state: tuple[Tensor, ...], start: Tensor, seat: Tensor
+        self, x: Tensor, state: tuple[Tensor, ...], start: Tensor, seat: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """x [T, B, I] and parts [L, B, P, H] -> outputs [T, B, H] and the new parts."""
+        """x [T, B, I] and parts [L, B, P, H] -> outputs [T, B, H] and the new parts; no seat: P is 1."""
         layers = []
         for layer in range(len(self.cells)):
             x = self.dropout(x) if layer > 0 else x

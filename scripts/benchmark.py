@@ -431,8 +431,8 @@ def measure_train(options: Train) -> str:
             "encodes the observation, the seat and the seat's own previous action into as many features as "
             "the one-hot observation has entries that the peer feeds to its LSTM.",
             "By self-play ours keeps a memory per seat and masks illegal actions. The peer has neither: it "
-            "sees one stream in which both seats' observations are mixed, and where its action is illegal the "
-            "environment plays a random legal one, so that the matches stay alike.",
+            "sees one stream in which both seats' observations are mixed, and where its action is illegal "
+            "the environment plays a random legal one, so that the matches stay alike.",
             "The peer's environment is our batch on the CPU behind SB3's VecEnv, so its cost hardly counts.",
             f"In {options.world} both sides step SB3's DummyVecEnv, one world after another in Python, which "
             "takes the same time on both sides and is part of it.",
