@@ -32,7 +32,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 import envs
-from agents.players import FIXED_PLAYERS, Agent, fixed_player
+from agents.players import FIXED_PLAYERS, Agent, Player, fixed_player
 from agents.policy import RecurrentPolicy
 from agents.schedules import SCHEDULES
 from agents.selfplay import Opposition
@@ -205,6 +205,24 @@ def load(
     name = "ema.safetensors" if weights != "raw" and "ema.safetensors" in files else "policy.safetensors"
     _load_weights(policy, files[name], path)
     return Agent(policy.to(device), game, _name(path), deterministic, seed)
+
+
+def load_player(
+    spec: str | Path, game: envs.Game, *, device: str | torch.device = "cpu", seed: int = 0
+) -> Player:
+    """A player of `game`: a fixed one by its name, or an agent by its path (see `load`).
+
+    Raises:
+        ValueError: `spec` is neither, the game has no such player, or the agent plays another game.
+    """
+    if spec in FIXED_PLAYERS:
+        return fixed_player(str(spec), game, seed)
+    if not Path(spec).exists() and not Path(spec).with_suffix(".zip").exists():
+        raise ValueError(f"{str(spec)!r} is neither a fixed player ({', '.join(FIXED_PLAYERS)}) nor a path")
+    agent = load(spec, device=device, seed=seed)
+    if agent.game != game:
+        raise ValueError(f"{str(spec)!r} plays {agent.game}, expected an agent of {game}")
+    return agent
 
 
 def load_model(

@@ -39,6 +39,9 @@ class Player:
     def restart(self, over: Tensor) -> None:
         """The matches marked in `over` (bool [B]) have ended and new ones have begun."""
 
+    def reseed(self, seed: int) -> None:
+        """Draw from now on what a player made with `seed` draws; nothing for one that never draws."""
+
     def act(self, observation: Any, legal: Any = None, seat: Any = None, rows: Tensor | None = None) -> Any:
         """Decide.
 
@@ -145,6 +148,9 @@ class Agent(Player):
     def restart(self, over: Tensor) -> None:
         self.start |= over.to(self.device)
 
+    def reseed(self, seed: int) -> None:
+        self.generator.manual_seed(seed)
+
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         here = (observation.to(self.device), legal.to(self.device), seat.to(self.device))
         rows = torch.arange(self.matches, device=self.device) if rows is None else rows.to(self.device)
@@ -184,6 +190,9 @@ class ScriptedPlayer(Player):
     def __init__(self, game: Game, name: str, seed: int = 0) -> None:
         super().__init__(game, name)
         self.generator = torch.Generator().manual_seed(seed)
+
+    def reseed(self, seed: int) -> None:
+        self.generator.manual_seed(seed)
 
     def ties(self, decisions: int) -> Tensor:
         """Uniform numbers in [0, 1), float32 [decisions]."""

@@ -4,12 +4,16 @@ game = envs.make("dark_hex", rows=4, cols=4)
 match = envs.Match(game, seed=1)            # one match
 batch = envs.Batch(game, 4096)              # many, stepped together
 env = envs.aec("dark_hex", rows=4, cols=4)  # PettingZoo
+env = gymnasium.make("fogbound/DarkHex-v0", rows=4, opponent="bot")
 """
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
+
+import gymnasium
+from gymnasium.envs.registration import WrapperSpec
 
 from envs.batch import Batch
 from envs.core import CHANCE, REFEREE, Game
@@ -56,5 +60,34 @@ def aec(name: str, render_mode: str | None = None, **options: Any) -> FogboundAE
 
     return FogboundAEC(make(name, **options), render_mode)
 
+
+def _register() -> None:
+    """Gymnasium's ids: `fogbound/<class of the game>-v0`, and classics made to need a memory.
+
+    Entry points are strings, so that nothing more is imported until somebody makes one.
+    """
+    adapter = "envs.adapters.gymnasium"
+    for name, game in GAMES.items():
+        gymnasium.register(
+            f"fogbound/{game.__name__}-v0",
+            entry_point=f"{adapter}:FogboundEnv",
+            vector_entry_point=f"{adapter}:BatchVectorEnv",
+            kwargs={"game": name},
+        )
+    for original, velocities in (("CartPole-v1", [1, 3]), ("Pendulum-v1", [2])):
+        known = gymnasium.spec(original)
+        gymnasium.register(
+            f"fogbound/{known.name}NoVel-v{known.version}",
+            entry_point=known.entry_point,
+            reward_threshold=known.reward_threshold,
+            max_episode_steps=known.max_episode_steps,
+            kwargs=known.kwargs,
+            additional_wrappers=(
+                WrapperSpec("NoVelocity", f"{adapter}:NoVelocity", {"velocities": velocities}),
+            ),
+        )
+
+
+_register()
 
 __all__ = ["CHANCE", "GAMES", "REFEREE", "Batch", "Game", "Match", "aec", "make"]

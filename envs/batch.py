@@ -38,6 +38,8 @@ class Batch:
         reward       [B, P]    float32, earned by the last step
         over         [B]       bool, the last step ended a match and a new one has begun
         illegal      [B]       bool, the last action was illegal: its seat lost, the match ended
+        final        [B, P, ...]  what each seat saw when the lane's latest match ended, zeros before;
+                               None until `keep_final`, or a step of some matches only, needs it
 
     The n-th match of lane b depends on (seed, b, n) and its actions alone: it is the same, byte for
     byte, in any batch size, on any number of threads, on CPU and CUDA, and in a `Match` with the same
@@ -78,9 +80,10 @@ class Batch:
         blank[0] = game.blank()
         self._blank = torch.from_numpy(blank.view(np.uint8)).to(self.device)
         self._actions = zeros(dtype=torch.int64)
-        self._reset_kernel, self._step_kernel = (
-            kernels.cpu_kernels if self.device.type == "cpu" else kernels.cuda_kernels
-        )(type(game))
+        self._only = zeros(dtype=torch.bool)
+        self.final: torch.Tensor | None = None
+        bind = kernels.cpu_kernels if self.device.type == "cpu" else kernels.cuda_kernels
+        self._kernels = bind(type(game))
         self._seed = torch.zeros(1, dtype=torch.int64, device=self.device)  # its 64 bits
         # The device's arrays behind the tensors; a kernel's arguments but for the actions.
         self._views = (
@@ -90,7 +93,8 @@ class Batch:
             *map(self._array, (self._episode, self.observation, self.legal, self.seat)),
             *map(self._array, (self.reward, self.over, self.illegal)),
         )
-        self._action_view = self._array(self._actions)
+        self._action_view, self._only_view = self._array(self._actions), self._array(self._only)
+        self._final_view: Any = None
         self.reset(seed)
 
     @property
@@ -109,24 +113,48 @@ class Batch:
             bits = np.array([operator.index(seed) & 0xFFFF_FFFF_FFFF_FFFF], np.uint64)
             self._seed.copy_(torch.from_numpy(bits.view(np.int64)))
         self._episode.zero_()
-        self._launch(self._reset_kernel)
+        if self.final is not None:
+            self.final.zero_()
+        self._launch(self._kernels.reset)
 
-    def step(self, actions: torch.Tensor) -> None:
-        """Play one action in every match.
+    def keep_final(self) -> torch.Tensor:
+        """From now on write into `final` what each seat sees when a match ends; returns `final`."""
+        if self.final is None:
+            shape = self.observation.shape
+            self.final = self.observation.new_zeros(shape[0], self.game.seats, *shape[1:])
+            self._final_view = self._array(self.final)
+        return self.final
+
+    def step(self, actions: torch.Tensor, only: torch.Tensor | None = None) -> None:
+        """Play one action in every match, or in some.
 
         Args:
             actions: [B] of an integer dtype. An action that is not legal ends its match (`illegal`).
+            only: bool [B], the matches to play in; None = all. The others wait: their actions are not
+                looked at, what is shown of them stays, and they earn nothing.
 
         Raises:
-            TypeError, ValueError: `actions` has a wrong dtype or shape; nothing was played.
+            TypeError, ValueError: `actions` or `only` has a wrong dtype or shape; nothing was played.
         """
         actions = torch.as_tensor(actions)
         if actions.dtype == torch.bool or actions.is_floating_point() or actions.is_complex():
             raise TypeError(f"actions must have an integer dtype, got {actions.dtype}")
         if actions.shape != self.seat.shape:
             raise ValueError(f"actions must have shape ({self.matches},), got {tuple(actions.shape)}")
+        if only is not None:
+            only = torch.as_tensor(only)
+            if only.dtype != torch.bool or only.shape != self.seat.shape:
+                raise ValueError(
+                    f"only must be bool of shape ({self.matches},), got {only.dtype} of {tuple(only.shape)}"
+                )
         self._actions.copy_(actions)
-        self._launch(self._step_kernel, self._action_view, np.float32(self.game.return_range[0]))
+        turn = (self._action_view, np.float32(self.game.return_range[0]))
+        if only is None and self.final is None:
+            self._launch(self._kernels.step, *turn)
+            return
+        self.keep_final()
+        self._only.copy_(only if only is not None else torch.ones_like(self._only))
+        self._launch(self._kernels.step_if, *turn, self._only_view, self._final_view)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that decides how the matches go on, as tensors (for checkpoints)."""

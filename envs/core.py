@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -224,6 +224,19 @@ class Game:
         raise NotImplementedError
 
 
+class Sizes(np.ndarray[Any, np.dtype[np.uint8]]):
+    """Numbers of codes, uint8 [K], that one iterates as Python's integers.
+
+    Stable-Baselines3 adds a space's `nvec` up to get the width of its one-hot input: uint8 would wrap
+    around at 256, and torch's LSTM takes no NumPy integer for a size.
+    """
+
+    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
+        return iter(self.tolist())
+
+
 def codes(*sizes: int) -> gymnasium.spaces.MultiDiscrete:
     """Observation space of K slots holding one of `sizes[k]` codes each, stored as uint8."""
-    return gymnasium.spaces.MultiDiscrete(np.array(sizes, np.uint8), dtype=np.uint8)  # type: ignore[arg-type]
+    space: Any = gymnasium.spaces.MultiDiscrete(np.array(sizes, np.uint8), dtype=np.uint8)
+    space.nvec = space.nvec.view(Sizes)
+    return space  # type: ignore[no-any-return]

@@ -20,10 +20,9 @@ import numpy.typing as npt
 from gymnasium.spaces import Box, Dict, Discrete
 from pettingzoo import AECEnv
 
+from envs.adapters.screen import RENDER_MODES, Screen
 from envs.core import Game
-from envs.drawing import rasterise
 from envs.match import Match
-from envs.window import Window
 
 
 class FogboundAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
@@ -47,15 +46,12 @@ class FogboundAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
     """
 
     metadata: ClassVar[dict[str, Any]] = {
-        "render_modes": ["ansi", "rgb_array", "human"],
+        "render_modes": RENDER_MODES,
         "is_parallelizable": False,
         "render_fps": 2,
     }
 
     def __init__(self, game: Game, render_mode: str | None = None) -> None:
-        modes = self.metadata["render_modes"]
-        if render_mode is not None and render_mode not in modes:
-            raise ValueError(f"unknown render_mode {render_mode!r}; known are {', '.join(modes)}")
         super().__init__()
         self.game = game
         self.render_mode = render_mode
@@ -65,7 +61,7 @@ class FogboundAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
         self.action_spaces = {agent: Discrete(game.actions) for agent in self.possible_agents}
         self._generator = np.random.default_rng()
         self._match: Match | None = None
-        self._window: Window | None = None
+        self._screen = Screen(render_mode, self.metadata["name"], self.metadata["render_fps"])
 
     @property
     def match(self) -> Match:
@@ -101,7 +97,7 @@ class FogboundAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
         self.truncations = dict.fromkeys(self.agents, False)
         self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self.agent_selection = self.possible_agents[self.match.seat]
-        self._show()
+        self._screen.refresh(self.match)
 
     def step(self, action: int | None) -> None:
         """Play a legal action for `agent_selection`; None if its match is over.
@@ -126,7 +122,7 @@ class FogboundAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
             self.terminations = dict.fromkeys(self.agents, True)
         else:
             self.agent_selection = self.possible_agents[match.seat]
-        self._show()
+        self._screen.refresh(self.match)
 
     def observe(self, agent: str) -> dict[str, npt.NDArray[Any]]:
         """What `agent` sees now; any agent, at any time."""
@@ -139,27 +135,11 @@ class FogboundAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
 
     def render(self) -> str | npt.NDArray[np.uint8] | None:
         """The match as the referee sees it, in the render mode: a string, pixels, or None and a window."""
-        if self.render_mode == "ansi":
-            return self.match.text()
-        if self.render_mode == "rgb_array":
-            return rasterise(self.match.svg())
-        if self.render_mode == "human":
-            if self._window is None:
-                self._window = Window(self.metadata["name"], self.metadata["render_fps"])
-            self._window.show(rasterise(self.match.svg()))
-            return None
-        gymnasium.logger.warn(f"{self.game.name}: render() without a render_mode shows nothing")
-        return None
+        return self._screen.show(self.match)
 
     def close(self) -> None:
         """Close the window, if there is one."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
-
-    def _show(self) -> None:
-        if self.render_mode == "human":
-            self.render()
+        self._screen.close()
 
     def _is_dead(self, agent: str) -> bool:
         return agent not in self.agents or self.terminations[agent] or self.truncations[agent]

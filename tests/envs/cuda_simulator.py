@@ -2,7 +2,8 @@
 
 Run as its own process by `test_cuda.py`: the simulator is chosen when numba is imported, and under it
 the verbs must be plain Python. IN holds `variants` (JSON: a list of [name, options, seed]) and for the
-i-th of them `actions_i` [T, B]; OUT gets for each `<output>_i` [T + 1, B, ...], the reset first.
+i-th of them `actions_i` [T, B] and, if not every match is stepped, `only_i` [T, B]; OUT gets for each
+`<output>_i` [T + 1, B, ...], the reset first.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from envs import kernels
 THREADS = 4  # a block; with one block too many, so that some threads have no match
 
 
-def replay(game, actions, seed):
-    """Play `actions` [T, B]; returns every output and the state's bytes, stacked along time."""
+def replay(game, actions, only, seed):
+    """Play `actions` [T, B] where `only` [T, B] (None: everywhere) says so; returns every output and the
+    state's bytes, stacked along time."""
     matches = actions.shape[1]
     blank = np.zeros(1, game.state)
     blank[0] = game.blank()
@@ -40,13 +42,20 @@ def replay(game, actions, seed):
     }
     arguments = (0, matches, states, blank, np.array([seed], np.uint64), episode, *outputs.values())
     shown = outputs | {"episode": episode, "states": states.view(np.uint8).reshape(matches, -1)}
-    reset, step = kernels.cuda_kernels(type(game))
+    if only is not None:
+        shape = (matches, game.seats, *game.observation_space.shape)
+        shown["final"] = np.zeros(shape, game.observation_space.dtype)
+    reset, step, step_if = kernels.cuda_kernels(type(game))
     blocks = -(-matches // THREADS) + 1
 
     reset[blocks, THREADS](*arguments)
     told = [{name: array.copy() for name, array in shown.items()}]
-    for now in actions:
-        step[blocks, THREADS](*arguments, now, np.float32(game.return_range[0]))
+    for t, now in enumerate(actions):
+        turn = (*arguments, now, np.float32(game.return_range[0]))
+        if only is None:
+            step[blocks, THREADS](*turn)
+        else:
+            step_if[blocks, THREADS](*turn, only[t], shown["final"])
         told.append({name: array.copy() for name, array in shown.items()})
     return {name: np.stack([moment[name] for moment in told]) for name in shown}
 
@@ -57,7 +66,8 @@ def main(source, target):
     results = {}
     with np.load(source, allow_pickle=False) as given:
         for i, (name, options, seed) in enumerate(json.loads(str(given["variants"]))):
-            told = replay(envs.make(name, **options), given[f"actions_{i}"], seed)
+            only = given.get(f"only_{i}")
+            told = replay(envs.make(name, **options), given[f"actions_{i}"], only, seed)
             results |= {f"{output}_{i}": array for output, array in told.items()}
     np.savez(target, **results)
 

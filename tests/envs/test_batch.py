@@ -203,6 +203,71 @@ def test_the_mask_shown_is_no_way_to_cheat():
     assert batch.illegal.tolist() == [True]
 
 
+# ---------------------------------------------------------------- some matches only
+
+
+@pytest.mark.parametrize("name", envs.GAMES)
+def test_lanes_that_wait_play_the_same_matches_later(name):
+    """Each step plays in about half of 40 lanes. A lane's k-th turn is that of a batch in which nobody
+    waits; a lane that waits shows what it showed and earns nothing."""
+    game, lanes = make(name), 40
+    numbers = lots(30, lanes, game.actions)
+    told, _ = story(Batch(game, lanes, seed=4), numbers)
+    random = np.random.default_rng(2)
+    batch, turn = Batch(game, lanes, seed=4), np.zeros(lanes, np.int64)
+    while turn.max() < 30:
+        only = torch.from_numpy(random.random(lanes) < 0.5)
+        before = {output: getattr(batch, output).clone() for output in OUTPUTS}
+        actions = choose(batch, numbers[turn, np.arange(lanes)])
+        batch.step(torch.where(only, actions, -7), only)
+        for b in range(lanes):
+            for output in OUTPUTS:
+                now = getattr(batch, output)[b]
+                if only[b]:
+                    assert torch.equal(now, told[turn[b]][output][b]), output
+                elif output in ("observation", "legal", "seat"):
+                    assert torch.equal(now, before[output][b]), output
+                else:
+                    assert not now.any(), output
+        turn += only.numpy()
+
+
+@pytest.mark.parametrize("name", envs.GAMES)
+def test_what_every_seat_saw_at_the_end(name):
+    """`final` is what `Match` shows each seat after the last move; it stays until the next end."""
+    game, lanes, seed = make(name), 5, 8
+    batch = Batch(game, lanes, seed=seed)
+    assert batch.final is None
+    final = batch.keep_final()
+    assert not final.any()
+    episode = [0] * lanes
+    matches = [Match(game, seed=int(match_seed(np.uint64(seed), b, 0))) for b in range(lanes)]
+    expected = final.clone()
+    for now in lots(60, lanes, game.actions, seed=1) + 0.03:  # legal ones only
+        actions = choose(batch, now)
+        batch.step(actions)
+        for b in range(lanes):
+            matches[b].play(actions[b])
+            if matches[b].over:
+                for p in range(game.seats):
+                    expected[b, p] = torch.from_numpy(matches[b].observation(p))
+                episode[b] += 1
+                matches[b] = Match(game, seed=int(match_seed(np.uint64(seed), b, episode[b])))
+        assert torch.equal(final, expected)
+    assert final.any()
+    assert batch.keep_final() is batch.final is final
+    batch.reset()
+    assert not final.any()
+
+
+def test_keeping_the_final_observations_changes_nothing_else():
+    game = make("leduc_poker")
+    numbers = lots(40, 9, game.actions)
+    keeping = Batch(game, 9, seed=3)
+    keeping.keep_final()
+    assert_same_lanes(story(Batch(game, 9, seed=3), numbers), story(keeping, numbers), 9)
+
+
 # ---------------------------------------------------------------- seeds and saved states
 
 
@@ -251,6 +316,9 @@ def test_what_step_refuses():
     for shape in ((2,), (4,), (3, 1), (1,), ()):
         with pytest.raises(ValueError, match=r"actions must have shape \(3,\), got "):
             batch.step(torch.zeros(shape, dtype=torch.int64))
+    for wrong in (torch.ones(3), torch.ones(2, dtype=torch.bool), [True, False]):
+        with pytest.raises(ValueError, match=r"only must be bool of shape \(3,\), got torch"):
+            batch.step(torch.zeros(3, dtype=torch.int64), wrong)
     after = batch.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     for dtype in (torch.uint8, torch.int16, torch.int32):

@@ -30,29 +30,41 @@ VARIANTS = [(name, {}) for name in envs.GAMES] + [
     ("dark_hex", {"rows": 5, "cols": 4, "reveal": "turns"}),
 ]
 IDS = [f"{name}-{options}" for name, options in VARIANTS]
+EVERY, SOME = "every match", "some matches"  # `step` and `step_if`
+PLAYS = [(name, options, which) for name, options in VARIANTS for which in (EVERY, SOME)]
+PLAY_IDS = [f"{name}-{options}-{which}" for name, options, which in PLAYS]
 
 
 def shown(batch):
     """Every output and the state's bytes, by name."""
     saved = batch.state_dict()
     names = {"_states": "states", "_episode": "episode"}
-    return {names.get(name, name): saved[name].cpu().numpy() for name in (*OUTPUTS, "_states", "_episode")}
+    told = {names.get(name, name): saved[name] for name in (*OUTPUTS, "_states", "_episode")}
+    if batch.final is not None:
+        told["final"] = batch.final
+    return {name: tensor.cpu().numpy().copy() for name, tensor in told.items()}
 
 
-def play_on_cpu(game, matches, steps, seed):
-    """Random play, one action in twenty illegal: the actions [T, B] and what was shown, reset first."""
+def play_on_cpu(game, matches, steps, seed, which=EVERY):
+    """Random play, one action in twenty illegal: the actions [T, B], the matches that were stepped [T, B]
+    (SOME: three in four, EVERY: None) and what was shown, the reset first."""
     random = np.random.default_rng(seed)
     batch = Batch(game, matches, seed=seed)
-    actions, told = [], [shown(batch)]
+    if which == SOME:
+        batch.keep_final()
+    actions, only, told = [], [], [shown(batch)]
     for _ in range(steps):
         legal = batch.legal.numpy()
         now = np.where(legal, random.random(legal.shape), -1.0).argmax(1)
         wild = random.random(matches) < 0.05
         now[wild] = random.integers(-1, game.actions + 1, wild.sum())
-        batch.step(torch.from_numpy(now))
+        stepped = random.random(matches) < 0.75
+        batch.step(torch.from_numpy(now), torch.from_numpy(stepped) if which == SOME else None)
         actions.append(now)
+        only.append(stepped)
         told.append(shown(batch))
-    return np.stack(actions), {name: np.stack([moment[name] for moment in told]) for name in told[0]}
+    stacked = {name: np.stack([moment[name] for moment in told]) for name in told[0]}
+    return np.stack(actions), np.stack(only) if which == SOME else None, stacked
 
 
 # ---------------------------------------------------------------- simulated
@@ -60,16 +72,19 @@ def play_on_cpu(game, matches, steps, seed):
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    """Every variant played on the CPU and replayed in the simulator, in one child process."""
+    """Every play on the CPU, replayed in the simulator, in one child process."""
     folder = tmp_path_factory.mktemp("simulator")
-    seeds = [2**64 - 1 - i for i in range(len(VARIANTS))]
+    seeds = [2**64 - 1 - i for i in range(len(PLAYS))]
     on_cpu = [
-        play_on_cpu(make(name, **options), matches=7, steps=60, seed=seed)
-        for (name, options), seed in zip(VARIANTS, seeds, strict=True)
+        play_on_cpu(
+            make(name, **options), matches=7, steps=60 if which == EVERY else 80, seed=seed, which=which
+        )
+        for (name, options, which), seed in zip(PLAYS, seeds, strict=True)
     ]
-    variants = [[name, options, seed] for (name, options), seed in zip(VARIANTS, seeds, strict=True)]
-    actions = {f"actions_{i}": actions for i, (actions, _) in enumerate(on_cpu)}
-    np.savez(folder / "in.npz", variants=np.array(json.dumps(variants)), **actions)
+    variants = [[name, options, seed] for (name, options, _), seed in zip(PLAYS, seeds, strict=True)]
+    given = {f"actions_{i}": actions for i, (actions, _, _) in enumerate(on_cpu)}
+    given |= {f"only_{i}": only for i, (_, only, _) in enumerate(on_cpu) if only is not None}
+    np.savez(folder / "in.npz", variants=np.array(json.dumps(variants)), **given)
 
     child = subprocess.run(
         [
@@ -90,24 +105,25 @@ def simulated(tmp_path_factory):
         return on_cpu, dict(results)
 
 
-@pytest.mark.parametrize("i", range(len(VARIANTS)), ids=IDS)
+@pytest.mark.parametrize("i", range(len(PLAYS)), ids=PLAY_IDS)
 def test_simulated_kernels_give_the_same_bytes(simulated, i):
     """7 matches, 60 steps: matches end and begin, some actions are illegal, one thread a match."""
     on_cpu, results = simulated
-    told = on_cpu[i][1]
+    told = on_cpu[i][2]
+    assert ("final" in told) == (PLAYS[i][2] == SOME)
     for name, array in told.items():
         assert results[f"{name}_{i}"].dtype == array.dtype
         np.testing.assert_array_equal(results[f"{name}_{i}"], array, err_msg=name)
     assert told["episode"][-1].min() >= 2  # each lane began a second match at least
-    assert told["illegal"].sum() >= 5
+    assert told["illegal"].sum() >= 3
     assert (told["over"] & ~told["illegal"]).sum() >= 5
 
 
 # ---------------------------------------------------------------- compiled
 
 
-def signature(game, takes_actions):
-    """Types of a kernel's arguments, in `envs.kernels`' order."""
+def signature(game, kernel):
+    """Types of the arguments of `kernel` (its name), in `envs.kernels`' order."""
     from numba import types
 
     state, code = numba.from_dtype(game.state), numba.from_dtype(game.observation_space.dtype)
@@ -115,14 +131,17 @@ def signature(game, takes_actions):
     def array(dtype, dimensions):
         return types.Array(dtype, dimensions, "C")
 
+    dimensions = 1 + len(game.observation_space.shape)
     arguments = (
         *(types.int64, types.int64),  # first, last
         *(array(state, 1), array(state, 1), array(types.uint64, 1)),  # states, blank, seed
-        *(array(types.int64, 1), array(code, 1 + len(game.observation_space.shape))),  # episode, observation
+        *(array(types.int64, 1), array(code, dimensions)),  # episode, observation
         *(array(types.boolean, 2), array(types.int64, 1)),  # mask, seat
         *(array(types.float32, 2), array(types.boolean, 1), array(types.boolean, 1)),  # reward, over, illegal
     )
-    return (*arguments, array(types.int64, 1), types.float32) if takes_actions else arguments
+    turn = (array(types.int64, 1), types.float32)  # actions, low
+    some = (array(types.boolean, 1), array(code, 1 + dimensions))  # only, final
+    return arguments + {"reset": (), "step": turn, "step_if": turn + some}[kernel]
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
@@ -141,8 +160,8 @@ def test_kernels_compile_to_ptx(name, options, monkeypatch):
         monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", H100)
 
     game = make(name, **options)
-    for kernel, takes_actions in zip(kernels.cuda_kernels(type(game)), (False, True), strict=True):
-        ptx, result = cuda.compile_ptx(kernel.py_func, signature(game, takes_actions), cc=capability)
+    for kernel, compiled in kernels.cuda_kernels(type(game))._asdict().items():
+        ptx, result = cuda.compile_ptx(compiled.py_func, signature(game, kernel), cc=capability)
         assert ".target sm_{}{}".format(*capability) in ptx
         assert ".visible .entry" in ptx
         assert ".extern .func" not in ptx  # it needs nothing linked to it
@@ -152,16 +171,18 @@ def test_kernels_compile_to_ptx(name, options, monkeypatch):
 # ---------------------------------------------------------------- on a GPU
 
 
-@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
-def test_a_gpu_gives_the_same_bytes(name, options, gpu):
+@pytest.mark.parametrize(("name", "options", "which"), PLAYS, ids=PLAY_IDS)
+def test_a_gpu_gives_the_same_bytes(name, options, which, gpu):
     """1,000 matches, 60 steps, one action in twenty illegal: every output and every state byte."""
     game = make(name, **options)
-    actions, told = play_on_cpu(game, matches=1_000, steps=60, seed=7)
+    actions, only, told = play_on_cpu(game, matches=1_000, steps=60, seed=7, which=which)
     batch = Batch(game, 1_000, device=gpu, seed=7)
+    if which == SOME:
+        batch.keep_final()
     addresses = [getattr(batch, output).data_ptr() for output in OUTPUTS]
     for t, now in enumerate([None, *actions]):
         if now is not None:
-            batch.step(torch.from_numpy(now))
+            batch.step(torch.from_numpy(now), None if only is None else torch.from_numpy(only[t - 1]))
         for output, array in shown(batch).items():
             np.testing.assert_array_equal(array, told[output][t], err_msg=f"{output} after step {t}")
     assert [getattr(batch, output).data_ptr() for output in OUTPUTS] == addresses
@@ -169,7 +190,7 @@ def test_a_gpu_gives_the_same_bytes(name, options, gpu):
 
 def test_a_saved_batch_moves_between_devices(gpu):
     game = make("dark_hex")
-    actions, told = play_on_cpu(game, matches=100, steps=40, seed=3)
+    actions, _, told = play_on_cpu(game, matches=100, steps=40, seed=3)
     there, back = Batch(game, 100, device=gpu), Batch(game, 100)
     start = Batch(game, 100, seed=3)
     there.load_state_dict(start.state_dict())
