@@ -40,6 +40,8 @@ FONT: Final = "DejaVu Sans, Verdana, sans-serif"
 MARGIN: Final = 24.0
 HEADER: Final = 114.0
 """Height of a document's title lines, its upper margin included."""
+PANEL_WIDTH: Final = 280.0
+"""Least width of a panel: room for a document's title and a panel's words."""
 
 Point = tuple[float, float]
 
@@ -238,6 +240,39 @@ def _labels(columns: Sequence[Point], rows: Sequence[Point], size: float) -> str
     named = [(x, y, chr(ord("a") + c)) for c, (x, y) in enumerate(columns)]
     named += [(x, y, str(r + 1)) for r, (x, y) in enumerate(rows)]
     return "".join(words(x, y + 0.36 * size, name, size, MUTED) for x, y, name in named)
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A board with a heading above it and a note below."""
+
+    heading: str
+    colour: str
+    board: Board
+    content: str  # the cells and what lies on them, about the board's origin
+    note: str = ""
+    note_colour: str = MUTED
+
+
+def panels(title: str, options: str, said: str, about: int | None, shown: Sequence[Panel]) -> str:
+    """Boards of one size side by side, as a document; the first arguments are `header`'s."""
+    board = shown[0].board
+    width = max(board.width, PANEL_WIDTH)
+    step = width + MARGIN
+    drawn = (moved(MARGIN + step * k, HEADER, _panel(panel, width)) for k, panel in enumerate(shown))
+    height = HEADER + 40 + board.height + 56
+    return document(MARGIN + step * len(shown), height, header(title, options, said, about), *drawn)
+
+
+def _panel(panel: Panel, width: float) -> str:
+    board = panel.board
+    return "".join(
+        (
+            words(width / 2, 22, panel.heading, 16, panel.colour, bold=True),
+            moved((width - board.width) / 2, 40, board.surroundings, panel.content),
+            words(width / 2, board.height + 70, panel.note, 14, panel.note_colour),
+        )
+    )
 
 
 def stone(x: float, y: float, radius: float, seat: int, found: bool = False) -> str:
