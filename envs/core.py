@@ -70,7 +70,7 @@ def record(seats: int, *fields: tuple[Any, ...]) -> np.dtype[Any]:
 
     The record is aligned because CUDA reads no unaligned numbers, and based on `numpy.record` so that
     `s.field` also works where numba is switched off. A field cannot be called `view`, `size`, `shape`
-    or another array attribute.
+    or another array attribute, and numba knows no array of bools in a record: take uint8.
     """
     common = [
         ("seed", np.uint64),

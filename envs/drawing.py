@@ -163,6 +163,27 @@ class Board:
         return moved(x, y, polygon(self.outline, fill=fill, stroke=LINE, stroke_width=1.2))
 
 
+def cell_name(cell: int, cols: int) -> str:
+    """A cell by its column's letter and its row's number, as the boards are labelled."""
+    return f"{_letter(cell % cols)}{cell // cols + 1}"
+
+
+def _letter(column: int) -> str:
+    return chr(ord("a") + column)
+
+
+def grid_text(signs: Sequence[str], cols: int) -> str:
+    """A board in letters, one sign a cell, row by row, with labels."""
+    rows = len(signs) // cols
+    edge, width = len(str(rows)), max(len(sign) for sign in signs)
+    head = [_letter(c).ljust(width) for c in range(cols)]
+    lines = [" " * edge + " " + " ".join(head)]
+    for r in range(rows):
+        row = [sign.ljust(width) for sign in signs[r * cols : (r + 1) * cols]]
+        lines.append(f"{r + 1:>{edge}} " + " ".join(row))
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def square_board(rows: int, cols: int, side: float = 72.0) -> Board:
     """Square cells, lettered columns, numbered rows."""
     edge = 26.0  # for the labels
@@ -237,7 +258,7 @@ def _hex_sides(rows: int, cols: int, radius: float, centre: Callable[[int, int],
 
 def _labels(columns: Sequence[Point], rows: Sequence[Point], size: float) -> str:
     """Letters and numbers centred on the given points."""
-    named = [(x, y, chr(ord("a") + c)) for c, (x, y) in enumerate(columns)]
+    named = [(x, y, _letter(c)) for c, (x, y) in enumerate(columns)]
     named += [(x, y, str(r + 1)) for r, (x, y) in enumerate(rows)]
     return "".join(words(x, y + 0.36 * size, name, size, MUTED) for x, y, name in named)
 
