@@ -7,7 +7,6 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
-import torch
 
 import envs
 from envs.core import CHANCE
@@ -190,33 +189,10 @@ RANDOM_PLAY = [
     ("dark_hex", {"rows": 2, "cols": 2}, (0.5, 0.5, 0.0), 0.0, 4.520833),
     ("dark_hex", {"rows": 2, "cols": 2, "abrupt": True}, (0.729167, 0.270833, 0.0), 0.458333, 4.395833),
 ]
-LANES = 40_000
-
-
-def first_matches(game, seed):
-    """Uniform legal play of the first match of every lane: returns [LANES, P], decisions [LANES]."""
-    batch, generator = envs.Batch(game, LANES, seed=seed), torch.Generator().manual_seed(seed)
-    returns, length = torch.zeros(LANES, game.seats, dtype=torch.float64), torch.zeros(LANES)
-    playing = torch.ones(LANES, dtype=torch.bool)
-    while playing.any():
-        lots = torch.rand(batch.legal.shape, generator=generator)
-        batch.step(torch.where(batch.legal, lots, -1.0).argmax(1))
-        assert not batch.illegal.any()
-        returns[playing] += batch.reward[playing]
-        length[playing] += 1
-        playing &= ~batch.over
-    return returns, length
-
-
-def assert_mean(sample, exact):
-    """Within 4 standard errors; the table's six digits add half a unit of the last."""
-    sample = sample.double()
-    error = (sample.std() / LANES**0.5).item()
-    assert abs(sample.mean().item() - exact) <= 4 * error + 5e-7
 
 
 @pytest.mark.parametrize(("name", "options", "odds", "value", "length"), RANDOM_PLAY, ids=str)
-def test_random_play(name, options, odds, value, length):
+def test_random_play(name, options, odds, value, length, first_matches, assert_mean):
     returns, lengths = first_matches(envs.make(name, **options), seed=11)
     first = returns[:, 0]
     for ended, probability in zip((first > 0, first < 0, first == 0), odds, strict=True):
@@ -242,7 +218,7 @@ def exact_random_play(match):
 
 
 @pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker"])
-def test_random_play_of_the_poker_games(name):
+def test_random_play_of_the_poker_games(name, first_matches, assert_mean):
     """Kuhn by hand: showdowns are even, so only folds count: bet-pass (1/4) wins 1, pass-bet-pass (1/8)
     loses 1, in all 1/8. Three decisions after pass-bet (1/4), else two: 2 1/4."""
     game = envs.make(name)
