@@ -45,8 +45,8 @@ def shown(batch):
 def play_on_cpu(game, matches, steps, seed):
     """Random play: the actions [T, B] and what was shown, reset first.
 
-    One action in twenty is wild, so mostly illegal; fewer in a long game, whose matches shall come to
-    their own end too.
+    One action in twenty is wild, half of these out of range; fewer in a long game, whose matches shall
+    come to their own end too.
     """
     random = np.random.default_rng(seed)
     share = min(0.05, 1 / game.max_length)
@@ -56,7 +56,11 @@ def play_on_cpu(game, matches, steps, seed):
         legal = batch.legal.numpy()
         now = np.where(legal, random.random(legal.shape), -1.0).argmax(1)
         wild = random.random(matches) < share
-        now[wild] = random.integers(-1, game.actions + 1, wild.sum())
+        outside = random.choice([-1, game.actions], matches)
+        anything = np.where(
+            random.random(matches) < 0.5, outside, random.integers(game.actions, size=matches)
+        )
+        now[wild] = anything[wild]
         batch.step(torch.from_numpy(now))
         actions.append(now)
         told.append(shown(batch))
