@@ -182,7 +182,7 @@ class Minesweeper(Game):
         return f"{grid_text(signs, self.side)}\n{self._situation(state)}"
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
-        board = square_board(self.side, self.side, 52.0)
+        board = square_board(self.side, self.side, 64.0)
         drawn = []
         for cell, (x, y) in enumerate(board.centres):
             sign = self._sign(state, cell, viewer)
@@ -205,9 +205,9 @@ class Minesweeper(Game):
         return "*" if state.mine[cell] and (viewer == REFEREE or cell == state.last) else ""
 
     def _situation(self, state: State) -> str:
-        said = f"{state.found} of {self.max_length} clear cells, clicks: {state.clicks}"
+        said = f"{state.found} of {self.max_length} clear, {state.clicks} clicks"
         if not state.over:
             return said
         if state.found == self.max_length:
-            return f"{said}, won"
-        return f"{said}, {'lost to a mine' if state.mine[state.last] else 'no clicks left'}"
+            return f"{said}: won"
+        return f"{said}: {'hit a mine' if state.mine[state.last] else 'none left'}"

@@ -186,9 +186,10 @@ def sharpened(policy):
 
 
 def rollouts(model, number=3):
-    """Consecutive rollouts, so that matches cross their borders."""
+    """Consecutive rollouts, so that matches cross their borders and the longest ones end."""
     collector = Collector(model.batch, sharpened(model.policy), model.opposition)
-    return [collector.collect(model.policy, 7, model.generator) for _ in range(number)]
+    steps = max(7, model.game.max_length // 2 + 1)
+    return [collector.collect(model.policy, steps, model.generator) for _ in range(number)]
 
 
 def largest_drift(model, played):
@@ -202,7 +203,7 @@ def test_replay_equals_play(make_model, device, cell, game):
     model = make_model(game, 16, {"cell": cell}, device, n_steps=7, batch_size=7)
     played = rollouts(model)
     assert any(not rollout.start[0].all() for rollout in played[1:])  # some match crosses a border
-    assert all(rollout.start[1:].any() for rollout in played[1:])  # and some begins inside
+    assert any(rollout.start[1:].any() for rollout in played[1:])  # and some begins inside
     assert largest_drift(model, played) <= 1e-5
 
 
