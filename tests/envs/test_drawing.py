@@ -164,6 +164,9 @@ def test_a_seat_is_shown_nothing_that_is_hidden_from_it(name: str, options: dict
         changes += 1
         assert twin.svg(viewer) == match.svg(viewer)
         assert twin.text(viewer) == match.text(viewer)
+        assert twin.observation(viewer).tolist() == match.observation(viewer).tolist()
+        if viewer == match.seat == twin.seat:
+            assert twin.legal() == match.legal()
         assert twin.svg(REFEREE) != match.svg(REFEREE)
         assert twin.text(REFEREE) != match.text(REFEREE)
     assert changes > 1
