@@ -32,6 +32,7 @@ class Rollout:
     over: Tensor  # bool [T, B], the decision ended the match
     illegal: Tensor  # bool [T, B], by an illegal action
     length: Tensor  # int64 [T, B], decisions of the match so far, this one included
+    earned: Tensor  # [T, B, P], rewards of the match so far, this decision's included
     memory: Memory  # before the first decision
     next_seat: Tensor  # int64 [B], to decide after the last
     next_value: Tensor  # [B], of that seat
@@ -58,6 +59,7 @@ class Collector:
         self.magnet_cores = self.memory.cores
         self.start = torch.ones_like(batch.over)
         self.length = torch.zeros_like(batch.seat)
+        self.earned = torch.zeros_like(batch.reward)
 
     def collect(
         self,
@@ -103,9 +105,10 @@ class Collector:
 
             batch.step(action)
             r["reward"][t], r["over"][t], r["illegal"][t] = batch.reward, batch.over, batch.illegal
-            r["length"][t] = self.length + 1
+            r["length"][t], r["earned"][t] = self.length + 1, self.earned + batch.reward
             self.start = r["over"][t]
             self.length = r["length"][t].masked_fill(self.start, 0)
+            self.earned = r["earned"][t].masked_fill(self.start[:, None], 0.0)
             if self.opposition is not None:
                 self.opposition.restart(batch.over)
             if not on_step():
@@ -119,7 +122,8 @@ class Collector:
         state = {f"batch.{name}": tensor for name, tensor in self.batch.state_dict().items()}
         state |= {f"core.{k}": part for k, part in enumerate(self.memory.cores)}
         state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
-        state |= {"previous": self.memory.previous, "start": self.start, "length": self.length}
+        state |= {"previous": self.memory.previous, "start": self.start}
+        state |= {"length": self.length, "earned": self.earned}
         if self.opposition is not None:
             state |= {f"opposition.{name}": tensor for name, tensor in self.opposition.state_dict().items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -133,6 +137,7 @@ class Collector:
         )
         self.magnet_cores = tuple(state[f"magnet.{k}"].to(device) for k in parts)
         self.start, self.length = state["start"].to(device), state["length"].to(device)
+        self.earned = state["earned"].to(device)
         if self.opposition is not None:
             self.opposition.load_state_dict(below(state, "opposition."), policy)
 
@@ -161,4 +166,5 @@ class Collector:
             "over": of(truth),
             "illegal": of(truth),
             "length": of(integer),
+            "earned": of(number, P),
         }

@@ -247,6 +247,19 @@ def test_a_reset_one_step_late_would_be_noticed(make_model):
         assert largest_drift(model, [dataclasses.replace(rollout, **{name: wrong})]) > 1e-3, name
 
 
+def test_the_record_adds_up_what_a_match_earns(make_model):
+    """Battleship alone, rollouts of 33 decisions: every match is counted across their borders."""
+    model = make_model("battleship", 16, n_steps=7, batch_size=7)
+    total, ended = torch.zeros(16, 1), 0
+    for rollout in rollouts(model):
+        for t in range(len(rollout.reward)):
+            total += rollout.reward[t]
+            torch.testing.assert_close(rollout.earned[t], total)
+            total[rollout.over[t]] = 0.0
+            ended += int(rollout.over[t].sum())
+    assert ended >= 16
+
+
 def test_the_record_tells_whole_matches(make_model):
     """Lengths count 1, 2, ... from a start to the end; Kuhn poker's matches take 2 or 3 decisions."""
     rollout = rollouts(make_model("kuhn_poker", 16, n_steps=7, batch_size=7))[1]
