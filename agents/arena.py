@@ -1,4 +1,7 @@
-"""The arena: matches between players, seats balanced, results with their uncertainty."""
+"""The arena: matches between players, seats balanced, results with their uncertainty.
+
+A game for one seat is played alone: there is nobody to win against, so its return is the measure.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,18 @@ Z = 1.959964
 LANES = 2048
 """Matches played side by side; the result does not depend on it, only memory and time."""
 
+NOBODY = "nobody"
+"""The opponent in a game for one seat."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a player did against an opponent: its returns, match by match."""
+    """How a player did against an opponent, or alone: its returns, match by match."""
 
     returns: Tensor  # float64 [N], of the player
     seat: Tensor  # int64 [N], where it sat
-    length: Tensor  # int64 [N], decisions of both
+    length: Tensor  # int64 [N], decisions of all seats
+    opposite: Tensor | None = None  # float64 [N], returns of the opponent, if there is one
 
     @property
     def matches(self) -> int:
@@ -69,8 +76,9 @@ class Result:
         return float(self.returns[self.seat == seat].mean())
 
     def reversed(self) -> Result:
-        """The same matches as the opponent saw them (two seats, zero-sum)."""
-        return Result(-self.returns, 1 - self.seat, self.length)
+        """The same matches as the opponent saw them (two seats)."""
+        assert self.opposite is not None
+        return Result(self.opposite, 1 - self.seat, self.length, self.returns)
 
 
 def play_matches(
@@ -94,30 +102,58 @@ def play_matches(
     if matches_per_seat < 2:
         raise ValueError(f"matches per seat must be at least 2, got {matches_per_seat}")
     if game.seats != 2:
-        raise ValueError(f"the arena is for games with two seats, {game} has {game.seats}")
-    parts: list[Result] = []
-    left = 2 * matches_per_seat
-    while left > 0:
-        parts.append(
-            _play_lanes(game, (player, opponent), min(left, LANES), seed + len(parts), device, on_progress)
-        )
-        left -= LANES
-    return Result(
-        *(torch.cat([getattr(part, name) for part in parts]) for name in ("returns", "seat", "length"))
-    )
+        raise ValueError(f"two players meet in games with two seats, {game} has {game.seats}")
+    return _play(game, (player, opponent), 2 * matches_per_seat, seed, device, on_progress)
 
 
-def _play_lanes(
+def play_alone(
     game: Game,
-    players: tuple[Player, Player],
-    lanes: int,
+    player: Player,
+    matches: int,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> Result:
+    """Let a player play `matches` matches of a game for one; other arguments as in `play_matches`.
+
+    Raises:
+        ValueError: fewer than 2 matches, or a game that is not for one.
+    """
+    if matches < 2:
+        raise ValueError(f"matches must be at least 2, got {matches}")
+    if game.seats != 1:
+        raise ValueError(f"alone one plays games with one seat, {game} has {game.seats}")
+    return _play(game, (player,), matches, seed, device, on_progress)
+
+
+def _play(
+    game: Game,
+    players: Sequence[Player],
+    matches: int,
     seed: int,
     device: str | torch.device,
     on_progress: Callable[[int], object],
 ) -> Result:
-    """One match in each lane; the first player sits in seat 0 in the even lanes."""
+    """Matches as the first of `players` sees them, LANES at a time; as many players as seats."""
+    parts: list[tuple[Tensor, ...]] = []
+    left = matches
+    while left > 0:
+        parts.append(_play_lanes(game, players, min(left, LANES), seed + len(parts), device, on_progress))
+        left -= LANES
+    return Result(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _play_lanes(
+    game: Game,
+    players: Sequence[Player],
+    lanes: int,
+    seed: int,
+    device: str | torch.device,
+    on_progress: Callable[[int], object],
+) -> tuple[Tensor, ...]:
+    """`Result`'s fields of one match in each lane; of two players the first sits in seat 0 in even lanes."""
     batch = Batch(game, lanes, device, seed)
-    first_seat = torch.arange(lanes, device=batch.device) % 2
+    first_seat = torch.arange(lanes, device=batch.device) % game.seats
     returns = torch.zeros(lanes, game.seats, dtype=torch.float64, device=batch.device)
     length = torch.zeros_like(batch.seat)
     running = torch.ones_like(batch.over)
@@ -138,8 +174,9 @@ def _play_lanes(
         running &= ~ended
         if bool(ended.any()):
             on_progress(int(ended.sum()))
-    own = returns.gather(1, first_seat[:, None])[:, 0]
-    return Result(own.cpu(), first_seat.cpu(), length.cpu())
+    lane = torch.arange(lanes, device=batch.device)
+    own, *opposite = (returns[lane, (first_seat + p) % game.seats].cpu() for p in range(game.seats))
+    return own, first_seat.cpu(), length.cpu(), *opposite
 
 
 def watch(game: Game, players: Sequence[Player], seed: int | None = None) -> Iterator[Match]:
@@ -167,10 +204,18 @@ def tournament(
     device: str | torch.device = "cpu",
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> dict[tuple[str, str], Result]:
-    """Every player against every other; results by (name, opponent's name), both ways round."""
+    """Every player against every other; results by (name, opponent's name), both ways round.
+
+    In a game for one seat each plays the same deals alone, as many as in both seatings of two.
+    """
     names = [player.name for player in players]
     if len(players) < 2 or len(set(names)) < len(names):
         raise ValueError(f"a tournament needs at least two players with different names, got {names}")
+    if game.seats == 1:
+        return {
+            (player.name, NOBODY): play_alone(game, player, 2 * matches_per_seat, seed, device, on_progress)
+            for player in players
+        }
     results = {}
     for a, b in itertools.combinations(players, 2):
         result = play_matches(game, a, b, matches_per_seat, seed, device, on_progress)

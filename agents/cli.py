@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
-from agents.arena import Result
+from agents.arena import NOBODY, Result
 from agents.checkpoint import load
 from agents.players import FIXED_PLAYERS, Player, fixed_player
 
@@ -82,7 +82,7 @@ def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table
         "draw",
         "loss",
         "mean return, 95 %",
-        "as seat 0 / 1",
+        "seat by seat",
     ):
         table.add_column(column, justify="left" if column in ("player", "opponent") else "right")
     for (player, opponent), r in results.items():
@@ -91,11 +91,9 @@ def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table
             player,
             opponent,
             f"{r.matches:,}",
-            f"{r.win:.1%}",
-            f"{r.draw:.1%}",
-            f"{r.loss:.1%}",
+            *("-" if opponent == NOBODY else f"{share:.1%}" for share in (r.win, r.draw, r.loss)),
             f"{r.mean:+.3f} [{low:+.3f}, {high:+.3f}]",
-            f"{r.mean_in_seat(0):+.3f} / {r.mean_in_seat(1):+.3f}",
+            " / ".join(f"{r.mean_in_seat(p):+.3f}" for p in r.seat.unique().tolist()),
         )
     return table
 

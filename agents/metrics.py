@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import HParam, Image, KVWriter, Logger, Ten
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.arena import Result
+from agents.arena import NOBODY, Result
 from agents.cells import GRU, Gated
 from agents.checkpoint import write_file
 from agents.policy import RecurrentPolicy
@@ -81,18 +81,14 @@ def make_logger(run: Path, resume_step: int | None = None) -> Logger:
 
 
 def record_result(logger: Logger, name: str, result: Result) -> None:
-    """What matches against the player `name` gave."""
+    """What matches against the player `name` gave, or matches alone."""
     low, high = result.interval
-    for tag, value in (
-        ("win", result.win),
-        ("draw", result.draw),
-        ("loss", result.loss),
-        ("mean", result.mean),
-        ("low", low),
-        ("high", high),
-    ):
+    numbers = {"mean": result.mean, "low": low, "high": high}
+    if name != NOBODY:
+        numbers |= {"win": result.win, "draw": result.draw, "loss": result.loss}
+    for tag, value in numbers.items():
         logger.record(f"eval/vs/{name}/{tag}", value)
-    for seat in range(2):
+    for seat in result.seat.unique().tolist():
         logger.record(f"eval/by_seat/{name}/{seat}", result.mean_in_seat(seat))
 
 
@@ -148,7 +144,7 @@ def gradient_by_lag(
 ) -> dict[str, float]:
     """How far back learning reaches: norm of d(output at the last step)/d(features k steps earlier).
 
-    Steps count the decisions of both seats; a lag across a match's start gives 0 by construction.
+    Steps count the decisions of all seats; a lag across a match's start gives 0 by construction.
     """
     T = rollout.shape[0]
     features = policy.features(rollout.observation, rollout.seat, rollout.previous).detach().requires_grad_()

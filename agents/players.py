@@ -185,7 +185,7 @@ def frozen(policy: RecurrentPolicy) -> RecurrentPolicy:
 
 
 class ScriptedPlayer(Player):
-    """A player without memory that draws one number per decision to break its ties."""
+    """A player without a network that draws one number per decision to break its ties."""
 
     def __init__(self, game: Game, name: str, seed: int = 0) -> None:
         super().__init__(game, name)
@@ -235,10 +235,12 @@ def _pick_legal(legal: Any, bits: Any, actions: Any) -> None:
 
 
 class Bot(ScriptedPlayer):
-    """A plain player that knows the rules: it looks at the current observation and follows a few of them.
+    """A plain player that knows the rules: it follows a few of them, and may take notes.
 
     Its rules are the function of its game in `BOTS`, compiled, on one decision:
-    `rules(observation, legal, seat, tie, game_columns) -> action`, with `tie` uniform in [0, 1).
+    `rules(observation, legal, seat, tie, game_columns, notes) -> action`, with `tie` uniform in [0, 1).
+    `notes` (int16 [A], zeros at a match's start) is all that the seat remembers of the match, one number
+    an action; the rules read it and write into it what they like.
     """
 
     def __init__(self, game: Game, name: str = "bot", seed: int = 0) -> None:
@@ -247,21 +249,41 @@ class Bot(ScriptedPlayer):
             raise ValueError(f"{game.name} has no bot; games with one are {', '.join(sorted(BOTS))}")
         self.rules = BOTS[game.name]
         self.columns = int(game.options.get("cols", 1))
+        self.reset()
 
-    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
+    def reset(self, matches: int = 1) -> None:
+        super().reset(matches)
+        self.notes = torch.zeros(matches, self.game.seats, self.game.actions, dtype=torch.int16)
+
+    def restart(self, over: Tensor) -> None:
+        self.notes[over.cpu()] = 0
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
+        notes = self.notes.numpy()  # the same memory
         decisions = zip(
             observation.cpu().numpy(),
             legal.cpu().numpy(),
             seat.tolist(),
             self.ties(len(seat)).tolist(),
+            range(self.matches) if rows is None else rows.tolist(),
             strict=True,
         )
-        actions = [self.rules(o, mask, p, tie, self.columns) for o, mask, p, tie in decisions]
+        actions = [
+            self.rules(o, mask, p, tie, self.columns, notes[row, p]) for o, mask, p, tie, row in decisions
+        ]
         return torch.tensor(actions, device=observation.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return super().state_dict() | {"notes": self.notes.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self.notes = state["notes"].cpu().clone()
+        self.matches = len(self.notes)
 
 
 @njit(cache=True)
-def kuhn_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) -> int:  # noqa: ARG001
+def kuhn_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Plays its card's face: bets the king, calls with the queen, lets the jack go."""
     card = observation[0]
     was_bet = observation[1] == 2 or observation[2] == 2
@@ -269,7 +291,7 @@ def kuhn_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) 
 
 
 @njit(cache=True)
-def leduc_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) -> int:  # noqa: ARG001
+def leduc_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Raises with a pair or a king, calls with a queen, else folds to a raise and checks without one."""
     fold, call, raise_ = 0, 1, 2
     rank, public = (observation[0] - 1) // 2, (observation[1] - 1) // 2
@@ -279,7 +301,7 @@ def leduc_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int)
 
 
 @njit(cache=True)
-def phantom_tictactoe_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) -> int:  # noqa: ARG001
+def tictactoe_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Completes its own line, else stops one it knows of, else takes centre, corners, sides in this order."""
     for stone in (1, 2):  # own, then the opponent's
         for line in ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)):
@@ -303,7 +325,7 @@ def phantom_tictactoe_bot(observation: Any, legal: Any, seat: int, tie: float, c
 
 
 @njit(cache=True)
-def dark_hex_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int) -> int:
+def dark_hex_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Plays on a shortest way between its edges, as far as it knows the board.
 
     Own stones cost nothing, unknown cells one move; cells known to be the opponent's are closed.
@@ -356,11 +378,108 @@ def _hex_distance(observation: Any, cells: int, columns: int, seat: int, from_go
     return distance
 
 
-BOTS: dict[str, Callable[[Any, Any, int, float, int], int]] = {
+@njit(cache=True)
+def new_action_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
+    """Names no action twice in a match while there are others, and is not choosy among those.
+
+    Notes: 1 = named.
+    """
+    fewest = 1
+    for a in range(legal.shape[0]):
+        if legal[a]:
+            fewest = min(fewest, notes[a])
+    count = 0
+    for a in range(legal.shape[0]):
+        count += legal[a] and notes[a] == fewest
+    wanted = int(tie * count)
+    for a in range(legal.shape[0]):
+        if legal[a] and notes[a] == fewest:
+            if wanted == 0:
+                notes[a] = 1
+                return a
+            wanted -= 1
+    return -1
+
+
+UNSEEN, GONE, NAMED, OPEN = 0, -1, -2, 100
+
+
+@njit(cache=True)
+def concentration_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
+    """Forgets no card: takes a pair it knows, else turns a card it has not seen, and then that one's
+    match if it knows it, else another card it has not seen.
+
+    Notes of a card: UNSEEN; 1 + its face; OPEN + 1 + its face while its turn waits for the second card;
+    GONE when its match is found; NAMED by the latest action.
+    """
+    first = _note_what_was_turned(observation, notes)
+    card = _match_of(notes, notes[first] - OPEN) if first >= 0 else _card_with_a_match(notes)
+    if card < 0:
+        card = _any_unseen(notes, tie)
+    notes[card] = NAMED
+    return card
+
+
+@njit(cache=True)
+def _note_what_was_turned(observation: Any, notes: Any) -> int:
+    """Returns the card whose turn waits for a second one, or -1."""
+    first, latest = -1, -1
+    for card in range(notes.shape[0]):
+        if notes[card] == NAMED:
+            latest = card
+        elif notes[card] > OPEN:
+            first = card
+    if latest < 0:  # the match begins
+        return -1
+    face = 1 + np.int16(observation[latest])
+    if first < 0:
+        notes[latest] = OPEN + face
+        return latest
+    is_pair = notes[first] == OPEN + face
+    notes[first] = GONE if is_pair else notes[first] - OPEN
+    notes[latest] = GONE if is_pair else face
+    return -1
+
+
+@njit(cache=True)
+def _match_of(notes: Any, note: int, after: int = -1) -> int:
+    """The next card with this note, or -1."""
+    for card in range(after + 1, notes.shape[0]):
+        if notes[card] == note:
+            return card
+    return -1
+
+
+@njit(cache=True)
+def _card_with_a_match(notes: Any) -> int:
+    """A card that is known as well as its match, or -1."""
+    for card in range(notes.shape[0]):
+        if notes[card] > UNSEEN and _match_of(notes, notes[card], card) >= 0:
+            return card
+    return -1
+
+
+@njit(cache=True)
+def _any_unseen(notes: Any, tie: float) -> int:
+    """One of the cards not seen yet. There is one: of the cards that are left and known, two match."""
+    count = 0
+    for card in range(notes.shape[0]):
+        count += notes[card] == UNSEEN
+    wanted = int(tie * count)
+    card = _match_of(notes, UNSEEN)
+    for _ in range(wanted):
+        card = _match_of(notes, UNSEEN, card)
+    return card
+
+
+BOTS: dict[str, Callable[[Any, Any, int, float, int, Any], int]] = {
     "kuhn_poker": kuhn_bot,
     "leduc_poker": leduc_bot,
-    "phantom_tictactoe": phantom_tictactoe_bot,
+    "phantom_tictactoe": tictactoe_bot,
     "dark_hex": dark_hex_bot,
+    "battleship": new_action_bot,
+    "concentration": concentration_bot,
+    "minesweeper": new_action_bot,
 }
 """A bot's rules per game."""
 

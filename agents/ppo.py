@@ -699,11 +699,11 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             record("selfplay/pool", len(self.opposition.pool))
         if bool(over.any()):
             length = rollout.length[over].float().mean()
-            reward = rollout.reward[over]
+            returns = rollout.earned[over]
             record("rollout/ep_len_mean", float(length))
-            record("rollout/ep_rew_mean", float(reward[:, 0].mean()))  # of seat 0; about the game's value
+            record("rollout/ep_rew_mean", float(returns[:, 0].mean()))  # of seat 0; about the game's value
             record("game/length", float(length))
-            record("game/draws", float((reward.abs().sum(-1) == 0).float().mean()))
+            record("game/draws", float((returns.abs().sum(-1) == 0).float().mean()))
             record("game/illegal", float(rollout.illegal.float().mean()))
 
     def _log_episodes(self) -> None:

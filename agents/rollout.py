@@ -34,6 +34,7 @@ class Rollout:
     illegal: Tensor  # bool [T, B], by an illegal action
     bootstrap: Tensor  # [T, B], value of the state in which a time limit cut the match off, else 0
     length: Tensor  # int64 [T, B], decisions of the match so far, this one included
+    earned: Tensor  # [T, B, P], rewards of the match so far, this decision's included
     memory: Memory  # before the first decision
     next_seat: Tensor  # int64 [B], to decide after the last
     next_value: Tensor  # [B], of that seat
@@ -62,6 +63,7 @@ class Collector:
         self.magnet_cores = self.memory.cores
         self.start = torch.ones_like(batch.over)
         self.length = torch.zeros_like(batch.seat)
+        self.earned = torch.zeros_like(batch.reward)
 
     def collect(
         self,
@@ -106,11 +108,12 @@ class Collector:
 
             batch.step(action)
             r["reward"][t], r["over"][t], r["illegal"][t] = batch.reward, batch.over, batch.illegal
-            r["length"][t] = self.length + 1
+            r["length"][t], r["earned"][t] = self.length + 1, self.earned + batch.reward
             if isinstance(batch, VecWorld) and batch.truncated.any():
                 r["bootstrap"][t] = self._value_of_cut_off(batch, policy)
             self.start = r["over"][t]
             self.length = r["length"][t].masked_fill(self.start, 0)
+            self.earned = r["earned"][t].masked_fill(self.start[:, None], 0.0)
             if self.opposition is not None:
                 self.opposition.restart(batch.over)
             if not on_step():
@@ -125,7 +128,8 @@ class Collector:
         state = {f"batch.{name}": tensor for name, tensor in self.batch.state_dict().items()}
         state |= {f"core.{k}": part for k, part in enumerate(self.memory.cores)}
         state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
-        state |= {"previous": self.memory.previous, "start": self.start, "length": self.length}
+        state |= {"previous": self.memory.previous, "start": self.start}
+        state |= {"length": self.length, "earned": self.earned}
         if self.opposition is not None:
             state |= {f"opposition.{name}": tensor for name, tensor in self.opposition.state_dict().items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -140,6 +144,7 @@ class Collector:
         )
         self.magnet_cores = tuple(state[f"magnet.{k}"].to(device) for k in parts)
         self.start, self.length = state["start"].to(device), state["length"].to(device)
+        self.earned = state["earned"].to(device)
         if self.opposition is not None:
             self.opposition.load_state_dict(below(state, "opposition."), policy)
 
@@ -178,4 +183,5 @@ class Collector:
             "illegal": of(truth),
             "bootstrap": of(number).zero_(),
             "length": of(integer),
+            "earned": of(number, P),
         }

@@ -40,6 +40,10 @@ class Opposition:
     ) -> None:
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"the share of matches against others must be in 0..1, got {share}")
+        if share > 0.0 and game.seats == 1:
+            raise ValueError(
+                f"{game.name} is played alone here: the share of matches against others must be 0"
+            )
         if share > 0.0 and not fixed and pool_size < 1:
             raise ValueError(
                 "matches against others need opponents: fixed players or a pool_size of at least 1"

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 import envs
 from agents import checkpoint, metrics
-from agents.arena import Result, play_matches, watch
+from agents.arena import NOBODY, Result, play_alone, play_matches, watch
 from agents.config import Config, read_config, write_config
 from agents.players import Agent, fixed_player, frozen
 from agents.policy import RecurrentPolicy
@@ -62,7 +62,9 @@ class Outcome:
     seconds: float
     was_interrupted: bool
     results: dict[str, Result]
-    """Against each fixed player, at the end; empty if the run was interrupted."""
+    """Against each fixed player (see `opponents`), at the end; empty if the run was interrupted."""
+    anchors: dict[str, Result]
+    """Of the fixed players themselves on the same deals, in a game for one seat."""
 
 
 def train(config: Config, command: str = "", say: Callable[[str], None] = SAY) -> Outcome:
@@ -151,6 +153,12 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
     )
 
 
+def opponents(config: Config) -> list[str]:
+    """Whom the agent meets when it is judged: the fixed players, or nobody in a game for one seat."""
+    seats = envs.make(config.game, **config.options).seats
+    return [NOBODY] if seats == 1 else list(config.eval.players)
+
+
 def resolve_device(name: str) -> str:
     """ "auto" is cuda where torch finds one."""
     if name != "auto":
@@ -165,7 +173,7 @@ def _run(
     logger = metrics.make_logger(run, resumed_at)
     model.set_logger(logger)
     if resumed_at is None:
-        metrics.record_hparams(logger, config, tuple(f"eval/vs/{name}/mean" for name in config.eval.players))
+        metrics.record_hparams(logger, config, tuple(f"eval/vs/{name}/mean" for name in opponents(config)))
     say(f"run folder   {run}")
     say(f"curves       tensorboard --logdir {config.run_dir}")
 
@@ -180,9 +188,8 @@ def _run(
     finally:
         keeper.release()
         logger.close()
-    return Outcome(
-        run, model.num_timesteps, time.perf_counter() - began, not keeper.is_finished, keeper.results
-    )
+    seconds = time.perf_counter() - began
+    return Outcome(run, model.num_timesteps, seconds, not keeper.is_finished, keeper.results, keeper.anchors)
 
 
 class RunKeeper(BaseCallback):
@@ -198,6 +205,7 @@ class RunKeeper(BaseCallback):
         super().__init__()
         self.config, self.run, self.say = config, run, say
         self.results: dict[str, Result] = {}
+        self.anchors: dict[str, Result] = {}
         self.is_interrupted = False
         """A signal came."""
         self.is_stopping = False
@@ -248,6 +256,8 @@ class RunKeeper(BaseCallback):
         if self._bar is not None:
             self._bar.close()
         self.results = self.evaluate(self.config.eval.final_matches_per_seat, save_as_gif=True)
+        if NOBODY in self.results:
+            self.anchors = self._anchors(self.config.eval.final_matches_per_seat)
         self.save()
         self._status("finished")
         self.is_finished = True
@@ -279,10 +289,10 @@ class RunKeeper(BaseCallback):
         return path
 
     def evaluate(self, matches_per_seat: int, save_as_gif: bool = False) -> dict[str, Result]:
-        """Play the fixed players and log it: the averaged weights as the agent, the raw ones beside."""
+        """Play the fixed players, or alone, and log it: averaged weights as the agent, raw ones beside."""
         model, logger = self.model, self.model.logger
         results = {}
-        for name in self.config.eval.players:
+        for name in opponents(self.config):
             results[name] = self._against(name, model.ema or model.policy, matches_per_seat)
             metrics.record_result(logger, name, results[name])
             if model.ema is not None:
@@ -306,8 +316,16 @@ class RunKeeper(BaseCallback):
     def _against(self, name: str, policy: RecurrentPolicy, matches_per_seat: int) -> Result:
         game, seed = self.model.batch.game, self.config.seed
         agent = Agent(frozen(policy), game, seed=seed)
+        if name == NOBODY:
+            return play_alone(game, agent, matches_per_seat, seed, self.model.device)
         opponent = fixed_player(name, game, seed + 1)
         return play_matches(game, agent, opponent, matches_per_seat, seed, self.model.device)
+
+    def _anchors(self, matches: int) -> dict[str, Result]:
+        """The fixed players alone, on the deals that the agent gets."""
+        game, seed = self.model.batch.game, self.config.seed
+        players = [fixed_player(name, game, seed + 1) for name in self.config.eval.players]
+        return {p.name: play_alone(game, p, matches, seed, self.model.device) for p in players}
 
     def _replay(self, save_as_gif: bool) -> None:
         """A match of the agent with itself: its moves as JSON, its end as an image, if asked a GIF."""
@@ -362,7 +380,7 @@ def _crossed(before: int, now: int, every: int) -> bool:
 
 def _best_score(run: Path, config: Config) -> float:
     """The best sum of mean returns that a resumed run has measured so far."""
-    tags = [f"eval/vs/{name}/mean" for name in config.eval.players]
+    tags = [f"eval/vs/{name}/mean" for name in opponents(config)]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return max(
         (sum(line[tag] for tag in tags) for line in lines if set(tags) <= set(line)), default=-math.inf

@@ -17,9 +17,12 @@ from gymnasium.envs.registration import WrapperSpec
 
 from envs.batch import Batch
 from envs.core import CHANCE, REFEREE, Game
+from envs.games.battleship import Battleship
+from envs.games.concentration import Concentration
 from envs.games.dark_hex import DarkHex
 from envs.games.kuhn_poker import KuhnPoker
 from envs.games.leduc_poker import LeducPoker
+from envs.games.minesweeper import Minesweeper
 from envs.games.phantom_tictactoe import PhantomTicTacToe
 from envs.match import Match
 
@@ -33,6 +36,9 @@ GAMES: dict[str, type[Game]] = {
         LeducPoker,
         PhantomTicTacToe,
         DarkHex,
+        Battleship,
+        Concentration,
+        Minesweeper,
     )
 }
 """Every game by name. A new game is one file and one line here."""

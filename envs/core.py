@@ -70,7 +70,7 @@ def record(seats: int, *fields: tuple[Any, ...]) -> np.dtype[Any]:
 
     The record is aligned because CUDA reads no unaligned numbers, and based on `numpy.record` so that
     `s.field` also works where numba is switched off. A field cannot be called `view`, `size`, `shape`
-    or another array attribute.
+    or another array attribute, and numba knows no array of bools in a record: take uint8.
     """
     common = [
         ("seed", np.uint64),
@@ -114,6 +114,12 @@ def draw(s: State) -> float:
 
 
 @verb
+def draw_below(s: State, n: int) -> int:
+    """Draw one of 0..n-1, all with the same probability."""
+    return int(draw(s) * n)
+
+
+@verb
 def draw_outcome(s: State, probabilities: Array) -> int:
     """Draw an index with the given probabilities."""
     left = draw(s)
@@ -139,7 +145,7 @@ class Game:
         seats               P, number of seats
         actions             A, number of actions a seat may name
         chance_outcomes     number of outcomes a chance node may have; 0 = no dice or cards
-        max_length          most decisions a match can take, both seats together
+        max_length          most decisions a match can take, all seats together
         return_range        lowest and highest total reward of a seat
         observation_space   `MultiDiscrete` (K codes, uint8) or an integer `Box` of planes
         state               dtype of the state record, made by `record`
@@ -158,7 +164,6 @@ class Game:
     """
 
     name: ClassVar[str]
-    seats: ClassVar[int] = 2
     chance_outcomes: ClassVar[int] = 0
 
     deal: ClassVar[Callable[..., Any]]
@@ -189,6 +194,11 @@ class Game:
     def options(self) -> Mapping[str, Any]:
         """The options by name, as `envs.make` takes them."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    @property
+    def seats(self) -> int:
+        """Two, unless a game says otherwise (`seats = 1`) or has it as an option."""
+        return 2
 
     @property
     def actions(self) -> int:

@@ -40,6 +40,8 @@ FONT: Final = "DejaVu Sans, Verdana, sans-serif"
 MARGIN: Final = 24.0
 HEADER: Final = 114.0
 """Height of a document's title lines, its upper margin included."""
+PANEL_WIDTH: Final = 280.0
+"""Least width of a panel: room for a document's title and a panel's words."""
 
 Point = tuple[float, float]
 
@@ -161,6 +163,27 @@ class Board:
         return moved(x, y, polygon(self.outline, fill=fill, stroke=LINE, stroke_width=1.2))
 
 
+def cell_name(cell: int, cols: int) -> str:
+    """A cell by its column's letter and its row's number, as the boards are labelled."""
+    return f"{_letter(cell % cols)}{cell // cols + 1}"
+
+
+def _letter(column: int) -> str:
+    return chr(ord("a") + column)
+
+
+def grid_text(signs: Sequence[str], cols: int) -> str:
+    """A board in letters, one sign a cell, row by row, with labels."""
+    rows = len(signs) // cols
+    edge, width = len(str(rows)), max(len(sign) for sign in signs)
+    head = [_letter(c).ljust(width) for c in range(cols)]
+    lines = [" " * edge + " " + " ".join(head)]
+    for r in range(rows):
+        row = [sign.ljust(width) for sign in signs[r * cols : (r + 1) * cols]]
+        lines.append(f"{r + 1:>{edge}} " + " ".join(row))
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def square_board(rows: int, cols: int, side: float = 72.0) -> Board:
     """Square cells, lettered columns, numbered rows."""
     edge = 26.0  # for the labels
@@ -235,9 +258,42 @@ def _hex_sides(rows: int, cols: int, radius: float, centre: Callable[[int, int],
 
 def _labels(columns: Sequence[Point], rows: Sequence[Point], size: float) -> str:
     """Letters and numbers centred on the given points."""
-    named = [(x, y, chr(ord("a") + c)) for c, (x, y) in enumerate(columns)]
+    named = [(x, y, _letter(c)) for c, (x, y) in enumerate(columns)]
     named += [(x, y, str(r + 1)) for r, (x, y) in enumerate(rows)]
     return "".join(words(x, y + 0.36 * size, name, size, MUTED) for x, y, name in named)
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A board with a heading above it and a note below."""
+
+    heading: str
+    colour: str
+    board: Board
+    content: str  # the cells and what lies on them, about the board's origin
+    note: str = ""
+    note_colour: str = MUTED
+
+
+def panels(title: str, options: str, said: str, about: int | None, shown: Sequence[Panel]) -> str:
+    """Boards of one size side by side, as a document; the first arguments are `header`'s."""
+    board = shown[0].board
+    width = max(board.width, PANEL_WIDTH)
+    step = width + MARGIN
+    drawn = (moved(MARGIN + step * k, HEADER, _panel(panel, width)) for k, panel in enumerate(shown))
+    height = HEADER + 40 + board.height + 56
+    return document(MARGIN + step * len(shown), height, header(title, options, said, about), *drawn)
+
+
+def _panel(panel: Panel, width: float) -> str:
+    board = panel.board
+    return "".join(
+        (
+            words(width / 2, 22, panel.heading, 16, panel.colour, bold=True),
+            moved((width - board.width) / 2, 40, board.surroundings, panel.content),
+            words(width / 2, board.height + 70, panel.note, 14, panel.note_colour),
+        )
+    )
 
 
 def stone(x: float, y: float, radius: float, seat: int, found: bool = False) -> str:

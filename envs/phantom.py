@@ -18,26 +18,20 @@ from envs.drawing import (
     CELL,
     COLLISION,
     COLLISION_PALE,
-    HEADER,
     INK,
     LATEST,
-    MARGIN,
     MUTED,
     SEATS,
     Board,
+    Panel,
     burst,
-    document,
-    header,
-    moved,
     stone,
-    words,
 )
 
 Reveal = Literal["nothing", "turns"]
 DIGIT = 128  # the attempts are counted in base 128, so that a digit is a uint8 code
 NAMES = ("x", "o")  # of the seats
 STONES = (".", *NAMES)  # in letters
-PANEL_WIDTH = 280.0  # room for a document's title and a panel's words
 
 
 def fields(cells: int) -> tuple[tuple[Any, ...], ...]:
@@ -146,40 +140,28 @@ def text(game: Game, state: Any, viewer: Viewer) -> str:
 def svg(game: Game, title: str, board: Board, state: Any, viewer: Viewer) -> str:
     """The match as a document: the referee sees the true board between the two seats' knowledge of it,
     a seat its own knowledge."""
-    panels = (0, None, 1) if viewer == REFEREE else (viewer,)
-    width = max(board.width, PANEL_WIDTH)
-    step = width + MARGIN
-    drawn = (
-        moved(MARGIN + step * k, HEADER, _panel(game, board, state, owner, width))
-        for k, owner in enumerate(panels)
-    )
-    height = HEADER + 40 + board.height + 56
+    owners = (0, None, 1) if viewer == REFEREE else (viewer,)
     pace = "abrupt" if state.abrupt else "classical"
     options = f"{pace}, turns {'revealed' if state.reveals_turns else 'hidden'}"
-    head = header(title, options, *situation(state, viewer))
-    return document(MARGIN + step * len(panels), height, head, *drawn)
+    shown = [_panel(game, board, state, owner) for owner in owners]
+    return drawing.panels(title, options, *situation(state, viewer), shown)
 
 
-def _panel(game: Game, board: Board, state: Any, owner: int | None, width: float) -> str:
-    """What seat `owner` knows (None: the true board), with a heading above and the latest attempt below."""
+def _panel(game: Game, board: Board, state: Any, owner: int | None) -> Panel:
+    """What seat `owner` knows (None: the true board), and the latest attempt."""
     mover = max(0, int(state.mover))  # before the first attempt: the seat that will make it
     seat = mover if owner is None else owner
     heading, colour = ("the board", INK) if owner is None else (f"{NAMES[owner]} knows", SEATS[owner])
     note_colour = COLLISION if state.collided[seat] else MUTED
-    return "".join(
-        (
-            words(width / 2, 22, heading, 16, colour, bold=True),
-            moved((width - board.width) / 2, 40, _cells(board, state, owner, seat)),
-            words(width / 2, board.height + 70, latest(game, state, seat), 14, note_colour),
-        )
-    )
+    content = _cells(board, state, owner, seat)
+    return Panel(heading, colour, board, content, latest(game, state, seat), note_colour)
 
 
 def _cells(board: Board, state: Any, owner: int | None, seat: int) -> str:
     """The cells, the stones `owner` knows of, and a mark on the latest attempt of `seat`."""
     stones = state.board if owner is None else state.known[owner]
     tried, collided = int(state.last[seat]), bool(state.collided[seat])
-    drawn = [board.surroundings]
+    drawn = []
     for cell, colour in enumerate(stones):
         drawn.append(board.cell(cell, CELL if cell != tried else COLLISION_PALE if collided else LATEST))
         if colour != 0:

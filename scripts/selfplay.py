@@ -16,6 +16,7 @@ from pathlib import Path
 import tyro
 
 from agents import cli
+from agents.arena import NOBODY
 from agents.config import Config, read_config
 from agents.training import Outcome, resume, train
 
@@ -55,6 +56,7 @@ def report(outcome: Outcome) -> None:
         print(f"stopped and saved ({speed}). Go on with\n  python scripts/selfplay.py --resume {outcome.run}")
         return
     results = {("agent", name): result for name, result in outcome.results.items()}
+    results |= {(name, NOBODY): result for name, result in outcome.anchors.items()}
     cli.show(cli.result_table(f"trained: {speed}", results))
     print(f"""next
   python scripts/watch.py {outcome.run} --opponent random --render gif --out match.gif

@@ -1,5 +1,7 @@
 """Let players meet, every one every other, seats balanced; results with 95 % intervals.
 
+Games for one seat are played alone, the same deals by everyone.
+
 python scripts/tournament.py runs/<run> random bot
 
 python scripts/tournament.py random bot --game dark_hex --options rows 4 cols 4
@@ -50,7 +52,7 @@ def main() -> None:
     game, players = cli.sit_down(
         list(a.players), a.game, a.options, device=device, deterministic=a.deterministic, seed=a.seed
     )
-    pairs = len(players) * (len(players) - 1) // 2
+    pairs = len(players) * (len(players) - 1) // 2 if game.seats == 2 else len(players)
     is_shown = a.progress and sys.stderr.isatty()
     with tqdm(total=2 * a.matches_per_seat * pairs, unit="match", disable=not is_shown) as bar:
         results = tournament(game, players, a.matches_per_seat, a.seed, device, bar.update)

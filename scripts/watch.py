@@ -34,7 +34,7 @@ class Arguments:
     player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")]
     """A run, a checkpoint, an agent's file, or a fixed player (random, bot)."""
     opponent: str = "random"
-    """Who sits opposite, named the same way."""
+    """Who sits opposite, named the same way; nobody does in a game for one seat."""
     games: int = 1
     """Matches; the players swap seats after each."""
     render: Literal["ansi", "svg", "gif", "human"] = "ansi"
@@ -75,7 +75,7 @@ def main() -> None:
 def play(game: Game, players: list[Player], a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
     """Every moment that looks different: number of the game, the match, the viewer, a headline."""
     for number in range(a.games):
-        seats = players if number % 2 == 0 else players[::-1]
+        seats = (players if number % 2 == 0 else players[::-1]) if game.seats == 2 else players[:1]
         viewer: Viewer = REFEREE if a.viewer == "referee" else seats.index(players[0])
         names = " against ".join(f"{player.name} (seat {seat})" for seat, player in enumerate(seats))
         before = None
@@ -90,7 +90,8 @@ def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments)
     for _, match, viewer, headline in moments:
         print(f"{headline}\n{match.text(viewer)}\n")
         if match.over:
-            print(f"returns: seat 0 {match.returns[0]:+g}, seat 1 {match.returns[1]:+g}\n")
+            returns = (f"seat {seat} {value:+.6g}" for seat, value in enumerate(match.returns))
+            print(f"returns: {', '.join(returns)}\n")
 
 
 def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:

@@ -41,7 +41,7 @@ import numpy as np
 
 from envs import phantom
 from envs.core import REFEREE, Game, State, Viewer, record, verb
-from envs.drawing import hex_board
+from envs.drawing import cell_name, hex_board
 from envs.phantom import attempt
 
 START, GOAL = 1, 2  # the two edges a seat has to connect, as bits
@@ -148,7 +148,7 @@ class DarkHex(Game):
         return s
 
     def action_name(self, action: int) -> str:
-        return f"{'abcdefghijklmnopqrs'[action % self.cols]}{action // self.cols + 1}"
+        return cell_name(action, self.cols)
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         stones = phantom.seen(state, viewer)

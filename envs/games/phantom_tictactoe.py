@@ -39,7 +39,7 @@ import numpy as np
 
 from envs import phantom
 from envs.core import REFEREE, Game, State, Viewer, record, verb
-from envs.drawing import square_board
+from envs.drawing import cell_name, grid_text, square_board
 from envs.phantom import attempt
 
 
@@ -117,13 +117,11 @@ class PhantomTicTacToe(Game):
         return s
 
     def action_name(self, action: int) -> str:
-        return f"{'abc'[action % 3]}{action // 3 + 1}"
+        return cell_name(action, 3)
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
-        stones = phantom.seen(state, viewer)
-        rows = [" ".join(phantom.STONES[stones[3 * r + c]] for c in range(3)) for r in range(3)]
-        grid = ["  a b c", *(f"{r + 1} {row}" for r, row in enumerate(rows))]
-        return "\n".join([*grid, phantom.text(self, state, viewer)])
+        signs = [phantom.STONES[stone] for stone in phantom.seen(state, viewer)]
+        return f"{grid_text(signs, 3)}\n{phantom.text(self, state, viewer)}"
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
         return phantom.svg(self, "Phantom tic-tac-toe", square_board(3, 3), state, viewer)

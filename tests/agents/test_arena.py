@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 import envs
 from agents import Player, arena, fixed_player
-from agents.arena import Result, play_matches, tournament, watch
+from agents.arena import NOBODY, Result, play_alone, play_matches, tournament, watch
 
 KUHN, TICTACTOE = envs.make("kuhn_poker"), envs.make("phantom_tictactoe")
 
@@ -77,9 +78,11 @@ def test_wilsons_interval_at_its_ends():
 
 
 def test_reversed_is_the_opponents_view():
-    r = result([2.0, -1.0, 0.0], [0, 1, 1]).reversed()
-    assert r.returns.tolist() == [-2.0, 1.0, 0.0]
-    assert r.seat.tolist() == [1, 0, 0]
+    """Also where what one loses is not what the other wins."""
+    r = dataclasses.replace(result([2.0, -1.0, 0.0], [0, 1, 1]), opposite=torch.tensor([-4.0, 1.0, 0.0]))
+    assert r.reversed().returns.tolist() == [-4.0, 1.0, 0.0]
+    assert r.reversed().seat.tolist() == [1, 0, 0]
+    assert r.reversed().reversed().returns.tolist() == [2.0, -1.0, 0.0]
 
 
 # ---------------------------------------------------------------- matches
@@ -160,6 +163,50 @@ def test_watching_shows_every_move():
     """'bet pass': before the first move, after the bet, after the pass."""
     players = [Always(KUHN, "bets", 1), Always(KUHN, "passes", 0)]
     assert [list(match.actions) for match in watch(KUHN, players, seed=0)] == [[], [1], [1, 0]]
+
+
+# ---------------------------------------------------------------- more than zero-sum games for two
+
+
+def test_each_is_paid_by_the_rules_where_losses_weigh_more():
+    """Battleship on one row of three with ships of one cell and a loss that counts twice. Both lay the
+    ship on cell 0 (action 3 + 0) and shoot at 0: whoever shoots first wins 1, the other loses 2."""
+    game = envs.make("battleship", seats=2, rows=1, cols=3, ships="1", shots=2, loss_multiplier=2)
+
+    class Plan(Always):
+        def choose(self, observation, legal, seat, rows):  # noqa: ARG002
+            return torch.where(legal[:, 3], 3, 0)
+
+    table = tournament(game, [Plan(game, "a", 0), Plan(game, "b", 0)], 5)
+    for result in table.values():
+        assert result.returns[result.seat == 0].tolist() == [1.0] * 5
+        assert result.returns[result.seat == 1].tolist() == [-2.0] * 5
+        assert result.length.tolist() == [3] * 10
+
+
+def test_a_game_for_one_is_played_alone():
+    """Concentration, easy: always the same card. 52 times -2/104 in 104 decisions."""
+    game = envs.make("concentration")
+    r = play_alone(game, Always(game, "stubborn", 7), 3)
+    assert r.returns.tolist() == pytest.approx([-1.0] * 3)
+    assert r.length.tolist() == [104] * 3
+    assert r.mean == r.mean_in_seat(0)
+    assert r.opposite is None
+    with pytest.raises(ValueError, match=r"two players meet in games with two seats, .* has 1"):
+        play_matches(game, Always(game, "a", 0), Always(game, "b", 0), 2)
+    with pytest.raises(ValueError, match=r"alone one plays games with one seat, .* has 2"):
+        play_alone(KUHN, Always(KUHN, "a", 0), 2)
+    with pytest.raises(ValueError, match="matches must be at least 2, got 1"):
+        play_alone(game, Always(game, "a", 0), 1)
+
+
+def test_in_a_tournament_of_a_game_for_one_all_get_the_same_deals():
+    game = envs.make("minesweeper")
+    players = [Always(game, "one", 0), Always(game, "two", 0), fixed_player("bot", game)]
+    table = tournament(game, players, 50)
+    assert list(table) == [(name, NOBODY) for name in ("one", "two", "bot")]
+    assert torch.equal(table["one", NOBODY].returns, table["two", NOBODY].returns)
+    assert {r.matches for r in table.values()} == {100}
 
 
 # ---------------------------------------------------------------- tournaments

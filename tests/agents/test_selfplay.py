@@ -84,6 +84,14 @@ def test_only_a_share_of_the_lanes_has_others_opposite(share):
     assert (~rollout.is_own).any(0).tolist() == [lane < B * share for lane in range(B)]
 
 
+def test_nobody_can_sit_opposite_in_a_game_for_one():
+    game = envs.make("minesweeper")
+    with pytest.raises(
+        ValueError, match=r"minesweeper is played alone here: the share of matches .* must be 0"
+    ):
+        Opposition(game, B, 0.5, [Edge(game, "passes")])
+
+
 def test_the_policy_changes_its_seat_with_every_match():
     """The k-th match of lane b: the policy holds seat (b + k) mod 2, and only that one."""
     rollout = play(KUHN, Opposition(KUHN, B, 1.0, [Edge(KUHN, "passes")]), 30)

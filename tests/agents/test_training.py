@@ -165,6 +165,22 @@ def test_run_json_and_the_outcome_say_how_it_went(finished):
         assert told["results"][name]["mean"] == result.mean == lines(finished.run)[-1][f"eval/vs/{name}/mean"]
 
 
+def test_a_game_for_one_is_judged_alone_beside_the_fixed_players(tmp_path):
+    """Nobody sits opposite: the agent's own return is the curve, the fixed players' returns the anchors."""
+    run = train(tiny(tmp_path, game="minesweeper"), say=quiet)
+    last = lines(run.run)[-1]
+    assert list(run.results) == ["nobody"]
+    assert list(run.anchors) == ["random", "bot"]
+    assert {result.matches for result in (*run.results.values(), *run.anchors.values())} == {8}
+    assert last["eval/vs/nobody/mean"] == run.results["nobody"].mean
+    assert {tag for tag in last if tag.startswith("eval/")} == {
+        *("eval/vs/nobody/mean", "eval/vs/nobody/low", "eval/vs/nobody/high"),
+        *("eval/by_seat/nobody/0", "eval/raw_vs/nobody/mean"),
+    }
+    config = dataclasses.replace(read_config(run.run / "config.yaml"), total_timesteps=4 * UPDATE)
+    assert resume(run.run, lambda _: config, say=quiet).timesteps == 4 * UPDATE
+
+
 def test_the_replay_is_a_match_that_can_be_played_again(finished):
     told = json.loads((finished.run / "replays" / "step_192.json").read_text())
     match = envs.Match(envs.make(told["game"], **told["options"]), told["seed"])
@@ -462,7 +478,7 @@ def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"game": "chess"}, "unknown game 'chess'; known are dark_hex"),
+        ({"game": "chess"}, "unknown game 'chess'; known are .*dark_hex"),
         ({"options": {"cards": 3}}, "kuhn_poker: unknown option 'cards'; known are none"),
         ({"game": "dark_hex", "options": {"rows": 1}}, "rows"),
         ({"policy": PolicyConfig(cell="warp")}, "unknown cell 'warp'; known are elman, gated, lstm, gru"),

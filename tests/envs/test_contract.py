@@ -25,6 +25,14 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
         {"rows": 7, "cols": 10, "reveal": "turns"},  # 139 attempts at most: the count takes two slots
         {"rows": 19, "cols": 19},
     ),
+    "battleship": (
+        {"level": "hard"},
+        {"seats": 2, "rows": 2, "cols": 2, "ships": "1", "shots": 2},
+        {"seats": 2, "rows": 3, "cols": 4, "ships": "4,3,1", "values": "1,0,7", "loss_multiplier": 2},
+        {"seats": 2, "allow_repeated_shots": False},
+    ),
+    "concentration": ({"level": "medium"}, {"level": "hard"}),
+    "minesweeper": ({"level": "medium"}, {"level": "hard"}),
 }
 LISTED = [(name, options) for name in envs.GAMES for options in ({}, *VARIANTS.get(name, ()))]
 

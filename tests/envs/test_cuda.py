@@ -28,6 +28,9 @@ VARIANTS = [(name, {}) for name in envs.GAMES] + [
     ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
     ("dark_hex", {"rows": 2, "cols": 2, "abrupt": True}),
     ("dark_hex", {"rows": 5, "cols": 4, "reveal": "turns"}),
+    ("battleship", {"seats": 2, "rows": 3, "cols": 3, "ships": "2,3,1", "shots": 6}),
+    ("concentration", {"level": "hard"}),
+    ("minesweeper", {"level": "medium"}),
 ]
 IDS = [f"{name}-{options}" for name, options in VARIANTS]
 EVERY, SOME = "every match", "some matches"  # `step` and `step_if`
@@ -46,9 +49,14 @@ def shown(batch):
 
 
 def play_on_cpu(game, matches, steps, seed, which=EVERY):
-    """Random play, one action in twenty illegal: the actions [T, B], the matches that were stepped [T, B]
-    (SOME: three in four, EVERY: None) and what was shown, the reset first."""
+    """Random play: the actions [T, B], the matches that were stepped [T, B] (SOME: three in four, EVERY:
+    None) and what was shown, the reset first.
+
+    One action in twenty is wild, half of these out of range; fewer in a long game, whose matches shall
+    come to their own end too.
+    """
     random = np.random.default_rng(seed)
+    share = min(0.05, 1 / game.max_length)
     batch = Batch(game, matches, seed=seed)
     if which == SOME:
         batch.keep_final()
@@ -56,8 +64,12 @@ def play_on_cpu(game, matches, steps, seed, which=EVERY):
     for _ in range(steps):
         legal = batch.legal.numpy()
         now = np.where(legal, random.random(legal.shape), -1.0).argmax(1)
-        wild = random.random(matches) < 0.05
-        now[wild] = random.integers(-1, game.actions + 1, wild.sum())
+        wild = random.random(matches) < share
+        outside = random.choice([-1, game.actions], matches)
+        anything = np.where(
+            random.random(matches) < 0.5, outside, random.integers(game.actions, size=matches)
+        )
+        now[wild] = anything[wild]
         stepped = random.random(matches) < 0.75
         batch.step(torch.from_numpy(now), torch.from_numpy(stepped) if which == SOME else None)
         actions.append(now)
@@ -76,10 +88,10 @@ def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulator")
     seeds = [2**64 - 1 - i for i in range(len(PLAYS))]
     on_cpu = [
-        play_on_cpu(
-            make(name, **options), matches=7, steps=60 if which == EVERY else 80, seed=seed, which=which
+        play_on_cpu(game, 7, max(60 if which == EVERY else 80, 4 * game.max_length), seed, which)
+        for (game, which), seed in zip(
+            ((make(name, **options), which) for name, options, which in PLAYS), seeds, strict=True
         )
-        for (name, options, which), seed in zip(PLAYS, seeds, strict=True)
     ]
     variants = [[name, options, seed] for (name, options, _), seed in zip(PLAYS, seeds, strict=True)]
     given = {f"actions_{i}": actions for i, (actions, _, _) in enumerate(on_cpu)}
@@ -107,7 +119,7 @@ def simulated(tmp_path_factory):
 
 @pytest.mark.parametrize("i", range(len(PLAYS)), ids=PLAY_IDS)
 def test_simulated_kernels_give_the_same_bytes(simulated, i):
-    """7 matches, 60 steps: matches end and begin, some actions are illegal, one thread a match."""
+    """7 matches: they end and begin, some actions are illegal, one thread a match."""
     on_cpu, results = simulated
     told = on_cpu[i][2]
     assert ("final" in told) == (PLAYS[i][2] == SOME)
@@ -173,7 +185,7 @@ def test_kernels_compile_to_ptx(name, options, monkeypatch):
 
 @pytest.mark.parametrize(("name", "options", "which"), PLAYS, ids=PLAY_IDS)
 def test_a_gpu_gives_the_same_bytes(name, options, which, gpu):
-    """1,000 matches, 60 steps, one action in twenty illegal: every output and every state byte."""
+    """1,000 matches, 60 steps, some actions illegal: every output and every state byte."""
     game = make(name, **options)
     actions, only, told = play_on_cpu(game, matches=1_000, steps=60, seed=7, which=which)
     batch = Batch(game, 1_000, device=gpu, seed=7)

@@ -25,8 +25,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("dark_hex", {"rows": 2, "cols": 2}),
     ("dark_hex", {"rows": 4, "cols": 6, "abrupt": True}),
     ("dark_hex", {"rows": 5, "cols": 3, "reveal": "turns"}),
+    ("battleship", {"seats": 2, "rows": 3, "cols": 4, "ships": "3,2", "shots": 20}),
+    ("concentration", {"level": "hard"}),
+    ("minesweeper", {"level": "medium"}),
 ]
-VIEWERS = (REFEREE, 0, 1)
+VIEWERS = (REFEREE, 0, 1)  # of a game for two
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 BIG = 100  # fonts are measured at this size
 
@@ -41,12 +44,39 @@ def states_of(game: envs.Game, seed: int) -> Iterator[envs.Match]:
         yield match
 
 
-def change_what_is_hidden(game: envs.Game, state: Any, viewer: int) -> None:
-    """Change everything in `state` that `viewer` may not know."""
-    if "poker" in game.name:
-        taken = set(state.card.tolist())
-        state.card[1 - viewer] = next(card for card in itertools.count(1) if card not in taken)
-        return
+def viewers(game: envs.Game) -> list[Any]:
+    return [REFEREE, *range(game.seats)]
+
+
+def change_a_card(state: Any, viewer: int) -> None:
+    taken = set(state.card.tolist())
+    state.card[1 - viewer] = next(card for card in itertools.count(1) if card not in taken)
+
+
+def change_a_fleet(state: Any, viewer: int) -> None:
+    """Ships where the viewer has not shot become water, water becomes ships."""
+    board = len(state.ship) - 1 - viewer
+    unknown = state.told[viewer] == 0
+    state.ship[board, unknown] = state.ship[board, unknown] == 0
+
+
+def change_cards_face_down(state: Any, viewer: int) -> None:  # noqa: ARG001
+    down = state.found == 0
+    down[state.turned[state.turned >= 0]] = False
+    state.face[down] = (state.face[down] + 1) % state.faces
+
+
+def change_mines(state: Any, viewer: int) -> None:  # noqa: ARG001
+    """Put mines where none lie and take away the others, but for cells that a click has told of."""
+    cells = np.arange(len(state.mine))
+    rows, cols = cells // state.side, cells % state.side
+    clicked = (state.viewed == 1) | (cells == state.last)
+    away = np.maximum(abs(rows[:, None] - rows[clicked]), abs(cols[:, None] - cols[clicked]))
+    far = (away > 1).all(1)
+    state.mine[far] = 1 - state.mine[far]
+
+
+def change_stones(state: Any, viewer: int) -> None:
     other = 1 - viewer
     unknown = state.known[viewer] == 0
     state.board[unknown] = (state.board[unknown] + 1) % 3
@@ -58,6 +88,18 @@ def change_what_is_hidden(game: envs.Game, state: Any, viewer: int) -> None:
         state.seat = 1 - state.seat
     if not state.reveals_turns:
         state.attempts += 1
+
+
+CHANGE = {
+    "kuhn_poker": change_a_card,
+    "leduc_poker": change_a_card,
+    "phantom_tictactoe": change_stones,
+    "dark_hex": change_stones,
+    "battleship": change_a_fleet,
+    "concentration": change_cards_face_down,
+    "minesweeper": change_mines,
+}
+"""Changes everything in a game's state that a viewer may not know."""
 
 
 def texts_of(svg: str) -> Iterator[tuple[str, float, float]]:
@@ -87,14 +129,14 @@ def test_every_step_is_drawn_for_everyone_on_a_page_of_constant_size(
     name: str, options: dict[str, Any]
 ) -> None:
     game = envs.make(name, **options)
-    sizes: dict[Any, set[tuple[str, ...]]] = {viewer: set() for viewer in VIEWERS}
+    sizes: dict[Any, set[tuple[str, ...]]] = {viewer: set() for viewer in viewers(game)}
     for seed in range(3):
         for match in states_of(game, seed):
-            for viewer in VIEWERS:
+            for viewer in sizes:
                 root = ET.fromstring(match.svg(viewer))
                 assert root.tag == "{http://www.w3.org/2000/svg}svg"
                 sizes[viewer].add((root.attrib["width"], root.attrib["height"], root.attrib["viewBox"]))
-    assert [len(sizes[viewer]) for viewer in VIEWERS] == [1, 1, 1]
+    assert {len(seen) for seen in sizes.values()} == {1}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +145,7 @@ def test_every_step_is_drawn_for_everyone_on_a_page_of_constant_size(
 )
 def test_no_word_leaves_the_page(name: str, options: dict[str, Any]) -> None:
     *_, last = states_of(envs.make(name, **options), seed=4)
-    for viewer in VIEWERS:
+    for viewer in viewers(last.game):
         svg = last.svg(viewer)
         width = float(ET.fromstring(svg).attrib["width"])
         outside = [said for said, start, end in texts_of(svg) if start < 2 or end > width - 2]
@@ -113,13 +155,21 @@ def test_no_word_leaves_the_page(name: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_a_seat_is_shown_nothing_that_is_hidden_from_it(name: str, options: dict[str, Any]) -> None:
     game = envs.make(name, **options)
-    for match, viewer in ((match, viewer) for match in states_of(game, seed=7) for viewer in (0, 1)):
+    changes = 0
+    for match, viewer in ((match, viewer) for match in states_of(game, 7) for viewer in range(game.seats)):
         twin = match.copy()
-        change_what_is_hidden(game, twin.state, viewer)
+        CHANGE[name](twin.state, viewer)
+        if twin.state.tobytes() == match.state.tobytes():
+            continue  # nothing is hidden any more
+        changes += 1
         assert twin.svg(viewer) == match.svg(viewer)
         assert twin.text(viewer) == match.text(viewer)
+        assert twin.observation(viewer).tolist() == match.observation(viewer).tolist()
+        if viewer == match.seat == twin.seat:
+            assert twin.legal() == match.legal()
         assert twin.svg(REFEREE) != match.svg(REFEREE)
         assert twin.text(REFEREE) != match.text(REFEREE)
+    assert changes > 1
 
 
 def test_the_other_ones_collisions_are_invisible() -> None:
@@ -162,6 +212,60 @@ def test_a_poker_hand_is_told_with_its_price() -> None:
     assert "seen by seat 1: seat 0 wins 2" in match.svg(1)
     assert [">K<" in match.svg(viewer) for viewer in VIEWERS] == [True, True, False]
     assert [">J<" in match.svg(viewer) for viewer in VIEWERS] == [True, False, True]
+
+
+def test_a_match_of_battleship_in_letters() -> None:
+    """Two seats on 2 x 3 cells: each lays a ship of two, then seat 0 hits, seat 1 misses, seat 0 sinks."""
+    match = envs.Match(envs.make("battleship", seats=2, rows=2, cols=3, ships="2", shots=3))
+    assert match.text(0).splitlines()[-1] == "seen by seat 0: seat 0 places a ship of 2, shots: 0 and 0 of 3"
+    for action in (6 + 0, 12 + 2, 2, 5, 5):  # across from a1, down from c1, then shots at c1, c2, c2
+        match.play(action)
+    assert [match.game.action_name(action) for action in match.actions] == [
+        "a1 across",
+        "c1 down",
+        "c1",
+        "c2",
+        "c2",
+    ]
+    assert match.text(0).splitlines() == [
+        "own fleet",
+        "  a b c",
+        "1 # # .",
+        "2 . . o",
+        "seat 1's waters",
+        "  a b c",
+        "1 . . x",
+        "2 . . X",
+        "seen by seat 0: seat 0 wins, shots: 2 and 1 of 3",
+    ]
+    assert match.text(1).splitlines()[:4] == ["own fleet", "  a b c", "1 . . x", "2 . . X"]
+
+
+def test_matches_for_one_in_letters() -> None:
+    """Easy minesweeper: a clear cell, then a mine. Hard concentration: two cards that do not match."""
+    match = envs.Match(envs.make("minesweeper"), seed=1)
+    match.state.mine[:] = 0
+    match.state.mine[[1, 10]] = 1
+    match.play(5)
+    match.play(1)
+    assert match.text(0).splitlines() == [
+        "  a b c d",
+        "1 . * . .",
+        "2 . 2 . .",
+        "3 . . . .",
+        "4 . . . .",
+        "1 of 14 clear, 2 clicks: hit a mine",
+    ]
+    assert match.text().splitlines()[3] == "3 . . * ."
+
+    match = envs.Match(envs.make("concentration", level="hard"), seed=1)
+    match.state.face[:] = np.arange(52) % 13
+    match.play(0)
+    match.play(25)
+    assert match.text(0).splitlines()[1:3] == ["1 A . . . . . . . . . . . .", "2 . . . . . . . . . . . . K"]
+    assert match.text().splitlines()[1].startswith("1 A  2. 3. 4.")
+    match.play(1)
+    assert match.text(0).splitlines()[1:3] == ["1 . 2 . . . . . . . . . . .", "2 . . . . . . . . . . . . ."]
 
 
 def test_neighbours_in_the_rules_touch_in_the_drawing() -> None:

@@ -235,6 +235,132 @@ def test_asked_and_drawn_chance_tell_the_same_story():
     assert asked.actions == [first, second, RAISE, CALL, public, CALL, CALL]
 
 
+# Battleship's cells on 2 x 3: 0 1 2 / 3 4 5. Places: 6 + c across, 12 + c down.
+WATER, HIT, SUNK = 1, 2, 3  # what the shooter is told
+
+
+def boards(match, seat):
+    """An observation on 2 x 3 cells: own board, the other's, [ship to be placed, 1 + the other's shot]."""
+    slots = match.observation(seat).tolist()
+    return slots[:6], slots[6:12], slots[12:]
+
+
+def test_battleship_for_two():
+    """Ships of 2 and 1. Seat 0 lays 0-1 and 5, seat 1 lays 2-5 and 0; seat 1 is sunk first.
+
+    seat 0's   # # .        seat 1's   # . #
+    board      . . #        board      . . #
+    """
+    match = Match(make("battleship", seats=2, rows=2, cols=3, ships="2,1", values="3,1", shots=4))
+    assert match.legal() == [6, 7, 9, 10, 12, 13, 14]
+    assert boards(match, 0) == ([0] * 6, [0] * 6, [2, 0])  # a ship of 2 is to be placed
+    match.play(6 + 0)
+    assert match.seat == 1
+    assert boards(match, 1) == ([0] * 6, [0] * 6, [2, 0])  # nothing is seen of seat 0's ship
+    match.play(12 + 2)
+    assert match.legal() == [8, 9, 10, 11]  # beside the first ship; one cell lies across only
+    assert boards(match, 0) == ([1, 1, 0, 0, 0, 0], [0] * 6, [1, 0])
+    played(match, 6 + 5, 6 + 0)
+
+    assert match.legal() == [0, 1, 2, 3, 4, 5]
+    played(match, 2, 3)  # seat 0 hits the ship of 2, seat 1 misses
+    assert boards(match, 0) == ([1, 1, 0, 2, 0, 1], [0, 0, HIT, 0, 0, 0], [0, 4])
+    assert boards(match, 1) == ([1, 0, 3, 0, 0, 1], [0, 0, 0, WATER, 0, 0], [0, 3])
+    played(match, 5, 5)  # both sink a ship
+    assert boards(match, 0) == ([1, 1, 0, 2, 0, 3], [0, 0, HIT, 0, 0, SUNK], [0, 6])
+    played(match, 2, 4)  # seat 0 shoots again where it hit: the ship is sunk by now
+    assert boards(match, 0)[1] == [0, 0, SUNK, 0, 0, SUNK]
+    match.play(0)
+    assert match.over
+    assert match.returns.tolist() == [3 + 1 - 1, 1 - 3 - 1]
+
+
+def test_battleship_ends_with_the_last_shot_and_weighs_losses():
+    """Two shots each: seat 0 sinks the ship worth 1, seat 1 that worth 3, a loss counts twice."""
+    options = {"rows": 2, "cols": 3, "ships": "2,1", "values": "3,1", "shots": 2, "loss_multiplier": 2}
+    match = Match(make("battleship", seats=2, **options))
+    assert match.game.return_range == (-8, 4)
+    played(match, 6 + 0, 6 + 0, 6 + 5, 6 + 5, 5, 0, 3)
+    assert not match.over
+    match.play(1)
+    assert match.over
+    assert match.returns.tolist() == [1 - 2 * 3, 3 - 2 * 1]
+
+
+def test_a_ship_is_laid_only_where_the_rest_will_fit():
+    """Two ships of 2 on one row of 4: not in the middle. The second has one place left."""
+    match = Match(make("battleship", seats=2, rows=1, cols=4, ships="2,2"))
+    assert match.legal() == [4, 6]
+    played(match, 4, 6)
+    assert match.legal() == [6]
+    match.play(6)
+    assert match.legal() == [4]
+
+
+def test_without_repeated_shots_a_cell_is_legal_once():
+    match = Match(make("battleship", seats=2, rows=1, cols=3, ships="1", shots=3, allow_repeated_shots=False))
+    played(match, 3, 5, 0, 1)
+    assert match.legal() == [1, 2]
+
+
+def test_battleship_alone():
+    """Easy: 8 x 8 cells, 12 of them ships. A hit is worth 1/12, a miss or a second shot -1/52."""
+    match = Match(make("battleship"), seed=1)
+    ship = match.state.ship[0]
+    hit, water = int(np.flatnonzero(ship)[0]), int(np.flatnonzero(ship == 0)[0])
+    assert match.observation(0).tolist() == [0]
+    told = []
+    for cell in (water, hit, hit, water):
+        match.play(cell)
+        told.append((match.observation(0).tolist(), round(float(match.state.reward[0]) * 12 * 52)))
+    assert told == [([0], -12), ([1], 52), ([0], -12), ([0], -12)]
+    assert match.legal() == list(range(64))
+
+
+def test_concentration_move_by_move():
+    """Hard: 52 cards by rank, here ace to king four times over. A pair is worth 2/52 = 1/26, 1/52 is
+    half of it; what goes wrong costs 1/104 a card."""
+    match = Match(make("concentration", level="hard"))
+    match.state.face[:] = np.arange(52) % 13
+    down = [13] * 52
+
+    def turn(card):
+        match.play(card)
+        up = {card: face for card, face in enumerate(match.observation(0).tolist()) if face != 13}
+        return up, round(float(match.state.reward[0]) * 104, 3)
+
+    assert match.observation(0).tolist() == down
+    assert turn(0) == ({0: 0}, 0)
+    assert turn(1) == ({0: 0, 1: 1}, -2)  # an ace and a two: both are seen once
+    assert turn(14) == ({14: 1}, 0)
+    assert turn(1) == ({1: 1, 14: 1}, 4)  # two twos
+    assert turn(5) == ({1: 1, 14: 1, 5: 5}, 0)
+    assert turn(5) == ({1: 1, 14: 1, 5: 5}, -2)  # the same card twice
+    assert turn(1) == ({1: 1, 14: 1}, -1)  # lies face up: the turn is over
+    assert turn(0) == ({1: 1, 14: 1, 0: 0}, 0)
+    assert turn(14) == ({1: 1, 14: 1, 0: 0}, -2)  # lies face up, as the second of a turn
+    assert turn(13) == ({1: 1, 14: 1, 13: 0}, 0)
+
+
+def test_minesweeper_move_by_move():
+    """Easy, 14 clear cells: a new one is worth 1/14, an old one costs 0.5/12, a mine 0.5 + 1/14.
+
+    . * . .         1  .  1 .
+    . . . .         .  1  . .
+    . . . *         .  .  . .
+    . . . .
+    """
+    match = Match(make("minesweeper"))
+    match.state.mine[:] = 0
+    match.state.mine[[1, 11]] = 1
+    told = []
+    for cell in (12, 5, 6, 6, 11):
+        match.play(cell)
+        told.append((match.observation(0)[0], round(float(match.state.reward[0]) * 168, 3)))
+    assert told == [(0, 12), (1, 12), (2, 12), (2, -7), (1, -96)]
+    assert match.over
+
+
 def test_a_copy_goes_its_own_way():
     match = played(Match(make("dark_hex")), 4)
     copy = match.copy()
@@ -306,8 +432,50 @@ def test_what_a_match_refuses_otherwise():
             {"reveal": None},
             "option 'reveal' must be one of 'nothing', 'turns', got None",
         ),
+        ("minesweeper", {"level": ""}, "option 'level' must be one of 'easy', 'medium', 'hard', got ''"),
+        ("battleship", {"seats": 3}, r"option 'seats' must be in 1\.\.2, got 3"),
+        ("battleship", {"level": "hard", "rows": 9}, "'rows' is 12 with one seat at level 'hard', got 9"),
+        ("battleship", {"ships": "2"}, "'ships' is '2,3,3,4' with one seat at level 'easy', got '2'"),
+        ("battleship", {"shots": 9}, "'shots' is 64 with one seat at level 'easy', got 9"),
+        ("battleship", {"loss_multiplier": 2}, r"'loss_multiplier' is for two seats \(seats=2\), got 2"),
+        ("battleship", {"allow_repeated_shots": False}, r"is for two seats \(seats=2\), got False"),
+        (
+            "battleship",
+            {"seats": 2, "level": "easy"},
+            "'level' is for one seat; with seats=2 give rows, cols",
+        ),
+        ("battleship", {"seats": 2, "rows": 11}, r"option 'rows' must be in 1\.\.10, got 11"),
+        ("battleship", {"seats": 2, "shots": -1}, r"option 'shots' must be in 1\.\.1000, got -1"),
+        ("battleship", {"seats": 2, "ships": "2;3"}, r"'ships' must list whole numbers in 1\.\.10 like "),
+        ("battleship", {"seats": 2, "ships": "11"}, r"in 1\.\.10 like \"2,3,3\", got '11'"),
+        ("battleship", {"seats": 2, "ships": ",".join("1" * 27)}, "'ships' may name 26 ships"),
+        ("battleship", {"seats": 2, "values": "1,1"}, "'values' must name 5 values, one for each ship"),
+        ("battleship", {"seats": 2, "ships": "1,1", "values": "0,0"}, "not all 0, got '0,0'"),
+        (
+            "battleship",
+            {"seats": 2, "rows": 2, "cols": 2, "ships": "2,2,1"},
+            "must fit on 2 x 2 cells together",
+        ),
+        ("battleship", {"seats": 2, "rows": 2, "cols": 5, "ships": "3,3,3"}, "must fit on 2 x 5 cells"),
+        (
+            "battleship",
+            {"seats": 2, "shots": 101, "allow_repeated_shots": False},
+            "'shots' must be at most 100, the cells, as none may be shot at again, got 101",
+        ),
     ],
 )
 def test_what_make_refuses(name, options, message):
     with pytest.raises(ValueError, match=message):
         make(name, **options)
+
+
+def test_what_battleship_takes_from_its_form():
+    """Options left open take their form's values; naming these changes nothing."""
+    assert make("battleship") == make("battleship", level="easy", rows=8, cols=8, ships="2,3,3,4", shots=64)
+    hard = make("battleship", level="hard")
+    assert (hard.seats, hard.rows, hard.actions, hard.max_length) == (1, 12, 144, 144)
+    two = make("battleship", seats=2)
+    assert two == make(
+        "battleship", seats=2, rows=10, cols=10, ships="2,3,3,4,5", values="1,1,1,1,1", shots=50
+    )
+    assert (two.actions, two.max_length, two.return_range) == (300, 110, (-5, 5))

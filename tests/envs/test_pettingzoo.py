@@ -20,7 +20,12 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
     ("dark_hex", {"rows": 2, "cols": 5, "abrupt": True}),
     ("dark_hex", {"rows": 9, "cols": 8, "reveal": "turns"}),
+    ("battleship", {"seats": 2, "rows": 4, "cols": 3, "ships": "2,3", "shots": 9}),
+    ("concentration", {"level": "hard"}),
+    ("minesweeper", {"level": "hard"}),
 ]
+ALL_IS_LEGAL = {"kuhn_poker", "concentration", "minesweeper"}
+"""Games without illegal actions; battleship is one with a single seat."""
 
 
 @pytest.fixture
@@ -40,10 +45,12 @@ def played(env: Any, chooser: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         env.step(None if terminated else chooser.choice(legal))
 
 
-# PettingZoo's suite remarks on every Dict observation, and on an observation or a mask of zeros: that is
-# what a seat sees before it knows anything, and the mask of an agent that is not to move.
+# PettingZoo's suite remarks on every Dict observation, on an observation of a single number, and on an
+# observation or a mask of zeros: that is what a seat sees before it knows anything, and the mask of an
+# agent that is not to move.
 @pytest.mark.filterwarnings("ignore:Observation space for each agent probably should be:UserWarning")
 @pytest.mark.filterwarnings("ignore:Observation is not a NumPy array:UserWarning")
+@pytest.mark.filterwarnings("ignore:Observation is a single number:UserWarning")
 @pytest.mark.filterwarnings("ignore:Observation numpy array is all zeros:UserWarning")
 @pytest.mark.filterwarnings("ignore:Action mask numpy array is all zeros:UserWarning")
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
@@ -100,7 +107,7 @@ def test_nothing_but_the_observation_speaks_of_the_match(name: str, options: dic
             assert all(not other["action_mask"].any() for other in others)
             assert observation["action_mask"].any() == (not terminated)
             assert observation["observation"].dtype == env.game.observation_space.dtype
-            if not terminated:
+            if not terminated and env.game.seats == 2:
                 assert set(env.rewards.values()) == {0.0}  # these games pay at the end
 
 
@@ -118,6 +125,20 @@ def test_rewards_reach_both_agents() -> None:
     assert rewards == {"player_0": 1.0, "player_1": -1.0}
     with pytest.raises(ValueError, match="call reset"):
         env.step(None)
+
+
+def test_a_single_seat_is_paid_as_it_goes() -> None:
+    """Battleship, easy: a hit is worth 1/12, a shot into water -1/52; `last` sums up since the last move."""
+    env = envs.aec("battleship")
+    env.reset(seed=1)
+    ship = env.match.state.ship[0]
+    hit, water = int(np.flatnonzero(ship)[0]), int(np.flatnonzero(ship == 0)[0])
+    for cell, reward in ((hit, 1 / 12), (water, -1 / 52), (hit, -1 / 52)):
+        env.step(cell)
+        observation, paid, *_ = env.last()
+        assert paid == pytest.approx(reward)
+        assert observation["observation"].tolist() == [int(reward > 0)]
+        assert env.agent_selection == "player_0"
 
 
 def test_a_collision_is_not_told_by_the_environment() -> None:
@@ -161,7 +182,7 @@ def test_an_illegal_action_changes_nothing(action: Any, error: type[Exception], 
 def test_the_illegal_wrapper_punishes_the_offender_and_the_next_match_is_clean(
     name: str, options: dict[str, Any]
 ) -> None:
-    """Two matches; in each the first choice that has an illegal alternative takes it. Kuhn has none."""
+    """Two matches; in each the first choice that has an illegal alternative takes it, if there is one."""
     env = TerminateIllegalWrapper(envs.aec(name, **options), illegal_reward=-7)
     offences = 0
     for seed in range(2):
@@ -184,9 +205,10 @@ def test_the_illegal_wrapper_punishes_the_offender_and_the_next_match_is_clean(
         if offender is not None:
             assert rewards[offender] == -7
             assert sorted(rewards.values()) == [-7, 0]
-    assert offences == (0 if name == "kuhn_poker" else 2)
+    all_is_legal = name in ALL_IS_LEGAL or (name == "battleship" and not options)
+    assert offences == (0 if all_is_legal else 2)
     env.reset()
-    assert env.agents == ["player_0", "player_1"]
+    assert env.agents == [f"player_{p}" for p in range(env.unwrapped.game.seats)]
     assert not any(env.terminations.values())
     assert env.observe("player_0")["action_mask"].any()
 

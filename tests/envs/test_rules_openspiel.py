@@ -7,7 +7,6 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
-import torch
 
 import envs
 from envs.core import CHANCE
@@ -16,10 +15,10 @@ pyspiel = pytest.importorskip("pyspiel")
 
 MATCHES = 2_000
 
-# OpenSpiel's game, ours, our options
+# OpenSpiel's game, ours, our options, matches
 VARIANTS = [
-    ("kuhn_poker", "kuhn_poker", {}),
-    ("leduc_poker", "leduc_poker", {}),
+    ("kuhn_poker", "kuhn_poker", {}, MATCHES),
+    ("leduc_poker", "leduc_poker", {}, MATCHES),
 ]
 for version, is_abrupt in (("classical", False), ("abrupt", True)):
     for reveal in ("nothing", "turns"):
@@ -28,6 +27,7 @@ for version, is_abrupt in (("classical", False), ("abrupt", True)):
                 f"phantom_ttt(gameversion={version},obstype=reveal-{'num' * (reveal == 'turns')}{reveal})",
                 "phantom_tictactoe",
                 {"abrupt": is_abrupt, "reveal": reveal},
+                MATCHES,
             )
         )
 for version, is_abrupt in (("cdh", False), ("adh", True)):
@@ -37,6 +37,7 @@ for version, is_abrupt in (("cdh", False), ("adh", True)):
                 f"dark_hex(gameversion={version},num_rows={rows},num_cols={cols})",
                 "dark_hex",
                 {"rows": rows, "cols": cols, "abrupt": is_abrupt},
+                MATCHES,
             )
         )
     VARIANTS.append(
@@ -44,8 +45,47 @@ for version, is_abrupt in (("cdh", False), ("adh", True)):
             f"dark_hex(gameversion={version},num_rows=3,num_cols=3,obstype=reveal-numturns)",
             "dark_hex",
             {"abrupt": is_abrupt, "reveal": "turns"},
+            MATCHES,
         )
     )
+
+
+# Battleship's options and how many matches. Where the ships fill the board, many places are not legal.
+BATTLESHIPS = [
+    (
+        {"rows": 1, "cols": 3, "ships": "1", "shots": 2, "allow_repeated_shots": False, "loss_multiplier": 2},
+        300,
+    ),
+    ({"rows": 1, "cols": 4, "ships": "2,2", "shots": 5}, 200),
+    ({"rows": 2, "cols": 2, "ships": "1", "shots": 2}, 300),
+    ({"rows": 2, "cols": 2, "ships": "1,2", "values": "1,2", "shots": 3, "allow_repeated_shots": False}, 300),
+    ({"rows": 2, "cols": 3, "ships": "2,3", "shots": 4, "loss_multiplier": 0}, 300),
+    ({"rows": 3, "cols": 2, "ships": "2,2,2", "shots": 8}, 200),
+    ({"rows": 3, "cols": 3, "ships": "3,2,1", "values": "3,0,5", "shots": 12, "loss_multiplier": 3}, 200),
+    ({"rows": 4, "cols": 5, "ships": "1,4,3", "shots": 20, "allow_repeated_shots": False}, 150),
+    ({"rows": 7, "cols": 4, "ships": "2,6,3", "shots": 30}, 50),
+    ({"rows": 10, "cols": 10}, 15),
+    ({"rows": 10, "cols": 10, "shots": 100, "allow_repeated_shots": False}, 10),
+]
+
+
+def as_openspiel(options):
+    """OpenSpiel's name of a battleship game; we give it every parameter."""
+    game = envs.make("battleship", seats=2, **options)
+    lists = {"ship_sizes": game.ships, "ship_values": game.values}
+    parameters = {
+        "board_height": game.rows,
+        "board_width": game.cols,
+        "num_shots": game.shots,
+        "allow_repeated_shots": str(game.allow_repeated_shots).lower(),
+        "loss_multiplier": float(game.loss_multiplier),
+        **{name: f"[{numbers.replace(',', ';')}]" for name, numbers in lists.items()},
+    }
+    return f"battleship({','.join(f'{name}={value}' for name, value in parameters.items())})"
+
+
+for battleship, matches in BATTLESHIPS:
+    VARIANTS.append((as_openspiel(battleship), "battleship", {"seats": 2} | battleship, matches))
 
 
 class Lockstep:
@@ -76,20 +116,20 @@ class Lockstep:
     def look(self):
         """The seat to move looks; returns its information state by our definition and by OpenSpiel's.
 
-        OpenSpiel's string is taken for the poker games. For the phantom games it is the tensor, as
-        dark hex's string tells the number of attempts even where nothing is revealed.
+        OpenSpiel's string is taken, but for the phantom games its tensor, as dark hex's string tells the
+        number of attempts even where nothing is revealed.
         """
         seat = self.match.seat
         self.seen[seat] += self.match.observation(seat).tobytes()
-        if "poker" in self.match.game.name:
-            theirs = self.theirs.information_state_string(seat).encode()
-        else:
+        if self.match.game.name in ("phantom_tictactoe", "dark_hex"):
             theirs = np.array(self.theirs.information_state_tensor(seat), np.uint8).tobytes()
+        else:
+            theirs = self.theirs.information_state_string(seat).encode()
         return tuple((seat, blake2b(info, digest_size=16).digest()) for info in (self.seen[seat], theirs))
 
     def play(self, action):
         if self.match.seat != CHANCE:
-            self.seen[self.match.seat] += bytes([action])
+            self.seen[self.match.seat] += action.to_bytes(2, "little")
         self.match.play(action)
         self.theirs.apply_action(action)
 
@@ -110,16 +150,18 @@ class Bijection:
         assert self.back.setdefault(theirs, ours) == ours, "we tell apart what OpenSpiel does not"
 
 
-@pytest.mark.parametrize(("theirs", "name", "options"), VARIANTS, ids=lambda value: str(value)[:90])
-def test_lockstep(theirs, name, options):
-    """2,000 random matches: seat, legal moves, odds, end and returns at every step, and at every
-    decision what the seat can tell apart."""
+@pytest.mark.parametrize(
+    ("theirs", "name", "options", "matches"), VARIANTS, ids=lambda value: str(value)[:90]
+)
+def test_lockstep(theirs, name, options, matches):
+    """Random matches, 2,000 of most games: seat, legal moves, odds, end and returns at every step, and
+    at every decision what the seat can tell apart."""
     theirs, ours = pyspiel.load_game(theirs), envs.make(name, **options)
     assert theirs.num_distinct_actions() == ours.actions
     assert theirs.max_game_length() == ours.max_length
     assert (theirs.min_utility(), theirs.max_utility()) == ours.return_range
     choose, same = random.Random(1), Bijection()
-    for _ in range(MATCHES):
+    for _ in range(matches):
         both = Lockstep(theirs.new_initial_state(), envs.Match(ours, seed=0, chance="ask"))
         while not both.compare():
             if both.match.seat != CHANCE:
@@ -129,12 +171,21 @@ def test_lockstep(theirs, name, options):
 
 # ---------------------------------------------------------------- whole trees
 
-# Decisions and information sets of seat 0 / seat 1, matches won by seat 0 / seat 1 / nobody.
+# Decisions and information sets of seat 0 / seat 1, matches won by seat 0 / seat 1 / nobody, all matches.
 # Kuhn by hand: 6 deals; seat 0 decides at the start and after pass-bet, seat 1 after pass and after
 # bet: 12 and 12 decisions, with 3 cards 6 and 6 information sets. Of the 5 lines of a deal bet-pass is
 # seat 0's, pass-bet-pass is seat 1's, the other three go to the higher card, 3 deals each: 6 + 9 each.
 # Leduc has 936 information sets (Southey et al. 2005), seat by seat the same. The 2 x 2 boards were
 # enumerated by a dynamic programme over both seats' views; 143 + 94 + 150 + 84 = 471 histories.
+# Battleship's counts, all without repeated shots, are from OpenSpiel's manual of its game.
+BATTLESHIP_TREES = [
+    ({"allow_repeated_shots": False, **size}, sets, matches)
+    for size, sets, matches in (
+        ({"rows": 2, "cols": 2, "ships": "1", "shots": 2}, (53, 109), 1072),
+        ({"rows": 2, "cols": 2, "ships": "1", "shots": 3}, (341, 397), 2224),
+        ({"rows": 2, "cols": 2, "ships": "1,2", "shots": 2}, (397, 1189), 9216),
+    )
+]
 TREES = [
     ("kuhn_poker", "kuhn_poker", {}, {"decisions": (12, 12), "sets": (6, 6), "ends": (15, 15, 0)}),
     ("leduc_poker", "leduc_poker", {}, {"sets": (468, 468)}),
@@ -149,6 +200,10 @@ TREES = [
         "dark_hex",
         {"rows": 2, "cols": 2, "abrupt": True},
         {"decisions": (143, 94), "sets": (59, 35), "ends": (150, 84, 0)},
+    ),
+    *(
+        (as_openspiel(options), "battleship", {"seats": 2} | options, {"sets": sets, "matches": matches})
+        for options, sets, matches in BATTLESHIP_TREES
     ),
 ]
 
@@ -173,7 +228,7 @@ def test_whole_tree(theirs, name, options, expected):
             after.play(action)
             waiting.append(after)
     sets = tuple(sum(seat == p for seat, _ in same.there) for p in range(2))
-    found = {"decisions": tuple(decisions), "sets": sets, "ends": tuple(ends)}
+    found = {"decisions": tuple(decisions), "sets": sets, "ends": tuple(ends), "matches": sum(ends)}
     assert {fact: found[fact] for fact in expected} == expected
 
 
@@ -190,33 +245,10 @@ RANDOM_PLAY = [
     ("dark_hex", {"rows": 2, "cols": 2}, (0.5, 0.5, 0.0), 0.0, 4.520833),
     ("dark_hex", {"rows": 2, "cols": 2, "abrupt": True}, (0.729167, 0.270833, 0.0), 0.458333, 4.395833),
 ]
-LANES = 40_000
-
-
-def first_matches(game, seed):
-    """Uniform legal play of the first match of every lane: returns [LANES, P], decisions [LANES]."""
-    batch, generator = envs.Batch(game, LANES, seed=seed), torch.Generator().manual_seed(seed)
-    returns, length = torch.zeros(LANES, game.seats, dtype=torch.float64), torch.zeros(LANES)
-    playing = torch.ones(LANES, dtype=torch.bool)
-    while playing.any():
-        lots = torch.rand(batch.legal.shape, generator=generator)
-        batch.step(torch.where(batch.legal, lots, -1.0).argmax(1))
-        assert not batch.illegal.any()
-        returns[playing] += batch.reward[playing]
-        length[playing] += 1
-        playing &= ~batch.over
-    return returns, length
-
-
-def assert_mean(sample, exact):
-    """Within 4 standard errors; the table's six digits add half a unit of the last."""
-    sample = sample.double()
-    error = (sample.std() / LANES**0.5).item()
-    assert abs(sample.mean().item() - exact) <= 4 * error + 5e-7
 
 
 @pytest.mark.parametrize(("name", "options", "odds", "value", "length"), RANDOM_PLAY, ids=str)
-def test_random_play(name, options, odds, value, length):
+def test_random_play(name, options, odds, value, length, first_matches, assert_mean):
     returns, lengths = first_matches(envs.make(name, **options), seed=11)
     first = returns[:, 0]
     for ended, probability in zip((first > 0, first < 0, first == 0), odds, strict=True):
@@ -242,7 +274,7 @@ def exact_random_play(match):
 
 
 @pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker"])
-def test_random_play_of_the_poker_games(name):
+def test_random_play_of_the_poker_games(name, first_matches, assert_mean):
     """Kuhn by hand: showdowns are even, so only folds count: bet-pass (1/4) wins 1, pass-bet-pass (1/8)
     loses 1, in all 1/8. Three decisions after pass-bet (1/4), else two: 2 1/4."""
     game = envs.make(name)

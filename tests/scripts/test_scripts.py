@@ -155,6 +155,18 @@ def test_watching_as_text_shows_every_move_and_the_end(trained, script):
     assert ended.out.count("returns: seat 0 ") == 2
 
 
+def test_games_for_one_are_watched_and_compared(script):
+    ended = script("watch", "bot", "--game", "minesweeper", "--viewer", "seat")
+    assert ended.code == 0
+    assert "game 1: bot (seat 0)\n" in ended.out
+    assert ended.out.count("returns: seat 0 ") == 1
+    ended = script("tournament", "random", "bot", "--game", "concentration", "--matches-per-seat", 20)
+    assert ended.code == 0
+    rows = [line for line in ended.out.splitlines() if " nobody " in line]
+    assert ["random" in rows[0], "bot" in rows[1], len(rows)] == [True, True, 2]
+    assert " 40 " in rows[0]
+
+
 def test_watching_one_seat_hides_the_other_card(script):
     both = script("watch", "random", "--opponent", "random", "--game", "kuhn_poker", "--seed", 3).out
     one = script(
