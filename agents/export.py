@@ -37,7 +37,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from agents.checkpoint import plays, write_file
-from agents.distributions import Categorical, Family, MultiCategorical
+from agents.distributions import Categorical, Family, Gaussian, MultiCategorical
 from agents.encoders import packed
 from agents.players import Agent, frozen
 from agents.policy import Memory, RecurrentPolicy
@@ -56,8 +56,9 @@ into `previous_known` at [b, seat[b]], and give that and the new cores to the ne
 DISTRIBUTIONS: dict[type[Family], str] = {
     Categorical: "log-probabilities of the actions, -inf where illegal",
     MultiCategorical: "log-probabilities, one component of the action after another, -inf where illegal",
+    Gaussian: "means, then log standard deviations, of the numbers; what is drawn may need clipping",
 }
-OF_NUMBERS = "means of the action's numbers, then logarithms of their standard deviations; clip what you draw"
+"""What the distribution of a family is. A new family is one line here."""
 
 
 class Input(NamedTuple):
@@ -110,7 +111,7 @@ def onnx_model(agent: Agent) -> onnx.ModelProto:
     """
     onnx = _library()
     policy = frozen(agent.policy).cpu()
-    inputs, outputs = _inputs(policy, agent), _outputs(policy)
+    inputs, outputs = _inputs(policy, agent.game.observation_space), _outputs(policy)
     model = _traced(_Step(policy, list(inputs)), inputs, list(outputs))
     _forget_the_trace(model)
     _describe(model, {name: given.meaning for name, given in inputs.items()} | outputs)
@@ -138,17 +139,17 @@ class _Step(nn.Module):
         return distribution, value, known, *new_cores
 
 
-def _inputs(policy: RecurrentPolicy, agent: Agent) -> dict[str, Input]:
-    """The inputs by name, in their order."""
+def _inputs(policy: RecurrentPolicy, space: spaces.Space[Any]) -> dict[str, Input]:
+    """The inputs by name, in their order. `space`: of the observations."""
     B = 2  # an exporter takes a size of 1 for a constant
-    shape, dtype = packed(agent.game.observation_space)
+    shape, dtype = packed(space)
     memory = policy.initial_memory(B)
     observation = torch.zeros(B, *shape, dtype=dtype)
     legal = torch.ones(B, policy.family.mask, dtype=torch.bool)
     seat = torch.zeros(B, dtype=torch.int64)
     start = torch.ones(B, dtype=torch.bool)
     inputs = {
-        "observation": Input(observation, 0, _seen(agent.game.observation_space)),
+        "observation": Input(observation, 0, _seen(space)),
         "legal": Input(legal, 0, "the actions that are allowed, at least one"),
         "seat": Input(seat, 0, f"who decides, 0..{policy.seats - 1}"),
         "start": Input(start, 0, "the first decision of a match: all memory is cleared"),
@@ -171,7 +172,7 @@ def _outputs(policy: RecurrentPolicy) -> dict[str, str]:
     """What each output means, in their order."""
     cores = len(policy.initial_memory(1).cores)
     return {
-        "distribution": DISTRIBUTIONS.get(type(policy.family), OF_NUMBERS),
+        "distribution": DISTRIBUTIONS[type(policy.family)],
         "value": "the return that the seat that decides expects",
         "previous_known": "`previous` as known now; write the chosen action at [b, seat[b]]",
         **{f"new_core_{k}": f"the next call's core_{k}" for k in range(cores)},
