@@ -100,7 +100,7 @@ def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
     """The files of the model's agent alone: enough to play, not to train."""
     agent = {
         "format": FORMAT,
-        **_plays(model.game),
+        **plays(model.game),
         "policy": model.policy_kwargs,
         "timesteps": model.num_timesteps,
     }
@@ -375,7 +375,7 @@ def _policy(files: Mapping[str, bytes], path: str | Path) -> tuple[RecurrentPoli
         raise CheckpointError(f"{path}: its policy does not fit this version ({error})") from error
 
 
-def _plays(game: envs.Game | World) -> dict[str, Any]:
+def plays(game: envs.Game | World) -> dict[str, Any]:
     """What `agent.json` says of the game."""
     if isinstance(game, World):
         return {

@@ -29,6 +29,8 @@ ONLY_IN = {
     "PIL": {"envs/drawing.py"},
     "matplotlib": {"envs/drawing.py"},
     "pygame": {"envs/window.py"},
+    "onnx": {"agents/export.py"},
+    "onnxscript": {"agents/export.py"},
     "yaml": {"agents/config.py"},
     "safetensors": {"agents/checkpoint.py"},
     "rich": {"agents/cli.py"},
