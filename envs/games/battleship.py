@@ -62,7 +62,7 @@ Actions
 Rewards, one seat, after each shot, on n x n cells
     +1/12           a ship cell hit for the first time
     -1/(n*n - 12)   anything else
-    A match is worth at most 1, and 0 if every cell is shot at once.
+    A match is worth -n*n/(n*n - 12) to 1.
 
 Rewards, two seats, at the end
     Values of the other's ships that were sunk, less `loss_multiplier` times those of the own ones; with
