@@ -30,7 +30,8 @@ Options, one seat
 
 Options, two seats (in brackets OpenSpiel's name)
     rows, cols             10, 10         size of both boards, 1..10 each (board_height, board_width)
-    ships                  "2,3,3,4,5"    their lengths, up to 26 ships (ship_sizes)
+    ships                  "2,3,3,4,5"    lengths of up to 26 ships (ship_sizes); on a board of more than
+                                          36 cells they may cover half of it
     values                 "1,1,1,1,1"    what sinking them is worth, 0..1000 each (ship_values)
     shots                  50             of each seat, 1..1000 (num_shots)
     allow_repeated_shots   True           a cell may be shot at again (allow_repeated_shots)
@@ -61,10 +62,11 @@ Actions
 Rewards, one seat, after each shot, on n x n cells
     +1/12           a ship cell hit for the first time
     -1/(n*n - 12)   anything else
-    A match is worth at most 1, and 0 if every cell is shot at once.
+    A match is worth -n*n/(n*n - 12) to 1.
 
 Rewards, two seats, at the end
-    Values of the other's ships that were sunk, less `loss_multiplier` times those of the own ones.
+    Values of the other's ships that were sunk, less `loss_multiplier` times those of the own ones; with
+    1 the game is zero-sum.
 
 The fleet of the one-seat form is drawn by `deal` from the match's own random numbers: no chance node, as
 no tree of all fleets can be walked. Ship by ship in the order 2, 3, 3, 4, every place that is still free
@@ -104,6 +106,9 @@ from envs.drawing import (
 
 SIDES = {"easy": 8, "medium": 10, "hard": 12}  # of the one-seat form's boards
 FLEET = "2,3,3,4"  # of the one-seat form
+SMALL = 36
+"""Cells of a board that may be packed full. On a larger one the search for what still fits, whose time
+grows exponentially, is kept short by room."""
 UNKNOWN, WATER, HIT, SUNK = 0, 1, 2, 3
 NOWHERE = -1
 NAMES = ("seat 0", "seat 1")
@@ -195,8 +200,8 @@ def find_places(s: State) -> None:
 def rest_fits(s: State, board: int, first: int) -> bool:
     """Can the ships from `first` on be placed beside those on the board?
 
-    They are tried in order; when one fits nowhere, the one before it is moved on. All are taken away
-    again at the end.
+    They are tried in order; when one fits nowhere, the one before it is moved on. Of two equal ships in
+    a row the second is tried behind the first. All are taken away again at the end.
     """
     ships = s.length.shape[0]
     ship = first
@@ -204,6 +209,8 @@ def rest_fits(s: State, board: int, first: int) -> bool:
         place = s.place[board, ship]
         if place != NOWHERE:
             lift(s, board, ship)
+        elif ship > first and s.length[ship] == s.length[ship - 1]:
+            place = s.place[board, ship - 1]
         place += 1
         while place < s.can_place.shape[0] and not fits(s, board, ship, place):
             place += 1
@@ -375,7 +382,7 @@ class Battleship(Game):
                 self._refuse(option, "is for two seats (seats=2)")
 
     def _settle_two_seats(self) -> None:
-        """Fill in what was left open, then judge what was given."""
+        """Fill in what was left open, and judge what was given."""
         if self.level:
             self._refuse("level", "is for one seat; with seats=2 give rows, cols, ships and shots")
         for option, value in {"rows": 10, "cols": 10, "ships": "2,3,3,4,5", "shots": 50}.items():
@@ -383,6 +390,13 @@ class Battleship(Game):
         for option, low, high in (("rows", 1, 10), ("cols", 1, 10), ("shots", 1, 1000)):
             self._require(option, low, high)
         self._require("loss_multiplier", 0, 100)
+        cells = self.rows * self.cols
+        if not self.allow_repeated_shots and self.shots > cells:
+            self._refuse("shots", f"must be at most {cells}, the cells, as none may be shot at again")
+        self._settle_fleet(cells)
+
+    def _settle_fleet(self, cells: int) -> None:
+        """Lengths and values of the ships, and whether they fit on `cells` cells."""
         lengths = self._numbers("ships", 1, max(self.rows, self.cols))
         if len(lengths) > 26:
             self._refuse("ships", "may name 26 ships")
@@ -390,9 +404,8 @@ class Battleship(Game):
         values = self._numbers("values", 0, 1000)
         if len(values) != len(lengths) or not any(values):
             self._refuse("values", f"must name {len(lengths)} values, one for each ship and not all 0")
-        cells = self.rows * self.cols
-        if not self.allow_repeated_shots and self.shots > cells:
-            self._refuse("shots", f"must be at most {cells}, the cells, as none may be shot at again")
+        if cells > SMALL and 2 * sum(lengths) > cells:
+            self._refuse("ships", f"may cover {cells // 2} of {cells} cells")
         if sum(lengths) > cells or not (self._is_roomy() or self._can_begin()):
             self._refuse("ships", f"must fit on {self.rows} x {self.cols} cells together")
 
@@ -446,7 +459,7 @@ class Battleship(Game):
         if self.seats == 1:
             return -self.shots / (self.actions - sum(self.lengths)), 1.0
         total = sum(int(value) for value in self.values.split(","))
-        return -float(self.loss_multiplier * total), float(total)
+        return float(-self.loss_multiplier * total), float(total)
 
     @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete:

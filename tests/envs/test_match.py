@@ -449,6 +449,7 @@ def test_what_a_match_refuses_otherwise():
         ("battleship", {"seats": 2, "ships": "2;3"}, r"'ships' must list whole numbers in 1\.\.10 like "),
         ("battleship", {"seats": 2, "ships": "11"}, r"in 1\.\.10 like \"2,3,3\", got '11'"),
         ("battleship", {"seats": 2, "ships": ",".join("1" * 27)}, "'ships' may name 26 ships"),
+        ("battleship", {"seats": 2, "ships": "9,9,9,9,9,9"}, "'ships' may cover 50 of 100 cells, got"),
         ("battleship", {"seats": 2, "values": "1,1"}, "'values' must name 5 values, one for each ship"),
         ("battleship", {"seats": 2, "ships": "1,1", "values": "0,0"}, "not all 0, got '0,0'"),
         (

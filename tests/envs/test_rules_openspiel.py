@@ -63,6 +63,7 @@ BATTLESHIPS = [
     ({"rows": 3, "cols": 2, "ships": "2,2,2", "shots": 8}, 200),
     ({"rows": 3, "cols": 3, "ships": "3,2,1", "values": "3,0,5", "shots": 12, "loss_multiplier": 3}, 200),
     ({"rows": 4, "cols": 5, "ships": "1,4,3", "shots": 20, "allow_repeated_shots": False}, 150),
+    ({"rows": 4, "cols": 4, "ships": "3,3,3,3", "shots": 12}, 50),
     ({"rows": 7, "cols": 4, "ships": "2,6,3", "shots": 30}, 50),
     ({"rows": 10, "cols": 10}, 15),
     ({"rows": 10, "cols": 10, "shots": 100, "allow_repeated_shots": False}, 10),
