@@ -111,6 +111,19 @@ def test_loading_an_agent_needs_no_environment(model, tmp_path, monkeypatch):
     assert load(tmp_path / "agent").act(match.observation(0), match.mask(), seat=0) in match.legal()
 
 
+def test_a_player_comes_by_name_or_by_path(model, tmp_path):
+    model.save(tmp_path / "agent.zip")
+    assert checkpoint.load_player("bot", TICTACTOE).name == "bot"
+    for path in (tmp_path / "agent.zip", str(tmp_path / "agent")):
+        assert isinstance(checkpoint.load_player(path, TICTACTOE, seed=3), Agent)
+    with pytest.raises(ValueError, match=r"'nobody' is neither a fixed player \(random, bot\) nor a path"):
+        checkpoint.load_player("nobody", TICTACTOE)
+    with pytest.raises(
+        ValueError, match=r"agent\.zip' plays PhantomTicTacToe\(.*, expected an agent of Kuhn"
+    ):
+        checkpoint.load_player(tmp_path / "agent.zip", envs.make("kuhn_poker"))
+
+
 def test_the_options_of_the_game_are_kept(make_model, tmp_path):
     game = envs.make("dark_hex", rows=2, cols=4, abrupt=True)
     make_model(game, policy_kwargs={"cell": "gru", "n_lstm_layers": 2}).save(tmp_path / "hex.zip")

@@ -354,6 +354,19 @@ def test_an_agent_that_is_reset_has_forgotten_everything():
     assert torch.equal(story(agent, asked_at_once=True), first)
 
 
+@pytest.mark.parametrize("make", [make_agent, lambda seed=0: RandomPlayer(TICTACTOE, seed=seed)])
+def test_a_reseeded_player_draws_as_one_made_with_the_seed(make):
+    one, two = make(), make(seed=7)
+    for player in (one, two):
+        player.reset(50)
+    seen = torch.zeros(50, 9, dtype=torch.uint8)
+    first = two.act(seen)
+    assert not torch.equal(one.act(seen), first)
+    one.reset(50)
+    one.reseed(7)
+    assert torch.equal(one.act(seen), first)
+
+
 def test_an_agents_saved_state_resumes_it():
     one, two = make_agent(matches=6), make_agent(seed=9, matches=2)
     story(one, asked_at_once=True)

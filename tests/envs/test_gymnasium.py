@@ -23,18 +23,24 @@ from toys import GO, STOP, Guess, Hurry
 
 import envs
 from agents import Agent, MaskableRecurrentPPO
+from agents.players import BOTS
 from envs.adapters.gymnasium import BatchVectorEnv, FogboundEnv, NoVelocity
 from envs.seated import SeatedBatch
 
 ROOT = Path(__file__).parents[2]
-IDS = [f"fogbound/{game.__name__}-v0" for game in envs.GAMES.values()]
 NO_VELOCITY = ["fogbound/CartPoleNoVel-v1", "fogbound/PendulumNoVel-v1"]
 PASS, BET = 0, 1
-FIRST_VARIANTS = [
-    {"opponent": "random"},
-    {"opponent": "bot", "seat": 1},
-    {"opponent": "bot", "seat": "alternate", "illegal": "lose"},
-]
+
+
+def arguments(game):
+    """Ways of making an environment for one agent of a listed game."""
+    if envs.make(game).seats == 1:
+        return [{}]
+    opponent = "bot" if game in BOTS else "random"
+    return [{}, {"opponent": opponent, "seat": 1}, {"opponent": opponent, "seat": "alternate"}]
+
+
+MADE = [(game, options) for game in envs.GAMES for options in arguments(game)]
 
 
 @pytest.fixture
@@ -42,6 +48,11 @@ def unseen_window(monkeypatch):
     """Windows open on SDL's dummy display, and nobody waits between two pictures."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setitem(FogboundEnv.metadata, "render_fps", 10_000)
+
+
+def id_of(name):
+    """Gymnasium's id of a listed game."""
+    return f"fogbound/{envs.GAMES[name].__name__}-v0"
 
 
 def first(observation, mask, seat):  # noqa: ARG001
@@ -94,20 +105,23 @@ def test_importing_the_games_registers_the_ids_and_loads_no_adapter():
     )
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines() == [" ".join(sorted(IDS + NO_VELOCITY)), "[]", "False", "True (4,)"]
+    assert told.stdout.splitlines() == [
+        " ".join(sorted([*map(id_of, envs.GAMES), *NO_VELOCITY])),
+        "[]",
+        "False",
+        "True (4,)",
+    ]
 
 
 @pytest.mark.usefixtures("unseen_window")
-@pytest.mark.parametrize("options", FIRST_VARIANTS, ids=str)
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize(("name", "options"), MADE, ids=str)
 def test_gymnasium_accepts_the_environment(name, options):
-    check_env(gymnasium.make(name, **options).unwrapped)
+    check_env(gymnasium.make(id_of(name), **options).unwrapped)
 
 
-@pytest.mark.parametrize("options", FIRST_VARIANTS, ids=str)
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize(("name", "options"), MADE, ids=str)
 def test_stable_baselines_accepts_the_environment(name, options):
-    check_env_of_sb3(gymnasium.make(name, **options))
+    check_env_of_sb3(gymnasium.make(id_of(name), **options))
 
 
 def test_games_alone_and_games_of_planes_are_accepted():
@@ -200,9 +214,9 @@ def test_a_game_alone():
         assert rewards == [-0.25] * (len(rewards) - 1) + [1.0]
 
 
-@pytest.mark.parametrize("name", envs.GAMES)
-def test_masks_are_the_rules_own(name):
-    env, chooser = FogboundEnv(name, opponent="bot", seat="alternate"), np.random.default_rng(0)
+@pytest.mark.parametrize(("name", "options"), MADE, ids=str)
+def test_masks_are_the_rules_own(name, options):
+    env, chooser = FogboundEnv(name, **options), np.random.default_rng(0)
     for _ in range(5):
         _, info = env.reset()
         over = False
@@ -220,8 +234,7 @@ def test_masks_are_the_rules_own(name):
 # ---------------------------------------------------------------- seeds and seats
 
 
-@pytest.mark.parametrize("options", FIRST_VARIANTS, ids=str)
-@pytest.mark.parametrize("name", envs.GAMES)
+@pytest.mark.parametrize(("name", "options"), MADE, ids=str)
 def test_a_seed_decides_everything(name, options):
     """Cards, the opponent's draws, the seats: of 10 episodes; without it, others follow."""
     env, other = FogboundEnv(name, **options), FogboundEnv(name, **options)

@@ -20,6 +20,7 @@ from toys import Guess, Hurry
 
 import envs
 from agents import Agent, RecurrentPolicy
+from agents.players import BOTS
 from envs.adapters.gymnasium import FogboundEnv
 from envs.adapters.sb3 import BatchVecEnv
 from envs.core import match_seed
@@ -82,8 +83,22 @@ def trained_looking_agent(game):
     return Agent(policy, game, deterministic=True)
 
 
+def arguments(name):
+    """Ways of making a BatchVecEnv of a listed game."""
+    if envs.make(name).seats == 1:
+        return [{}]
+    return [{}, {"seat": "alternate", "opponent": "bot" if name in BOTS else "random"}]
+
+
+MADE = [(name, options) for name in envs.GAMES for options in arguments(name)]
 GAMES: list[tuple[Any, Any, Any]] = [
-    *((envs.make(name), seat, mixed) for name in envs.GAMES for seat in (0, 1, "alternate")),
+    *((game, 0, "random") for game in map(envs.make, envs.GAMES) if game.seats == 1),
+    *(
+        (game, seat, mixed)
+        for game in map(envs.make, envs.GAMES)
+        if game.seats > 1
+        for seat in (0, 1, "alternate")
+    ),
     *((envs.make(name), "alternate", "agent") for name in ("kuhn_poker", "dark_hex")),
     *((Hurry(), seat, mixed) for seat in (0, 1, "alternate")),
     *((Hurry(), seat, first) for seat in (0, "alternate")),
@@ -113,13 +128,13 @@ def test_every_lane_plays_what_single_environments_play(game, seat, opponent, de
         lengths += 1
         for b, lane in enumerate(lanes):
             observation, reward, over, info = lane.step(actions[b])
-            assert (rewards[b], dones[b]) == (reward, over)
+            assert (rewards[b], dones[b]) == (pytest.approx(reward, abs=1e-6), over)
             mask = info["action_mask"]
             if over:
                 ends += 1
                 assert infos[b]["terminal_observation"].tolist() == observation.tolist()
                 assert infos[b]["illegal"] == info["illegal"]
-                assert infos[b]["episode"]["r"] == pytest.approx(sums[b])
+                assert infos[b]["episode"]["r"] == pytest.approx(sums[b], abs=1e-6)
                 assert infos[b]["episode"]["l"] == lengths[b]
                 sums[b] = lengths[b] = 0
                 observation, mask = lane.begin()
@@ -128,7 +143,8 @@ def test_every_lane_plays_what_single_environments_play(game, seat, opponent, de
             assert observations[b].tolist() == observation.tolist()
             assert infos[b]["action_mask"].tolist() == mask.astype(bool).tolist()
             assert infos[b]["TimeLimit.truncated"] is False
-    assert ends > 10
+    if game.max_length < 60:
+        assert ends > 10
 
 
 def test_a_step_told_by_hand():
@@ -207,8 +223,7 @@ def test_a_batch_can_be_given():
 # ---------------------------------------------------------------- stock algorithms
 
 
-@pytest.mark.parametrize("options", [{}, {"seat": "alternate", "opponent": "bot"}], ids=str)
-@pytest.mark.parametrize("name", envs.GAMES)
+@pytest.mark.parametrize(("name", "options"), MADE, ids=str)
 @pytest.mark.parametrize("algorithm", [PPO, MaskablePPO, RecurrentPPO])
 def test_stock_algorithms_learn(algorithm, name, options):
     """Two updates; the weights move, episodes are counted; masked play is never illegal."""
@@ -219,7 +234,8 @@ def test_stock_algorithms_learn(algorithm, name, options):
     model.learn(256)
     assert model.num_timesteps == 256
     assert any(not torch.equal(old, new) for old, new in zip(before, model.policy.parameters(), strict=True))
-    assert len(model.ep_info_buffer) > 10
+    if env.game.max_length <= 32:  # decisions in a lane
+        assert len(model.ep_info_buffer) > 10
     if algorithm is MaskablePPO:
         observation = env.reset()
         for _ in range(20):
