@@ -243,7 +243,7 @@ def test_what_every_seat_saw_at_the_end(name):
     episode = [0] * lanes
     matches = [Match(game, seed=int(match_seed(np.uint64(seed), b, 0))) for b in range(lanes)]
     expected = final.clone()
-    for now in lots(60, lanes, game.actions, seed=1) + 0.03:  # legal ones only
+    for now in lots(max(60, game.max_length), lanes, game.actions, seed=1) + 0.03:  # legal ones only
         actions = choose(batch, now)
         batch.step(actions)
         for b in range(lanes):
