@@ -140,7 +140,9 @@ def test_every_known_space_has_an_encoder_with_free_leading_dimensions(space):
     assert (features.flatten(0, 1).std(0) > 0).all()
 
 
-@pytest.mark.parametrize("space", [spaces.Text(5), spaces.Dict({"a": spaces.Text(5)}), spaces.MultiDiscrete([[2, 3]])])
+@pytest.mark.parametrize(
+    "space", [spaces.Text(5), spaces.Dict({"a": spaces.Text(5)}), spaces.MultiDiscrete([[2, 3]])]
+)
 def test_an_unknown_space_is_refused(space):
     with pytest.raises(ValueError, match=r"no encoder for the observation space .*; known are MultiDiscrete"):
         make_encoder(space, 8)
