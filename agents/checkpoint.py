@@ -384,17 +384,11 @@ def _space(space: spaces.Space[Any]) -> dict[str, Any]:
         case spaces.MultiDiscrete():
             return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist(), "dtype": str(space.dtype)}
         case spaces.MultiBinary():
-            return {"kind": "MultiBinary", "shape": list(space.shape)}
+            return {"kind": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
         case spaces.Box():
-            bounds = [np.unique(bound) for bound in (space.low, space.high)]
-            low, high = (  # strings, because JSON has no infinity
-                str(one.item()) if one.size == 1 else np.char.mod("%r", bound.astype(float)).tolist()
-                for one, bound in zip(bounds, (space.low, space.high), strict=True)
-            )
             return {
                 "kind": "Box",
-                "low": low,
-                "high": high,
+                **{name: _bound(getattr(space, name)) for name in ("low", "high")},
                 "shape": list(space.shape),
                 "dtype": str(space.dtype),
             }
@@ -402,6 +396,18 @@ def _space(space: spaces.Space[Any]) -> dict[str, Any]:
             return {"kind": "Dict", "entries": {key: _space(entry) for key, entry in space.items()}}
         case _:
             raise ValueError(f"a checkpoint cannot hold the space {space}")
+
+
+def _bound(bound: np.ndarray[Any, Any]) -> str | list[str]:
+    """A Box's bound: one number if all entries are equal; as strings, because JSON has no infinity."""
+    numbers = [str(number) for number in bound.ravel().tolist()]
+    return numbers[0] if len(set(numbers)) == 1 else numbers
+
+
+def _read_bound(value: str | list[str], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """What `_bound` wrote."""
+    numbers = np.array(value, dtype=np.float64 if dtype.kind == "f" else dtype)
+    return np.broadcast_to(numbers if numbers.ndim == 0 else numbers.reshape(shape), shape).astype(dtype)
 
 
 def _read_space(value: Mapping[str, Any]) -> spaces.Space[Any]:
@@ -412,13 +418,10 @@ def _read_space(value: Mapping[str, Any]) -> spaces.Space[Any]:
         case "MultiDiscrete":
             return spaces.MultiDiscrete(value["nvec"], dtype=np.dtype(value["dtype"]).type)
         case "MultiBinary":
-            return spaces.MultiBinary(value["shape"])
+            return spaces.MultiBinary(value["n"])
         case "Box":
             shape, dtype = tuple(value["shape"]), np.dtype(value["dtype"])
-            low, high = (
-                np.broadcast_to(np.array(value[name], dtype=str).astype(float), shape).astype(dtype)
-                for name in ("low", "high")
-            )
+            low, high = (_read_bound(value[name], shape, dtype) for name in ("low", "high"))
             return spaces.Box(low, high, shape, dtype.type)
         case "Dict":
             return spaces.Dict({key: _read_space(entry) for key, entry in value["entries"].items()})

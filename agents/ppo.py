@@ -381,7 +381,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         else:
             if not isinstance(env, (VecEnv, gymnasium.Env, str)):
                 raise ValueError(
-                    f"env must be an envs.Batch, a Gymnasium env, its id or a VecEnv, got {type(env).__name__}"
+                    f"env must be a Batch, a Gymnasium env, its id or a VecEnv, got {type(env).__name__}"
                 )
             env = self._wrap_env(maybe_make_env(env, self.verbose), self.verbose)
             game, world = World(env.observation_space, env.action_space), VecWorld(env, self.device)
@@ -514,7 +514,12 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             start |= torch.as_tensor(episode_start, device=self.device).bool()
         legal = torch.ones(B, self.policy.family.mask, dtype=torch.bool, device=self.device)
         if action_masks is not None:
-            legal &= torch.as_tensor(np.asarray(action_masks), device=self.device).reshape(legal.shape).bool()
+            masks = torch.as_tensor(np.asarray(action_masks), device=self.device).bool()
+            if masks.numel() != legal.numel():
+                raise ValueError(
+                    f"expected action_masks of shape {tuple(legal.shape)}, got {tuple(masks.shape)}"
+                )
+            legal = masks.reshape(legal.shape)
         seats = torch.as_tensor(seat, device=self.device).long().expand(B)
         seen = seen.to(self.device)
         decision, memory = self.policy.act(seen, legal, seats, start, memory, self.generator, deterministic)
@@ -624,6 +629,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         tb_log_name: str,
         progress_bar: bool,
     ) -> tuple[int, BaseCallback]:
+        if self.world is None:
+            raise ValueError("the model has nothing to learn from; give it an env with set_env")
         self.start_time = time.time_ns()
         self._started = time.perf_counter()
         if self.ep_info_buffer is None or reset_num_timesteps:
@@ -634,8 +641,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         else:
             total_timesteps += self.num_timesteps
         if self.collector is None or reset_num_timesteps:
-            if self.world is None:
-                raise ValueError("the model has nothing to learn from; give it an env with set_env")
             self.world.reset()
             self.collector = Collector(self.world, self.policy, self.opposition)
             if self.opposition is not None:

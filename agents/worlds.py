@@ -138,11 +138,11 @@ def _is_single(space: spaces.Space[Any], observation: Any) -> bool:
     if isinstance(space, spaces.Dict):
         if not isinstance(observation, Mapping) or set(observation) != set(space.spaces):
             raise ValueError(f"expected a dict with the keys {sorted(space.spaces)}, got {observation!r:.80}")
-        return all([_is_single(entry, observation[key]) for key, entry in space.items()])
-    shape = np.shape(observation)
+        return all(_is_single(entry, observation[key]) for key, entry in space.items())
+    shape: tuple[int, ...] = np.shape(observation)
     if shape != space.shape and shape[1:] != space.shape:
         raise ValueError(f"expected observations of shape [B, {space.shape}], got {shape}")
-    return shape == space.shape
+    return len(shape) == len(space.shape or ())
 
 
 def _where(numbers: np.ndarray[Any, Any]) -> str:

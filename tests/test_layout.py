@@ -19,8 +19,11 @@ FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.p
 
 ONLY_IN = {
     "pettingzoo": {"envs/adapters/pettingzoo.py"},
-    "stable_baselines3": {"agents/ppo.py", "agents/metrics.py", "agents/training.py", "scripts/benchmark.py"},
-    "sb3_contrib": {"scripts/benchmark.py"},
+    "stable_baselines3": {
+        *("agents/ppo.py", "agents/worlds.py", "agents/evaluation.py", "agents/metrics.py"),
+        *("agents/training.py", "scripts/benchmark.py"),
+    },
+    "sb3_contrib": {"agents/worlds.py", "agents/evaluation.py", "scripts/benchmark.py"},
     "torch.utils.tensorboard": {"agents/metrics.py"},
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},

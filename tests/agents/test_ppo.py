@@ -563,7 +563,7 @@ def test_bad_arguments_are_refused(make_model, arguments, message):
 
 
 def test_an_env_that_is_not_a_batch_is_refused():
-    with pytest.raises(ValueError, match=r"env must be an envs\.Batch, a .*, got KuhnPoker"):
+    with pytest.raises(ValueError, match=r"env must be a Batch, a .*, got KuhnPoker"):
         MaskableRecurrentPPO("MlpLstmPolicy", envs.make("kuhn_poker"))
 
 
