@@ -1,4 +1,4 @@
-"""What the scripts share: the command line of a run, players by name or path, tables, one-line errors (edge)."""
+"""What the scripts share: a run's command line, players by name or path, tables, one-line errors (edge)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import envs
 from agents.arena import Result
 from agents.checkpoint import load
 from agents.config import read_config
+from agents.episodes import Episodes
 from agents.players import FIXED_PLAYERS, Player, fixed_player
 from agents.runs import C, Outcome, R
 
@@ -134,6 +135,19 @@ def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table
             f"{r.loss:.1%}",
             f"{r.mean:+.3f} [{low:+.3f}, {high:+.3f}]",
             f"{r.mean_in_seat(0):+.3f} / {r.mean_in_seat(1):+.3f}",
+        )
+    return table
+
+
+def episode_table(title: str, results: Mapping[str, Episodes]) -> Table:
+    """What players earned in a world, by name, as a table for `Console.print`."""
+    table = Table(title=title, title_justify="left")
+    for column in ("player", "episodes", "mean reward, 95 %", "mean length"):
+        table.add_column(column, justify="left" if column == "player" else "right")
+    for player, r in results.items():
+        low, high = r.interval
+        table.add_row(
+            player, f"{len(r.rewards):,}", f"{r.mean:.2f} [{low:.2f}, {high:.2f}]", f"{r.mean_length:.1f}"
         )
     return table
 
