@@ -9,9 +9,10 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
+import os
 import re
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ from envs.drawing import save_gif
 EVALUATION_SEED = 1_000_000
 """Added to a run's seed for the worlds that the agent is evaluated in: the same ones every time."""
 
+HANDED_OVER = ("seats", "use_sde")
+"""Arguments of policies that the algorithms give themselves."""
+
 
 def train(config: WorldConfig, command: str = "", say: Say = SAY) -> Outcome[Episodes]:
     """Train an agent in a world in a new run folder.
@@ -53,15 +57,12 @@ def train(config: WorldConfig, command: str = "", say: Say = SAY) -> Outcome[Epi
     Raises:
         ValueError, TypeError: the configuration does not fit the world, the algorithm or the machine.
     """
-    worlds = make_worlds(config)
-    try:
+    with open_worlds(config) as worlds:
         model = make_model(config, worlds)
         if is_masking_supported(worlds) and not takes_masks(model):
             say(f"note         {config.algo} does not use the masks of {config.env}")
         run = runs.begin(config, run_name(config), command)
         return runs.learn(model, WorldKeeper(config, run, say), None)
-    finally:
-        worlds.close()
 
 
 def resume(
@@ -78,8 +79,7 @@ def resume(
     run = Path(run)
     config = runs.changed(run, WorldConfig, change)
     files = checkpoint.read(run)
-    worlds = make_worlds(config)
-    try:
+    with open_worlds(config) as worlds:
         if config.algo in stock.STOCK:
             model = make_model(config, worlds)
             assert isinstance(model, OnPolicyAlgorithm)
@@ -91,8 +91,6 @@ def resume(
         runs.go_on(run, config, model.num_timesteps, say)
         say("the worlds begin anew")
         return runs.learn(model, WorldKeeper(config, run, say), model.num_timesteps)
-    finally:
-        worlds.close()
 
 
 def run_name(config: WorldConfig) -> str:
@@ -120,6 +118,23 @@ def make_world(config: WorldConfig, render_mode: str | None = None) -> gymnasium
         return gymnasium.make(config.env, **config.env_kwargs | drawn)
     except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(f"env {config.env!r}: {error}") from error
+
+
+@contextlib.contextmanager
+def open_worlds(config: WorldConfig) -> Iterator[VecEnv]:
+    """The worlds to learn in, closed at the end.
+
+    Raises:
+        RuntimeError: the process of a world ended.
+    """
+    worlds = make_worlds(config)
+    try:
+        yield worlds
+    except EOFError as error:  # all that a broken pipe tells
+        raise RuntimeError("the process of a world ended; its own traceback above says why") from error
+    finally:
+        with contextlib.suppress(EOFError, OSError):  # a process that is gone cannot be asked to close
+            worlds.close()
 
 
 def make_worlds(config: WorldConfig) -> VecEnv:
@@ -255,7 +270,7 @@ def _policy_kwargs(config: WorldConfig, policy: type[Any]) -> dict[str, Any]:
 
 
 def _keywords(kind: type[Any]) -> list[str]:
-    """The arguments with a default that a class takes, those it hands on to its bases among them."""
+    """The arguments that a file can give a policy, those it hands on to its bases among them."""
     found: list[str] = []
     for base in kind.__mro__:
         if "__init__" not in vars(base):
@@ -264,7 +279,7 @@ def _keywords(kind: type[Any]) -> list[str]:
         found += [p.name for p in parameters if p.default is not p.empty and p.name not in found]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return found
+    return [name for name in found if name not in HANDED_OVER and not name.endswith("_class")]
 
 
 def _refuse_unknown(algo: str, what: str, given: Iterable[str], known: list[str]) -> None:
@@ -364,6 +379,7 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
     def _film(self) -> None:
         """An episode as a GIF, where the world can be drawn."""
         path = self.run / "replays" / f"step_{self.model.num_timesteps}.gif"
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's worlds: draw into memory, ask no display
         try:
             world = make_world(self.config, "rgb_array")
             film = Film(world)

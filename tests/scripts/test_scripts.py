@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import runpy
 import shlex
 import shutil
 import signal
@@ -15,7 +14,6 @@ import termios
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -25,47 +23,6 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["--matches", "8", "--algo.n-steps", "8", "--algo.batch-size", "32", "--algo.n-epochs", "1"]
 SMALL += ["--policy.lstm-hidden-size", "8", "--policy.features-dim", "8"]
 SMALL += ["--eval.matches-per-seat", "4", "--eval.final-matches-per-seat", "8"]
-
-
-class Ended(NamedTuple):
-    """How a script ended, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def script(monkeypatch, capfd):
-    """Runs scripts/<name>.py in this process, which spares every call the imports."""
-
-    def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"scripts/{name}.py", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
-        except SystemExit as ended:
-            code = ended.code or 0
-        return Ended(code, *capfd.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def refused(script):
-    """The script ends with code 2 after one line on standard error that holds all of `told`."""
-
-    def run(name, *arguments, told):
-        ended = script(name, *arguments)
-        assert ended.code == 2, ended
-        assert ended.out == ""
-        assert ended.err.startswith("error: ")
-        assert ended.err.count("\n") == 1
-        for words in [told] if isinstance(told, str) else told:
-            assert words in ended.err
-
-    return run
 
 
 def child(*arguments, **options):
@@ -135,7 +92,7 @@ def test_a_setting_on_the_command_line_comes_before_the_file(trained):
     assert "game: kuhn_poker\n" in text
 
 
-@pytest.mark.parametrize("name", ["selfplay", "watch", "tournament", "benchmark"])
+@pytest.mark.parametrize("name", ["selfplay", "train", "watch", "tournament", "benchmark"])
 def test_help_is_there(script, name):
     ended = script(name, "--help")
     assert ended.code == 0
