@@ -7,6 +7,7 @@ files into one `.zip`. Nothing is ever unpickled, and no file names code.
 
     agent.json            game, options, policy arguments
     policy.safetensors    the weights          ema.safetensors   their moving average, if kept
+    normalizer.safetensors    how observations are scaled, if they are
     training.json         the algorithm's arguments             ) not in an exported agent
     training.safetensors  optimiser, generators, matches, memories, opponents )
 """
@@ -29,9 +30,10 @@ import safetensors
 import safetensors.torch
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from torch import Tensor, nn
 
 import envs
+from agents import normalizer
 from agents.players import FIXED_PLAYERS, Agent, Player, fixed_player
 from agents.policy import RecurrentPolicy
 from agents.schedules import SCHEDULES
@@ -40,6 +42,8 @@ from agents.worlds import World
 from envs.batch import usable_device
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
     from agents.ppo import MaskableRecurrentPPO
 
 FORMAT = "fogbound checkpoint 1"
@@ -49,6 +53,7 @@ FILES = (
     "policy.safetensors",
     "ema.safetensors",
     "magnet.safetensors",
+    "normalizer.safetensors",
     "training.json",
     "training.safetensors",
 )
@@ -77,7 +82,7 @@ def files_of(model: MaskableRecurrentPPO) -> dict[str, bytes]:
     """The files of a model's checkpoint."""
     files = agent_files(model)
     if model.magnet_kind == "snapshot" and model.magnet is not None:
-        files["magnet.safetensors"] = _tensors(model.magnet.state_dict())
+        files["magnet.safetensors"] = tensor_bytes(model.magnet.state_dict())
     opposition = model.opposition
     if opposition is not None and not opposition.is_savable:
         raise ValueError(
@@ -91,8 +96,8 @@ def files_of(model: MaskableRecurrentPPO) -> dict[str, bytes]:
         "opposition": None if opposition is None else opposition.arguments,
         "total_timesteps": model._total_timesteps,
     }
-    files["training.json"] = _json(training)
-    files["training.safetensors"] = _tensors(model.state_dict())
+    files["training.json"] = json_bytes(training)
+    files["training.safetensors"] = tensor_bytes(model.state_dict())
     return files
 
 
@@ -104,10 +109,56 @@ def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
         "policy": model.policy_kwargs,
         "timesteps": model.num_timesteps,
     }
-    files = {"agent.json": _json(agent), "policy.safetensors": _tensors(model.policy.state_dict())}
+    files = {"agent.json": json_bytes(agent), "policy.safetensors": tensor_bytes(model.policy.state_dict())}
     if model.ema is not None:
-        files["ema.safetensors"] = _tensors(model.ema.state_dict())
-    return files
+        files["ema.safetensors"] = tensor_bytes(model.ema.state_dict())
+    return files | normalizer_files(model)
+
+
+def normalizer_files(model: BaseAlgorithm) -> dict[str, bytes]:
+    """The statistics that the model's `VecNormalize` holds, if it has one."""
+    worlds = model.get_vec_normalize_env()
+    return {} if worlds is None else {"normalizer.safetensors": tensor_bytes(normalizer.state_of(worlds))}
+
+
+def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: str | Path) -> None:
+    """Give the statistics back to the model's `VecNormalize`.
+
+    Raises:
+        CheckpointError: they do not fit it, or only one of the two is there.
+    """
+    worlds, content = model.get_vec_normalize_env(), files.get("normalizer.safetensors")
+    if (worlds is None) != (content is None):
+        have, lack = ("has none", "with") if worlds is None else ("has one", "without")
+        raise CheckpointError(f"{path}: was trained {lack} VecNormalize, the env {have}")
+    if worlds is not None and content is not None:
+        try:
+            normalizer.restore(worlds, read_tensors(content, path))
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: {error}") from error
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, policy: nn.Module) -> dict[str, Tensor]:
+    """What the optimiser of `policy` remembers, as `optimizer.<parameter>.<moment>`."""
+    names = [name for name, _ in policy.named_parameters()]
+    return {
+        f"optimizer.{names[k]}.{moment}": x
+        for k, moments in optimizer.state_dict()["state"].items()
+        for moment, x in moments.items()
+    }
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, policy: nn.Module, state: Mapping[str, Tensor]
+) -> None:
+    """Give the optimiser back what `optimizer_state` told; other entries of `state` are left alone."""
+    told = optimizer.state_dict()
+    for k, (name, _) in enumerate(policy.named_parameters()):
+        prefix = f"optimizer.{name}."
+        moments = {n.removeprefix(prefix): x for n, x in state.items() if n.startswith(prefix)}
+        if moments:
+            told["state"][k] = moments
+    optimizer.load_state_dict(told)
 
 
 def save_zip(model: MaskableRecurrentPPO, path: str | Path) -> None:
@@ -169,7 +220,7 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 def point(run: Path, which: Which, checkpoint: Path) -> None:
     """Let the run's `latest.json` or `best.json` name `checkpoint`."""
-    write_file(run / f"{which}.json", _json({"checkpoint": checkpoint.relative_to(run).as_posix()}))
+    write_file(run / f"{which}.json", json_bytes({"checkpoint": checkpoint.relative_to(run).as_posix()}))
 
 
 # ---------------------------------------------------------------- reading
@@ -203,8 +254,11 @@ def load(
     if weights == "ema" and "ema.safetensors" not in files:
         raise CheckpointError(f"{path}: holds no averaged weights; load with weights='raw'")
     name = "ema.safetensors" if weights != "raw" and "ema.safetensors" in files else "policy.safetensors"
-    _load_weights(policy, files[name], path)
-    return Agent(policy.to(device), game, _name(path), deterministic, seed)
+    load_weights(policy, files[name], path)
+    scale = None
+    if "normalizer.safetensors" in files:
+        scale = normalizer.Normalizer(read_tensors(files["normalizer.safetensors"], path))
+    return Agent(policy.to(device), game, _name(path), deterministic, seed, scale)
 
 
 def load_player(
@@ -246,7 +300,7 @@ def load_model(
             raise CheckpointError(f"{path}: is an agent without its training state; it can play, not train")
     agent, training = _parse(files, "agent.json", path), _parse(files, "training.json", path)
     _, game = _policy(files, path)
-    state = _read_tensors(files["training.safetensors"], path)
+    state = read_tensors(files["training.safetensors"], path)
     try:
         arguments: dict[str, Any] = {
             name: SCHEDULES[value["schedule"]](**value["arguments"]) if isinstance(value, dict) else value
@@ -266,10 +320,11 @@ def load_model(
         model.begin(game)
         if env is not None:
             model.set_env(env)
-        _load_weights(model.policy, files["policy.safetensors"], path)
+            restore_normalizer(model, files, path)
+        load_weights(model.policy, files["policy.safetensors"], path)
         for policy, name in ((model.ema, "ema.safetensors"), (model.magnet, "magnet.safetensors")):
             if policy is not None and name in files:
-                _load_weights(policy, files[name], path)
+                load_weights(policy, files[name], path)
         if not own_matches:
             state = {name: x for name, x in state.items() if not name.startswith("collector.")}
         model.load_state_dict(state)
@@ -367,6 +422,11 @@ def _verified(
 
 def _policy(files: Mapping[str, bytes], path: str | Path) -> tuple[RecurrentPolicy, envs.Game | World]:
     agent = _parse(files, "agent.json", path)
+    if "algorithm" in agent:
+        raise CheckpointError(
+            f"{path}: is an agent of the stock algorithm {agent['algorithm']}; it goes on with "
+            "scripts/train.py --resume, and only agents of MaskableRecurrentPPO can be loaded alone"
+        )
     game = _game(agent, path)
     actions = game.action_space if isinstance(game, World) else game.actions
     try:
@@ -447,15 +507,21 @@ def _read_space(value: Mapping[str, Any]) -> spaces.Space[Any]:
             raise ValueError(f"unknown kind of space {kind!r}")
 
 
-def _load_weights(policy: RecurrentPolicy, content: bytes, path: str | Path) -> None:
+def load_weights(policy: nn.Module, content: bytes, path: str | Path) -> None:
+    """Give a network the weights in a file's `content`.
+
+    Raises:
+        CheckpointError: they are of another network, or damaged.
+    """
     try:
-        policy.load_state_dict(_read_tensors(content, path))
+        policy.load_state_dict(read_tensors(content, path))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: the weights do not fit the policy they claim: {reason}") from error
 
 
-def _read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
+def read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
+    """What `tensor_bytes` wrote."""
     try:
         return safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
@@ -473,18 +539,20 @@ def _parse(files: Mapping[str, bytes], name: str, path: str | Path) -> dict[str,
 
 
 def _manifest(files: Mapping[str, bytes]) -> bytes:
-    return _json({"format": FORMAT, "files": {name: _entry(content) for name, content in files.items()}})
+    return json_bytes({"format": FORMAT, "files": {name: _entry(content) for name, content in files.items()}})
 
 
 def _entry(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _tensors(state: Mapping[str, Tensor]) -> bytes:
+def tensor_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """Tensors as a safetensors file, from whichever device."""
     return safetensors.torch.save({name: x.detach().cpu().contiguous().clone() for name, x in state.items()})
 
 
-def _json(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """A value as a JSON file."""
     return (json.dumps(value, indent=2) + "\n").encode()
 
 

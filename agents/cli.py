@@ -1,18 +1,23 @@
-"""What the scripts share: players by name or path, tables, and errors as one clear line (edge)."""
+"""What the scripts share: a run's command line, players by name or path, tables, one-line errors (edge)."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
 import envs
 from agents.arena import NOBODY, Result
 from agents.checkpoint import load
+from agents.config import read_config
+from agents.episodes import Episodes
 from agents.players import FIXED_PLAYERS, Player, fixed_player
+from agents.runs import C, Outcome, R
 
 
 def run(main: Callable[[], None]) -> None:
@@ -25,6 +30,40 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def start_or_resume(
+    kind: type[C],
+    train: Callable[[C, str], Outcome[R]],
+    resume: Callable[[str, Callable[[C], C]], Outcome[R]],
+    description: str | None,
+) -> Outcome[R]:
+    """What a training script does with its command line: `CONFIG.yaml` or `--resume RUN`, then settings.
+
+    Raises:
+        ValueError: neither was given; the message shows the usage.
+    """
+    script, arguments = Path(sys.argv[0]).name, sys.argv[1:]
+    usage = f"usage: {script} CONFIG.yaml [--key value ...]   or   {script} --resume RUN [--key value ...]"
+
+    def override(config: C, settings: list[str]) -> C:
+        return tyro.cli(
+            kind, default=config, args=settings, prog=f"{script} CONFIG.yaml", description=description
+        )
+
+    if "--resume" in arguments:
+        at = arguments.index("--resume")
+        if at + 1 >= len(arguments) or arguments[at + 1].startswith("-"):
+            raise ValueError(f"--resume needs the folder of a run; {usage}")
+        settings = arguments[:at] + arguments[at + 2 :]
+        return resume(arguments[at + 1], lambda config: override(config, settings))
+    if not arguments:
+        raise ValueError(f"no configuration given; {usage}")
+    if arguments[0].startswith("-"):  # --help without a configuration
+        override(kind(), arguments)
+        raise ValueError(f"the configuration comes first; {usage}")
+    config = override(read_config(arguments[0], kind), arguments[1:])
+    return train(config, shlex.join([Path(sys.executable).name, *sys.argv]))
 
 
 def sit_down(
@@ -94,6 +133,19 @@ def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table
             *("-" if opponent == NOBODY else f"{share:.1%}" for share in (r.win, r.draw, r.loss)),
             f"{r.mean:+.3f} [{low:+.3f}, {high:+.3f}]",
             " / ".join(f"{r.mean_in_seat(p):+.3f}" for p in r.seat.unique().tolist()),
+        )
+    return table
+
+
+def episode_table(title: str, results: Mapping[str, Episodes]) -> Table:
+    """What players earned in a world, by name, as a table for `Console.print`."""
+    table = Table(title=title, title_justify="left")
+    for column in ("player", "episodes", "mean reward, 95 %", "mean length"):
+        table.add_column(column, justify="left" if column == "player" else "right")
+    for player, r in results.items():
+        low, high = r.interval
+        table.add_row(
+            player, f"{len(r.rewards):,}", f"{r.mean:.2f} [{low:.2f}, {high:.2f}]", f"{r.mean_length:.1f}"
         )
     return table
 

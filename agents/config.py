@@ -1,8 +1,13 @@
-"""The configuration of a training run: typed, one sentence per field, YAML in, unknown keys refused."""
+"""The configuration of a training run: typed, one sentence per field, YAML in, unknown keys refused.
+
+`Config` is a run by self-play (scripts/selfplay.py), `WorldConfig` one of an agent in a Gymnasium world
+(scripts/train.py).
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -153,31 +158,151 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse numbers no run can use; sizes that must fit each other are the model's business."""
-        least = {
-            "matches": self.matches,
-            "total_timesteps": self.total_timesteps,
-            "checkpoint_every": self.checkpoint_every,
-            "keep_checkpoints": self.keep_checkpoints,
-            "eval.every": self.eval.every,
-            "opponents.snapshot_every": self.opponents.snapshot_every,
-            "algo.magnet_every": self.algo.magnet_every,
-        }
-        for key, value in least.items():
-            if value < 1:
-                raise ValueError(f"{key} must be at least 1, got {value}")
-        for key, value in (
-            ("eval.matches_per_seat", self.eval.matches_per_seat),
-            ("eval.final_matches_per_seat", self.eval.final_matches_per_seat),
-        ):
-            if value < 2:
-                raise ValueError(f"{key} must be at least 2, got {value}")
+        _at_least(
+            1,
+            {
+                "matches": self.matches,
+                "total_timesteps": self.total_timesteps,
+                "checkpoint_every": self.checkpoint_every,
+                "keep_checkpoints": self.keep_checkpoints,
+                "eval.every": self.eval.every,
+                "opponents.snapshot_every": self.opponents.snapshot_every,
+                "algo.magnet_every": self.algo.magnet_every,
+            },
+        )
+        _at_least(
+            2,
+            {
+                "eval.matches_per_seat": self.eval.matches_per_seat,
+                "eval.final_matches_per_seat": self.eval.final_matches_per_seat,
+            },
+        )
 
+
+@dataclasses.dataclass(frozen=True)
+class ArgumentsConfig:
+    """The algorithm's arguments, by Stable-Baselines3's names; what is None keeps the algorithm's default."""
+
+    learning_rate: float | None = None
+    """Adam's step size at the beginning."""
+    learning_rate_schedule: ScheduleName = "constant"
+    """How it goes on: constant, linear to 0, or a power law."""
+    n_steps: int | None = None
+    """Decisions of each world in a rollout."""
+    batch_size: int | None = None
+    """Decisions in a minibatch; it divides n_envs times n_steps."""
+    n_epochs: int | None = None
+    """Passes over each rollout."""
+    gamma: float | None = None
+    """Discount per decision."""
+    gae_lambda: float | None = None
+    """Lambda of the advantages."""
+    clip_range: float | None = None
+    """How far the probability ratio may move."""
+    clip_range_vf: float | None = None
+    """The same for the value, if given."""
+    normalize_advantage: bool | None = None
+    """Scale a minibatch's advantages to mean 0 and deviation 1."""
+    ent_coef: float | None = None
+    """Weight of the entropy bonus."""
+    vf_coef: float | None = None
+    """Weight of the value loss."""
+    max_grad_norm: float | None = None
+    """Norm the gradient is clipped to."""
+    target_kl: float | None = None
+    """End an update early beyond 1.5 times this KL divergence, if given."""
+    kl_coef: float | None = None
+    """Weight of the reverse KL to the policy that played (maskable_recurrent_ppo)."""
+    magnet_coef: float | None = None
+    """Weight of the KL to the magnet (maskable_recurrent_ppo)."""
+    magnet: Literal["uniform", "snapshot", "ema"] | None = None
+    """What the policy is drawn to (maskable_recurrent_ppo)."""
+    magnet_every: int | None = None
+    """Updates between two snapshots of the magnet (maskable_recurrent_ppo)."""
+    ema_decay: float | None = None
+    """Decay of the averaged weights per gradient step (maskable_recurrent_ppo)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodesConfig:
+    """Episodes played during and after training, in worlds of their own."""
+
+    every: int = 25_000
+    """Decisions between two evaluations."""
+    episodes: int = 20
+    """Episodes of each, during training."""
+    final_episodes: int = 100
+    """Episodes at the end."""
+    deterministic: bool = False
+    """Take the most probable action instead of drawing one."""
+    gif: bool = True
+    """Draw one episode at the end, where the world can be drawn."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldConfig:
+    """A training run of one agent in one Gymnasium world."""
+
+    env: str = "CartPole-v1"
+    """Id of the world: any that Gymnasium knows, `fogbound/...` among them, or `module:Id-v0`."""
+    env_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Arguments of the world."""
+    algo: Literal["maskable_recurrent_ppo", "recurrent_ppo", "maskable_ppo", "ppo"] = "maskable_recurrent_ppo"
+    """The algorithm: ours, or one of sb3-contrib and Stable-Baselines3 as it is there."""
+    n_envs: int = 8
+    """Worlds side by side."""
+    subprocesses: bool = False
+    """Each world in a process of its own, for worlds that are slow to step."""
+    normalize: bool = False
+    """Scale observations and rewards by their running mean and variance (VecNormalize)."""
+    total_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100_000
+    """Decisions to train for, of all worlds together."""
+    seed: int = 0
+    """Seed of everything."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
+    run_dir: str = "runs"
+    """Folder that the run's own folder is made in."""
+    checkpoint_every: int = 25_000
+    """Decisions between two checkpoints."""
+    keep_checkpoints: int = 3
+    """How many of the latest checkpoints stay (the best one always does)."""
+    progress: bool = True
+    """Show a progress bar (never without a terminal)."""
+    arguments: ArgumentsConfig = dataclasses.field(default_factory=ArgumentsConfig)
+    policy_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Arguments of the algorithm's policy; `cell` also for recurrent_ppo."""
+    eval: EpisodesConfig = dataclasses.field(default_factory=EpisodesConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers no run can use; sizes that must fit each other are the model's business."""
+        _at_least(
+            1,
+            {
+                "n_envs": self.n_envs,
+                "total_timesteps": self.total_timesteps,
+                "checkpoint_every": self.checkpoint_every,
+                "keep_checkpoints": self.keep_checkpoints,
+                "eval.every": self.eval.every,
+            },
+        )
+        _at_least(2, {"eval.episodes": self.eval.episodes, "eval.final_episodes": self.eval.final_episodes})
+
+
+def _at_least(least: int, values: Mapping[str, int]) -> None:
+    for key, value in values.items():
+        if value < least:
+            raise ValueError(f"{key} must be at least {least}, got {value}")
+
+
+RunConfig = Config | WorldConfig
+"""What any run is described by."""
 
 _Record = TypeVar("_Record")
 
 
-def read_config(path: str | Path) -> Config:
-    """A configuration from a YAML file; what it does not name keeps its default.
+def read_config(path: str | Path, kind: type[_Record] = Config) -> _Record:  # type: ignore[assignment]
+    """A configuration of `kind` from a YAML file; what it does not name keeps its default.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -191,12 +316,12 @@ def read_config(path: str | Path) -> Config:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that is none
         raise ValueError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
     try:
-        return _record(Config, values or {}, "")
+        return _record(kind, values or {}, "")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def write_config(config: Config) -> str:
+def write_config(config: RunConfig) -> str:
     """The configuration as YAML, every field named."""
     return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
 
@@ -215,6 +340,8 @@ def _record(kind: type[_Record], values: Any, where: str) -> _Record:
 def _value(kind: Any, value: Any, where: str) -> Any:
     """`value` as the type `kind`, or ValueError. A whole number and YAML's `1e-3` pass for a float."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return _plain(value)
     if dataclasses.is_dataclass(kind):
         return _record(kind, value, where + ".")  # type: ignore[arg-type]
     if origin is list and isinstance(value, list):
@@ -242,3 +369,14 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return value
     expected = typing.cast(str, getattr(kind, "__name__", None)) if origin is None else str(kind)
     raise ValueError(f"{where} must be {expected.replace('typing.', '')}, got {value!r}")
+
+
+def _plain(value: Any) -> Any:
+    """What YAML gives, its numbers without a point (`1e-3`, a word to YAML 1.1) read as numbers."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
+        return float(value)
+    return value

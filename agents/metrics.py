@@ -112,6 +112,12 @@ def record_hparams(logger: Logger, config: Any, headline: tuple[str, ...]) -> No
     logger.record("hparams", HParam(plain, dict.fromkeys(headline, 0.0)), exclude="json")
 
 
+def record_memory(logger: Logger, policy: RecurrentPolicy, rollout: Rollout) -> None:
+    """How the memory is used, and how far back learning reaches."""
+    for tag, value in (memory_statistics(policy, rollout) | gradient_by_lag(policy, rollout)).items():
+        logger.record(tag, value)
+
+
 @torch.no_grad()
 def memory_statistics(policy: RecurrentPolicy, rollout: Rollout) -> dict[str, float]:
     """How the memory is used in a rollout: norm of h, and for gated cells mean and saturation of the gates.

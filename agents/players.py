@@ -123,6 +123,7 @@ class Agent(Player):
         deterministic: take the most probable action. In games with hidden information a player that
             does is easily read, so agents draw from their policy by default.
         seed: of its draws.
+        scale: applied to what it sees, where it was trained on scaled observations.
     """
 
     def __init__(
@@ -132,8 +133,10 @@ class Agent(Player):
         name: str = "agent",
         deterministic: bool = False,
         seed: int = 0,
+        scale: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__(game, name)
+        self.scale = scale
         self.policy = policy.eval()
         self.deterministic = deterministic
         self.device = next(policy.parameters()).device
@@ -150,6 +153,9 @@ class Agent(Player):
 
     def reseed(self, seed: int) -> None:
         self.generator.manual_seed(seed)
+
+    def _batched(self, observation: Any, asked: int) -> tuple[Tensor, bool]:
+        return super()._batched(observation if self.scale is None else self.scale(observation), asked)
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         here = (observation.to(self.device), legal.to(self.device), seat.to(self.device))

@@ -567,9 +567,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             "shuffler": self.shuffler.get_state(),
             "torch": torch.get_rng_state(),
         }
-        names = [name for name, _ in self.policy.named_parameters()]
-        for k, moments in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{names[k]}.{moment}": x for moment, x in moments.items()}
+        state |= checkpoint.optimizer_state(self.optimizer, self.policy)
         if self.collector is not None and isinstance(self.world, Batch):  # worlds cannot be saved
             state |= {f"collector.{name}": x for name, x in self.collector.state_dict().items()}
         return {name: x.detach().clone() for name, x in state.items()}
@@ -581,13 +579,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.generator.set_state(state["generator"].cpu())
         self.shuffler.set_state(state["shuffler"].cpu())
         torch.set_rng_state(state["torch"].cpu())
-        optimizer = self.optimizer.state_dict()
-        for k, (name, _) in enumerate(self.policy.named_parameters()):
-            prefix = f"optimizer.{name}."
-            moments = {n.removeprefix(prefix): x for n, x in state.items() if n.startswith(prefix)}
-            if moments:
-                optimizer["state"][k] = moments
-        self.optimizer.load_state_dict(optimizer)
+        checkpoint.load_optimizer_state(self.optimizer, self.policy, state)
         collected = {n.removeprefix("collector."): x for n, x in state.items() if n.startswith("collector.")}
         if collected:
             self.collector = Collector(self.batch, self.policy, self.opposition)

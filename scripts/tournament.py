@@ -19,7 +19,7 @@ from tqdm import tqdm
 from agents import cli
 from agents.arena import tournament
 from agents.config import OptionValue
-from agents.training import resolve_device
+from agents.runs import resolve_device
 
 
 @dataclasses.dataclass(frozen=True)

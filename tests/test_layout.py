@@ -21,9 +21,13 @@ ONLY_IN = {
     "pettingzoo": {"envs/adapters/pettingzoo.py"},
     "stable_baselines3": {
         *("agents/ppo.py", "agents/sb3.py", "agents/worlds.py", "agents/evaluation.py", "agents/metrics.py"),
-        *("agents/training.py", "envs/adapters/sb3.py", "scripts/benchmark.py"),
+        *("agents/runs.py", "agents/normalizer.py", "agents/episodes.py", "agents/stock.py"),
+        *("agents/world_training.py", "agents/checkpoint.py", "envs/adapters/sb3.py", "scripts/benchmark.py"),
     },
-    "sb3_contrib": {"agents/sb3.py", "agents/worlds.py", "agents/evaluation.py", "scripts/benchmark.py"},
+    "sb3_contrib": {
+        *("agents/sb3.py", "agents/worlds.py", "agents/evaluation.py", "agents/episodes.py"),
+        *("agents/stock.py", "agents/world_training.py", "scripts/benchmark.py"),
+    },
     "torch.utils.tensorboard": {"agents/metrics.py"},
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},

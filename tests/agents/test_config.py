@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 import envs
-from agents.config import AlgoConfig, Config, PolicyConfig, read_config, write_config
+from agents import world_training
+from agents.config import (
+    AlgoConfig,
+    ArgumentsConfig,
+    Config,
+    PolicyConfig,
+    WorldConfig,
+    read_config,
+    write_config,
+)
 from agents.training import make_model
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+WORLDS = [path for path in FILES if "\nenv: " in path.read_text()]
+CONFIGS = [path for path in FILES if path not in WORLDS]
 
 
 @pytest.fixture
@@ -26,10 +37,10 @@ def written(tmp_path):
     return write
 
 
-def refused(path, *told, error=ValueError):
+def refused(path, *told, error=ValueError, kind=Config):
     """`read_config` says in one line what is wrong, and in which file."""
     with pytest.raises(error) as caught:
-        read_config(path)
+        read_config(path, kind)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -66,6 +77,27 @@ def test_the_two_files_of_a_game_differ_in_the_cell_alone():
     for game in CONFIGURED:
         gated, lstm = (read_config(CONFIGS[0].with_name(f"{game}_{cell}.yaml")) for cell in ("gated", "lstm"))
         assert dataclasses.replace(gated, policy=dataclasses.replace(gated.policy, cell="lstm")) == lstm
+
+
+def test_there_are_files_for_worlds_without_velocities():
+    assert [path.stem for path in WORLDS] == [
+        "cartpole_novel_gated", "cartpole_novel_lstm", "pendulum_novel_gated",
+    ]  # fmt: skip
+    gated, lstm = (read_config(path, WorldConfig) for path in WORLDS[:2])
+    assert dataclasses.replace(gated, policy_kwargs=gated.policy_kwargs | {"cell": "lstm"}) == lstm
+
+
+@pytest.mark.parametrize("path", WORLDS, ids=lambda path: path.stem)
+def test_a_file_for_a_world_makes_the_model_its_name_says(path):
+    world, novel, cell = path.stem.split("_")
+    config = read_config(path, WorldConfig)
+    name, _, version = config.env.removeprefix("fogbound/").partition("NoVel")
+    assert (name.lower(), novel) == (world, "novel")
+    config = dataclasses.replace(config, env=name + version)  # the same world with its velocities
+    with world_training.open_worlds(config) as worlds:
+        model = world_training.make_model(config, worlds)
+    assert [type(layer).__name__.lower() for layer in model.policy.core.cells] == [cell]
+    assert model.n_steps * model.n_envs <= config.total_timesteps
 
 
 # ---------------------------------------------------------------- reading and writing
@@ -107,6 +139,23 @@ def test_an_option_keeps_its_type(written):
     assert type(options["abrupt"]) is bool
 
 
+def test_what_is_written_of_a_world_reads_the_same(written):
+    config = WorldConfig(
+        env="module:World-v0",
+        env_kwargs={"size": 3, "map": ["SF", "FG"]},
+        algo="ppo",
+        arguments=ArgumentsConfig(learning_rate=1e-4, normalize_advantage=False),
+        policy_kwargs={"net_arch": {"pi": [8], "vf": []}},
+    )
+    assert read_config(written(write_config(config)), WorldConfig) == config
+    assert read_config(written(""), WorldConfig) == WorldConfig()
+
+
+def test_numbers_without_a_point_are_numbers_in_free_places_too(written):
+    read = read_config(written("policy_kwargs: {log_std_init: -1e-3, deep: [2E5], name: e5}"), WorldConfig)
+    assert read.policy_kwargs == {"log_std_init": -0.001, "deep": [2e5], "name": "e5"}
+
+
 # ---------------------------------------------------------------- slips of the pen
 
 
@@ -146,6 +195,27 @@ def test_an_option_keeps_its_type(written):
 )
 def test_a_slip_is_told_in_one_line(written, text, told):
     refused(written(text), told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("game: kuhn_poker", "unknown key 'game'; known are env, env_kwargs, algo, n_envs"),
+        ("arguments: {lr: 1.0e-3}", "unknown key 'arguments.lr'; known are learning_rate"),
+        (
+            "algo: a2c",
+            "algo must be Literal['maskable_recurrent_ppo', 'recurrent_ppo', 'maskable_ppo', 'ppo']",
+        ),
+        ("env: 3", "env must be str, got 3"),
+        ("env_kwargs: 3", "env_kwargs must be dict"),
+        ("n_envs: 0", "n_envs must be at least 1, got 0"),
+        ("eval: {episodes: 1}", "eval.episodes must be at least 2, got 1"),
+        ("eval: {final_episodes: 1}", "eval.final_episodes must be at least 2, got 1"),
+        ("arguments: {magnet: north}", "arguments.magnet must be"),
+    ],
+)
+def test_a_slip_about_a_world_is_told_in_one_line(written, text, told):
+    refused(written(text), told, kind=WorldConfig)
 
 
 @pytest.mark.parametrize(

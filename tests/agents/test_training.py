@@ -18,7 +18,8 @@ import envs
 from agents import checkpoint, training
 from agents.config import AlgoConfig, Config, EvalConfig, OpponentsConfig, PolicyConfig, read_config
 from agents.metrics import JSONLines, memory_statistics
-from agents.training import MAY_CHANGE, RunKeeper, resume, train
+from agents.runs import MAY_CHANGE, RunKeeper
+from agents.training import SelfPlayKeeper, resume, train
 
 UPDATE = 64
 """Decisions of one update: 8 matches, 8 steps."""
@@ -441,14 +442,14 @@ def test_there_is_no_run_to_resume(tmp_path):
 
 def test_the_latest_checkpoints_stay_and_the_best_one(tmp_path, monkeypatch):
     """Six updates, of which the second is made the best: it outlives the others."""
-    original = RunKeeper._against
+    original = SelfPlayKeeper._against
 
     def against(self, name, policy, matches_per_seat):
         result = original(self, name, policy, matches_per_seat)
         wins = self.model.num_timesteps == 2 * UPDATE
         return dataclasses.replace(result, returns=torch.full_like(result.returns, 1.0 if wins else -1.0))
 
-    monkeypatch.setattr(RunKeeper, "_against", against)
+    monkeypatch.setattr(SelfPlayKeeper, "_against", against)
     run = train(tiny(tmp_path, total_timesteps=6 * UPDATE, keep_checkpoints=2), say=quiet).run
     assert names(run / "checkpoints") == ["step_128", "step_320", "step_384"]
     assert json.loads((run / "best.json").read_text()) == {"checkpoint": "checkpoints/step_128"}
@@ -457,14 +458,14 @@ def test_the_latest_checkpoints_stay_and_the_best_one(tmp_path, monkeypatch):
 
 def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
     """A later, worse evaluation does not become the best because the run was resumed before it."""
-    original = RunKeeper._against
+    original = SelfPlayKeeper._against
 
     def against(self, name, policy, matches_per_seat):
         result = original(self, name, policy, matches_per_seat)
         wins = self.model.num_timesteps == UPDATE
         return dataclasses.replace(result, returns=torch.full_like(result.returns, 1.0 if wins else -1.0))
 
-    monkeypatch.setattr(RunKeeper, "_against", against)
+    monkeypatch.setattr(SelfPlayKeeper, "_against", against)
     with monkeypatch.context() as patch:
         at_decision(patch, UPDATE + 20, press_ctrl_c)
         run = train(tiny(tmp_path), say=quiet).run

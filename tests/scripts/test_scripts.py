@@ -92,7 +92,7 @@ def test_a_setting_on_the_command_line_comes_before_the_file(trained):
     assert "game: kuhn_poker\n" in text
 
 
-@pytest.mark.parametrize("name", ["selfplay", "watch", "tournament", "benchmark"])
+@pytest.mark.parametrize("name", ["selfplay", "train", "watch", "tournament", "benchmark"])
 def test_help_is_there(script, name):
     ended = script(name, "--help")
     assert ended.code == 0

@@ -1,0 +1,152 @@
+"""Episodes: what a player earns in a Gymnasium world, and how it looks (edge: SB3)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import is_masking_supported
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents import evaluation
+from agents.arena import Z
+from agents.players import Agent
+from agents.ppo import MaskableRecurrentPPO
+
+MAX_FRAMES = 300
+"""Of a GIF; of a longer episode every second, fourth, ... picture is kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """What episodes gave."""
+
+    rewards: tuple[float, ...]
+    """Sum of each episode's rewards, as the world gives them."""
+    lengths: tuple[int, ...]
+    """Decisions of each."""
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.rewards))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean (normal approximation)."""
+        half = Z * float(np.std(self.rewards, ddof=1)) / len(self.rewards) ** 0.5
+        return self.mean - half, self.mean + half
+
+    @property
+    def mean_length(self) -> float:
+        return float(np.mean(self.lengths))
+
+
+def play(player: Any, worlds: VecEnv, episodes: int, deterministic: bool = False, seed: int = 0) -> Episodes:
+    """Play episodes, shared out evenly to the worlds, under their masks if the player takes any.
+
+    Args:
+        player: a model of SB3, or anything with its `predict`.
+        seed: of what the player draws from torch's own generator, which is left as it was.
+    """
+    has_masks = takes_masks(player) and is_masking_supported(worlds)
+    evaluate: Any = evaluation.evaluate_policy if has_masks else evaluate_policy
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        rewards, lengths = evaluate(player, worlds, episodes, deterministic, return_episode_rewards=True)
+    return Episodes(tuple(map(float, rewards)), tuple(map(int, lengths)))
+
+
+def takes_masks(player: Any) -> bool:
+    """It chooses among the legal actions."""
+    return isinstance(player, (MaskableRecurrentPPO, MaskablePPO, Recalling, Random))
+
+
+class Recalling:
+    """An agent, which remembers by itself, where SB3 expects a model: what `evaluate_policy` asks of one."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+
+    def predict(
+        self,
+        observation: Any,
+        state: None = None,  # noqa: ARG002
+        episode_start: Any = None,
+        deterministic: bool = False,  # noqa: ARG002
+        action_masks: Any = None,
+    ) -> tuple[Any, None]:
+        """Actions [B]; the agent's own setting decides whether they are drawn."""
+        if self.agent.matches != len(episode_start):
+            self.agent.reset(len(episode_start))
+        self.agent.restart(torch.as_tensor(episode_start))
+        return self.agent.act(observation, action_masks), None
+
+
+class Random:
+    """Every legal action with the same probability; of Box anywhere within the bounds."""
+
+    def __init__(self, space: spaces.Space[Any], seed: int) -> None:
+        self.space = space
+        self.space.seed(seed)
+
+    def predict(
+        self,
+        observation: Any,  # noqa: ARG002
+        episode_start: Any = None,
+        action_masks: Any = None,
+        **_: Any,
+    ) -> tuple[Any, None]:
+        """Actions [B]."""
+        masks = [None] * len(episode_start)
+        if action_masks is not None:
+            masks = [self._mask(mask) for mask in action_masks]
+        return np.stack([self.space.sample(mask) for mask in masks]), None
+
+    def _mask(self, mask: Any) -> Any:
+        """MaskablePPO's flat mask in Gymnasium's form."""
+        mask = np.asarray(mask, dtype=np.int8)
+        if isinstance(self.space, spaces.MultiDiscrete):
+            return tuple(np.split(mask, np.cumsum(self.space.nvec)[:-1]))
+        if isinstance(self.space, spaces.MultiBinary):  # off and on of each bit; Gymnasium: 0, 1, 2 = either
+            off, on = mask.reshape(-1, 2).T
+            return np.where(off & on, 2, on).astype(np.int8)
+        return mask
+
+
+class Film(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Keeps pictures of a world's first episode, at most `MAX_FRAMES`, evenly spread, and its end."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.frames: list[Any] = []
+        self.every = 1
+        self._seen = 0
+        self._is_over = False
+
+    def reset(self, **arguments: Any) -> Any:
+        seen = self.env.reset(**arguments)
+        self._look()
+        return seen
+
+    def step(self, action: Any) -> Any:
+        seen = self.env.step(action)
+        ends = bool(seen[2] or seen[3])
+        self._look(ends)
+        self._is_over |= ends
+        return seen
+
+    def _look(self, is_last: bool = False) -> None:
+        if self._is_over:
+            return
+        if is_last or self._seen % self.every == 0:
+            self.frames.append(self.env.render())
+        self._seen += 1
+        if len(self.frames) > MAX_FRAMES:
+            self.frames = self.frames[::2]
+            self.every *= 2

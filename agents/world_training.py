@@ -1,0 +1,391 @@
+"""Training one agent in one Gymnasium world: from a `WorldConfig` to a run (see `agents.runs`) (edge: SB3).
+
+In its folder, replays/ holds an episode as a GIF, where the world can be drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import inspect
+import os
+import re
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+from gymnasium import spaces
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import is_masking_supported
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+
+import envs  # noqa: F401  (registers the ids of its worlds)
+from agents import checkpoint, metrics, runs, stock
+from agents.config import WorldConfig
+from agents.episodes import Episodes, Film, Random, Recalling, play, takes_masks
+from agents.players import Agent, frozen
+from agents.policy import ACTIVATIONS, RecurrentPolicy
+from agents.ppo import MaskableRecurrentPPO
+from agents.runs import SAY, Outcome, RunKeeper, Say
+from agents.schedules import SCHEDULES
+from envs.batch import usable_device
+from envs.drawing import save_gif
+
+EVALUATION_SEED = 1_000_000
+"""Added to a run's seed for the worlds that the agent is evaluated in: the same ones every time."""
+
+HANDED_OVER = ("seats", "use_sde")
+"""Arguments of policies that the algorithms give themselves."""
+
+
+def train(config: WorldConfig, command: str = "", say: Say = SAY) -> Outcome[Episodes]:
+    """Train an agent in a world in a new run folder.
+
+    Args:
+        command: what the user typed, kept in `command.txt`.
+        say: takes the lines a person should read.
+
+    Raises:
+        ValueError, TypeError: the configuration does not fit the world, the algorithm or the machine.
+    """
+    with open_worlds(config) as worlds:
+        model = make_model(config, worlds)
+        if is_masking_supported(worlds) and not takes_masks(model):
+            say(f"note         {config.algo} does not use the masks of {config.env}")
+        run = runs.begin(config, run_name(config), command)
+        return runs.learn(model, WorldKeeper(config, run, say), None)
+
+
+def resume(
+    run: str | Path, change: Callable[[WorldConfig], WorldConfig] = lambda c: c, say: Say = SAY
+) -> Outcome[Episodes]:
+    """Go on with an interrupted run: same folder, same curves; the worlds begin anew, with other seeds.
+
+    Args:
+        change: makes the configuration to go on with from the run's own.
+
+    Raises:
+        FileNotFoundError, ValueError: it is no run, it is finished, or `change` touches what may not change.
+    """
+    run = Path(run)
+    config = runs.changed(run, WorldConfig, change)
+    files = checkpoint.read(run)
+    with open_worlds(config) as worlds:
+        if config.algo in stock.STOCK:
+            model = make_model(config, worlds)
+            assert isinstance(model, OnPolicyAlgorithm)
+            stock.restore(model, files, run)
+            model.set_random_seed(config.seed + model.num_timesteps)
+        else:
+            model = MaskableRecurrentPPO.load(run, worlds, usable_device(runs.resolve_device(config.device)))
+            worlds.seed(config.seed + model.num_timesteps)
+        runs.go_on(run, config, model.num_timesteps, say)
+        say("the worlds begin anew")
+        return runs.learn(model, WorldKeeper(config, run, say), model.num_timesteps)
+
+
+def run_name(config: WorldConfig) -> str:
+    """The first part of the run's folder: the world, and the cell or the stock algorithm."""
+    cell = config.policy_kwargs.get("cell")
+    if config.algo not in stock.STOCK:
+        how = cell or inspect.signature(RecurrentPolicy).parameters["cell"].default
+    else:
+        how = f"{config.algo}_{cell}" if cell else config.algo
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.env}__{how}")
+
+
+# ---------------------------------------------------------------- the worlds
+
+
+def make_world(config: WorldConfig, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    """One world as Gymnasium makes it.
+
+    Raises:
+        ValueError: no such id; Gymnasium's message says which it may have been.
+        TypeError: it does not take the `env_kwargs`.
+    """
+    drawn = {} if render_mode is None else {"render_mode": render_mode}
+    try:
+        return gymnasium.make(config.env, **config.env_kwargs | drawn)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"env {config.env!r}: {error}") from error
+
+
+@contextlib.contextmanager
+def open_worlds(config: WorldConfig) -> Iterator[VecEnv]:
+    """The worlds to learn in, closed at the end.
+
+    Raises:
+        RuntimeError: the process of a world ended.
+    """
+    worlds = make_worlds(config)
+    try:
+        yield worlds
+    except EOFError as error:  # all that a broken pipe tells
+        raise RuntimeError("the process of a world ended; its own traceback above says why") from error
+    finally:
+        with contextlib.suppress(EOFError, OSError):  # a process that is gone cannot be asked to close
+            worlds.close()
+
+
+def make_worlds(config: WorldConfig) -> VecEnv:
+    """The worlds to learn in, side by side and seeded.
+
+    Raises:
+        ValueError: the world is unknown, or cannot be normalised.
+    """
+    with make_world(config) as world:  # says what is wrong here, not in another process
+        scaled = _scaled_entries(world.observation_space) if config.normalize else None
+    make = [partial(_monitored, config, config.subprocesses) for _ in range(config.n_envs)]
+    worlds: VecEnv = SubprocVecEnv(make) if config.subprocesses else DummyVecEnv(make)  # type: ignore[arg-type]
+    worlds.seed(config.seed)
+    if config.normalize:
+        defaults = inspect.signature(algorithm(config)).parameters
+        gamma = config.arguments.gamma if config.arguments.gamma is not None else defaults["gamma"].default
+        worlds = VecNormalize(worlds, gamma=gamma, norm_obs_keys=scaled)
+    return worlds
+
+
+def _monitored(config: WorldConfig, is_alone: bool) -> gymnasium.Env[Any, Any]:
+    if is_alone:  # Ctrl-C reaches the processes of the worlds, too, which still are needed to stop cleanly
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return Monitor(make_world(config))
+
+
+def _scaled_entries(space: spaces.Space[Any]) -> list[str] | None:
+    """The entries of a Dict that can be normalised; None for a Box, which can.
+
+    Raises:
+        ValueError: nothing in `space` can be.
+    """
+
+    def is_vector(space: spaces.Space[Any]) -> bool:
+        return isinstance(space, spaces.Box) and not is_image_space(space)
+
+    entries = space.items() if isinstance(space, spaces.Dict) else []
+    vectors = [key for key, entry in entries if is_vector(entry)]
+    if not vectors and not is_vector(space):
+        raise ValueError(f"normalize needs observations of numbers (Box, not an image), got {space}")
+    return vectors or None
+
+
+# ---------------------------------------------------------------- the model
+
+
+def algorithm(config: WorldConfig) -> type[BaseAlgorithm]:
+    """The algorithm that a configuration names."""
+    return stock.STOCK.get(config.algo, MaskableRecurrentPPO)
+
+
+def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
+    """The model that a configuration describes, before training.
+
+    Raises:
+        ValueError: an argument or the world does not fit the algorithm.
+    """
+    kind = algorithm(config)
+    if kind is MaskablePPO and not is_masking_supported(worlds):
+        raise ValueError(
+            f"maskable_ppo needs a world with action_masks(), {config.env} has none; use ppo or recurrent_ppo"
+        )
+    arguments = _arguments(config, kind)
+    if config.algo in stock.STOCK:
+        _check_stock_sizes(kind, arguments, config.n_envs)
+    policy = _policy(config, kind, worlds.observation_space)
+    try:
+        return kind(
+            policy,  # type: ignore[arg-type]
+            worlds,
+            policy_kwargs=_policy_kwargs(
+                config, policy if inspect.isclass(policy) else kind.policy_aliases[policy]
+            ),
+            seed=config.seed,
+            device=usable_device(runs.resolve_device(config.device)),
+            **arguments,
+        )
+    except AssertionError as error:  # SB3's way to refuse a space or a number
+        raise ValueError(f"{config.algo}: {error}") from error
+
+
+def _arguments(config: WorldConfig, kind: type[BaseAlgorithm]) -> dict[str, Any]:
+    """What the configuration says of the algorithm's arguments; the rest keeps the algorithm's defaults."""
+    arguments = {name: x for name, x in dataclasses.asdict(config.arguments).items() if x is not None}
+    schedule = arguments.pop("learning_rate_schedule")
+    defaults = inspect.signature(kind).parameters
+    fields = [field.name for field in dataclasses.fields(config.arguments)]
+    _refuse_unknown(config.algo, "argument", arguments, [name for name in fields if name in defaults])
+    if schedule != "constant":
+        rate = arguments.get("learning_rate", defaults["learning_rate"].default)
+        arguments["learning_rate"] = SCHEDULES[schedule](rate)
+    return arguments
+
+
+def _check_stock_sizes(kind: type[BaseAlgorithm], arguments: Mapping[str, Any], n_envs: int) -> None:
+    """The minibatches fill the rollout, where the stock would only warn; our algorithm checks its own."""
+    defaults = inspect.signature(kind).parameters
+    n_steps, batch_size = (arguments.get(name, defaults[name].default) for name in ("n_steps", "batch_size"))
+    rollout = n_envs * n_steps
+    if batch_size < 2 or rollout % batch_size:
+        fitting = [size for size in range(2, rollout + 1) if rollout % size == 0]
+        nearest = sorted(sorted(fitting, key=lambda size: abs(size - batch_size))[:5])
+        raise ValueError(
+            f"batch_size {batch_size} does not divide the rollout of n_envs {n_envs} x n_steps {n_steps} "
+            f"= {rollout}; sizes near it that do are {', '.join(map(str, nearest))}"
+        )
+
+
+def _policy(
+    config: WorldConfig, kind: type[BaseAlgorithm], space: spaces.Space[Any]
+) -> str | type[torch.nn.Module]:
+    """The policy for the observations: SB3's name for it, or the class with our cell for recurrent_ppo."""
+    sees = "MultiInput" if isinstance(space, spaces.Dict) else "Cnn" if is_image_space(space) else "Mlp"
+    if config.algo == "recurrent_ppo" and "cell" in config.policy_kwargs:
+        name = f"RecurrentCell{sees.replace('Mlp', '')}Policy"
+        found: type[torch.nn.Module] = getattr(importlib.import_module("agents.sb3"), name)
+        return found
+    (name,) = [name for name in kind.policy_aliases if name in (f"{sees}Policy", f"{sees}LstmPolicy")]
+    return name
+
+
+def _policy_kwargs(config: WorldConfig, policy: type[Any]) -> dict[str, Any]:
+    """The policy's arguments; the stock takes an activation as its class, ours by its name."""
+    _refuse_unknown(config.algo, "policy_kwargs", config.policy_kwargs, _keywords(policy))
+    named = dict(config.policy_kwargs)
+    if config.algo in stock.STOCK and "activation_fn" in named:
+        if named["activation_fn"] not in ACTIVATIONS:
+            raise ValueError(
+                f"unknown activation_fn {named['activation_fn']!r}; known are {', '.join(ACTIVATIONS)}"
+            )
+        named["activation_fn"] = ACTIVATIONS[named["activation_fn"]]
+    return named
+
+
+def _keywords(kind: type[Any]) -> list[str]:
+    """The arguments that a file can give a policy, those it hands on to its bases among them."""
+    found: list[str] = []
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        found += [p.name for p in parameters if p.default is not p.empty and p.name not in found]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return [name for name in found if name not in HANDED_OVER and not name.endswith("_class")]
+
+
+def _refuse_unknown(algo: str, what: str, given: Iterable[str], known: list[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{algo} has no {what} {name!r}; known are {', '.join(known)}")
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
+    """Keeps a run in a world: judged by episodes in worlds of its own, the same ones every time."""
+
+    def headline(self) -> tuple[str, ...]:
+        return ("eval/mean_reward",)
+
+    def files(self) -> dict[str, bytes]:
+        model = self.model
+        if isinstance(model, MaskableRecurrentPPO):
+            return checkpoint.files_of(model)
+        assert isinstance(model, OnPolicyAlgorithm)
+        return stock.files_of(model)
+
+    def describe(self, results: dict[str, Episodes]) -> str:
+        (result,) = results.values()
+        low, high = result.interval
+        return f"mean reward {result.mean:.2f} [{low:.2f}, {high:.2f}] in {len(result.rewards)} episodes"
+
+    def summary(self, result: Episodes) -> dict[str, float]:
+        low, high = result.interval
+        return {
+            "episodes": len(result.rewards),
+            "mean": result.mean,
+            "low": low,
+            "high": high,
+            "mean_length": result.mean_length,
+        }
+
+    def judge(self, is_final: bool) -> dict[str, Episodes]:
+        """Play episodes: the averaged weights as the agent, the raw ones beside."""
+        model, record = self.model, self.model.logger.record
+        episodes = self.config.eval.final_episodes if is_final else self.config.eval.episodes
+        result = self._play(self._player(), episodes)
+        low, high = result.interval
+        for tag, value in (
+            ("mean_reward", result.mean),
+            ("mean_ep_length", result.mean_length),
+            ("mean_reward_low", low),
+            ("mean_reward_high", high),
+        ):
+            record(f"eval/{tag}", value)
+        if isinstance(model, MaskableRecurrentPPO):
+            if model.ema is not None:
+                raw = self._play(self._player(use_raw=True), episodes)
+                record("eval/raw_mean_reward", raw.mean)
+            if model.rollout is not None:
+                metrics.record_memory(model.logger, model.policy, model.rollout)
+        if is_final and self.config.eval.gif and self._can_be_drawn():
+            self._film()
+        return {"agent": result}
+
+    def judge_anchors(self) -> dict[str, Episodes]:
+        """Random play in the same worlds."""
+        player = Random(self.model.action_space, self.config.seed)
+        return {"random": self._play(player, self.config.eval.final_episodes)}
+
+    def _player(self, use_raw: bool = False) -> Any:
+        """What decides in an evaluation: the agent as `agents.load` would give it, or the stock model."""
+        model, config = self.model, self.config
+        if not isinstance(model, MaskableRecurrentPPO):
+            return model
+        policy = model.policy if use_raw or model.ema is None else model.ema
+        agent = Agent(frozen(policy), model.game, deterministic=config.eval.deterministic, seed=config.seed)
+        return Recalling(agent)
+
+    def _play(self, player: Any, episodes: int) -> Episodes:
+        make = [partial(_monitored, self.config, False) for _ in range(min(self.config.n_envs, episodes))]
+        with contextlib.closing(self._seen_by_the_model(DummyVecEnv(make))) as worlds:  # type: ignore[arg-type]
+            return play(player, worlds, episodes, self.config.eval.deterministic, self.config.seed)
+
+    def _seen_by_the_model(self, worlds: VecEnv) -> VecEnv:
+        """Worlds to evaluate in, seeded, and scaled and turned as those the model learns in."""
+        worlds.seed(self.config.seed + EVALUATION_SEED)
+        learned = self.model.get_vec_normalize_env()
+        if learned is not None:
+            keys = learned.norm_obs_keys
+            worlds = VecNormalize(worlds, training=False, norm_reward=False, norm_obs_keys=keys)
+            worlds.obs_rms = learned.obs_rms
+        return self.model._wrap_env(worlds)
+
+    def _can_be_drawn(self) -> bool:
+        world = make_world(self.config)
+        world.close()
+        return "rgb_array" in world.metadata.get("render_modes", [])
+
+    def _film(self) -> None:
+        """An episode as a GIF, where the world can be drawn."""
+        path = self.run / "replays" / f"step_{self.model.num_timesteps}.gif"
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's worlds: draw into memory, ask no display
+        try:
+            world = make_world(self.config, "rgb_array")
+            film = Film(world)
+            with contextlib.closing(self._seen_by_the_model(DummyVecEnv([lambda: Monitor(film)]))) as worlds:
+                play(self._player(), worlds, 1, self.config.eval.deterministic, self.config.seed)
+            pace = world.metadata.get("render_fps", 30) / film.every
+            save_gif(path, film.frames, pace)
+        except Exception as error:  # whatever a world's drawing lacks, the trained agent is worth more
+            self.say(f"no GIF: {error}")

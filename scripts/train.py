@@ -1,0 +1,38 @@
+"""Train one agent in one Gymnasium world.
+
+python scripts/train.py configs/cartpole_novel_gated.yaml --seed 3 --policy-kwargs.cell lstm
+
+python scripts/train.py --resume runs/<run>
+
+python scripts/train.py configs/cartpole_novel_gated.yaml --help
+"""
+
+from __future__ import annotations
+
+from agents import cli
+from agents.config import WorldConfig
+from agents.episodes import Episodes
+from agents.runs import Outcome
+from agents.world_training import resume, train
+
+
+def main() -> None:
+    report(cli.start_or_resume(WorldConfig, train, resume, __doc__))
+
+
+def report(outcome: Outcome[Episodes]) -> None:
+    """How good it is, and what to type next."""
+    speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
+    if outcome.was_interrupted:
+        print(f"stopped and saved ({speed}). Go on with\n  python scripts/train.py --resume {outcome.run}")
+        return
+    cli.show(cli.episode_table(f"trained: {speed}", outcome.results | outcome.anchors))
+    for gif in outcome.run.glob(f"replays/step_{outcome.timesteps}.gif"):
+        print(f"an episode   {gif}")
+    print(f"""next
+  python scripts/train.py --resume {outcome.run} --total-timesteps {2 * outcome.timesteps}
+  tensorboard --logdir {outcome.run.parent}""")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,187 @@
+"""scripts/train.py as a person types it: what it prints, what it leaves behind, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SMALL = """
+env: CartPole-v1
+n_envs: 2
+normalize: true
+device: cpu
+total_timesteps: 64
+arguments: {n_steps: 16, batch_size: 16, n_epochs: 1}
+eval: {every: 32, episodes: 2, final_episodes: 3}
+checkpoint_every: 32
+"""
+
+OURS = SMALL + "policy_kwargs: {cell: gru, lstm_hidden_size: 8, features_dim: 8}\n"
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a configuration whose runs stay in the test's folder."""
+
+    def write(text):
+        path = tmp_path / "config.yaml"
+        path.write_text(f"{text}\nrun_dir: {tmp_path / 'runs'}\n")
+        return path
+
+    return write
+
+
+def start(*arguments, **environment):
+    """The script as a process with a group of its own, as a terminal makes one."""
+    return subprocess.Popen(
+        [sys.executable, "scripts/train.py", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def test_training_ends_with_a_table_and_the_next_commands(script, written, tmp_path):
+    ended = script("train", written(OURS))
+    assert ended.code == 0, ended
+    assert ended.err == ""  # no terminal: no bar
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("CartPole-v1__gru__s0__")
+    assert "trained: 64 decisions" in ended.out
+    for player in ("agent", "random"):
+        (row,) = [line for line in ended.out.splitlines() if f" {player} " in line]
+        assert " 3 " in row  # episodes
+        assert row.count("[") == 1  # the interval
+    assert f"an episode   {run / 'replays' / 'step_64.gif'}" in ended.out
+    typed = [shlex.split(line) for line in ended.out.partition("\nnext\n")[2].splitlines()]
+    assert typed == [
+        ["python", "scripts/train.py", "--resume", str(run), "--total-timesteps", "128"],
+        ["tensorboard", "--logdir", str(run.parent)],
+    ]
+    ended = script("train", *typed[0][2:])
+    assert ended.code == 0, ended
+    assert "resumed at 64 of 128 decisions\nthe worlds begin anew\n" in ended.out
+    assert "trained: 128 decisions" in ended.out
+
+
+def test_a_setting_on_the_command_line_comes_before_the_file(script, written, tmp_path):
+    settings = ["--policy-kwargs.cell", "elman", "--arguments.learning-rate", "1e-2", "--seed", "5"]
+    assert script("train", written(OURS), *settings, "--eval.no-gif", "-n", "32").code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    text = (run / "config.yaml").read_text()
+    for line in ("cell: elman", "learning_rate: 0.01", "seed: 5", "total_timesteps: 32", "gif: false"):
+        assert f"{line}\n" in text
+    assert run.name.startswith("CartPole-v1__elman__s5__")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [(SMALL + "algo: ppo\n", "ppo"), (OURS + "subprocesses: true\n", "gru")],
+    ids=["stock", "processes"],
+)
+def test_ctrl_c_saves_and_says_how_to_go_on(written, tmp_path, text, what):
+    """The terminal sends Ctrl-C to every process of the group; those of the worlds must outlive it."""
+    process = start(written(text), "-n", 10**9, "--eval.every", 10**9)
+    try:
+        deadline = time.monotonic() + 100
+        while not any(path.stat().st_size for path in tmp_path.glob("runs/*/metrics.jsonl")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    (run,) = (tmp_path / "runs").iterdir()
+    assert process.returncode == 0, err
+    assert err == ""
+    assert f"__{what}__" in run.name
+    assert "stopping after this update" in out
+    assert out.splitlines()[-2].startswith("stopped and saved (")
+    assert shlex.split(out.splitlines()[-1]) == ["python", "scripts/train.py", "--resume", str(run)]
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("algo", ["maskable_recurrent_ppo", "ppo"])
+def test_the_end_of_a_worlds_process_is_told(written, tmp_path, algo):
+    (tmp_path / "mortal.py").write_text("""
+import os
+import gymnasium
+from gymnasium import spaces
+
+class Mortal(gymnasium.Env):
+    observation_space, action_space = spaces.Box(0, 1), spaces.Discrete(2)
+    def reset(self, **_):
+        return self.observation_space.sample(), {}
+    def step(self, action):
+        os._exit(1)
+
+gymnasium.register("Mortal-v0", Mortal)
+""")
+    text = SMALL.replace("CartPole-v1", "mortal:Mortal-v0") + f"subprocesses: true\nalgo: {algo}\n"
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    process = start(written(text), PYTHONPATH=path)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2, err
+    assert err.splitlines()[-1].startswith("error: the process of a world ended")
+
+
+# ---------------------------------------------------------------- bad input: one line, code 2, nothing lost
+
+
+def test_no_configuration(refused):
+    refused("train", told=["no configuration given", "usage: train.py CONFIG.yaml"])
+    refused("train", "none.yaml", told="none.yaml: there is no such configuration")
+    refused("train", "--seed", "3", told="the configuration comes first")
+    refused("train", "--resume", told="--resume needs the folder of a run")
+    refused("train", "--resume", "nowhere", told="nowhere: there is no run to resume")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("env: CartPool-v1", ["env 'CartPool-v1'", "Did you mean: `CartPole`?"]),
+        ("env: CartPole-v9", ["CartPole", "`v1`"]),
+        ("env_kwargs: {colour: red}", "unexpected keyword argument 'colour'"),
+        ("algo: a2c", ["algo must be", "'maskable_recurrent_ppo'", "got 'a2c'"]),
+        ("algo: maskable_ppo", "maskable_ppo needs a world with action_masks()"),
+        ("env: Blackjack-v1", "Tuple(Discrete(32)"),
+        ("env: FrozenLake-v1\nnormalize: true", "normalize needs observations of numbers"),
+        ("arguments: {batch_size: 100}", "batch_size 100 does not fit 8 matches x n_steps 128"),
+        ("algo: ppo\narguments: {batch_size: 100}", "batch_size 100 does not divide the rollout"),
+        ("arguments: {lr: 3}", "unknown key 'arguments.lr'; known are learning_rate"),
+        (
+            "algo: ppo\narguments: {ema_decay: 0.9}",
+            "ppo has no argument 'ema_decay'; known are learning_rate",
+        ),
+        ("policy_kwargs: {cells: gru}", "has no policy_kwargs 'cells'; known are cell"),
+        ("game: kuhn_poker", "unknown key 'game'; known are env"),
+        ("device: tpu", "device must be cpu or cuda, got tpu"),
+    ],
+)
+def test_a_configuration_no_run_can_use(refused, written, tmp_path, text, told):
+    refused("train", written(text), told=told)
+    assert not (tmp_path / "runs").exists()  # no half-made run
+
+
+def test_resuming_what_cannot_go_on(script, refused, written, tmp_path):
+    assert script("train", written(OURS), "--eval.no-gif").code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused("train", "--resume", run, told=["is finished (64 of 64 decisions)", "--total-timesteps"])
+    refused("train", "--resume", run, "-n", 99, "--seed", 9, told="a resumed run keeps its seed")
+    refused("selfplay", "--resume", run, told="unknown key 'env'")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
