@@ -42,7 +42,7 @@ OUTCOMES: Any = None
 
 THREADS_PER_BLOCK = 128
 MATCHES_PER_THREAD = 1024
-"""A CPU thread is worth waking for about this many matches (some 50 us to wake, 80 ns a step)."""
+"""A CPU thread is worth waking for about this many matches (some 50 us to wake, 50 ns a step)."""
 
 
 # ---------------------------------------------------------------- templates: one match

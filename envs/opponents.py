@@ -75,7 +75,11 @@ def make_opponent(choice: OpponentChoice, game: Game, device: str | torch.device
 
 
 class RandomOpponent:
-    """Every legal action with the same probability; knows no torch generator, so it is cheap to seed."""
+    """Every legal action with the same probability.
+
+    The default opponent, so that an environment needs no `agents`; `agents.players.RandomPlayer` is for
+    matches between players, whose draws are saved with a run.
+    """
 
     name = "random"
 
