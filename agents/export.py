@@ -92,7 +92,8 @@ def onnx_model(agent: Agent) -> onnx.ModelProto:
 
     Inputs, of B matches:
 
-        observation  [B, ...]        as `Batch` has it, of a Gymnasium world as `agents.encoders.pack` does
+        observation  [B, ...]        as `Batch` has it, of a Gymnasium world as `agents.encoders.pack` does;
+                                     what the agent scales (VecNormalize) is scaled in the file
         legal        [B, M] bool     a True in each row (MultiDiscrete: component); not for Box actions
         seat         [B] int64       who decides
         start        [B] bool        this is the first decision of its match
@@ -112,7 +113,8 @@ def onnx_model(agent: Agent) -> onnx.ModelProto:
     onnx = _library()
     policy = frozen(agent.policy).cpu()
     inputs, outputs = _inputs(policy, agent.game.observation_space), _outputs(policy)
-    model = _traced(_Step(policy, list(inputs)), inputs, list(outputs))
+    scale = nn.Identity() if agent.scale is None else agent.scale.module(agent.game.observation_space)
+    model = _traced(_Step(policy, list(inputs), scale), inputs, list(outputs))
     _forget_the_trace(model)
     _describe(model, {name: given.meaning for name, given in inputs.items()} | outputs)
     known = {"format": FORMAT, "agent": agent.name, **plays(agent.game)}
@@ -123,18 +125,19 @@ def onnx_model(agent: Agent) -> onnx.ModelProto:
 
 
 class _Step(nn.Module):
-    """`RecurrentPolicy.look` on a row of tensors that go by `names`."""
+    """`RecurrentPolicy.look` on a row of tensors that go by `names`; observations go through `scale`."""
 
-    def __init__(self, policy: RecurrentPolicy, names: list[str]) -> None:
+    def __init__(self, policy: RecurrentPolicy, names: list[str], scale: nn.Module) -> None:
         super().__init__()
-        self.policy, self.names = policy, names
+        self.policy, self.names, self.scale = policy, names, scale
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self.names, tensors, strict=True))
         cores = tuple(part for name, part in given.items() if name.startswith("core_"))
         legal = given.get("legal", given["start"])  # a family without masks does not read it
+        observation = self.scale(given["observation"])
         distribution, value, new_cores, known = self.policy.look(
-            given["observation"], legal, given["seat"], given["start"], Memory(cores, given["previous"])
+            observation, legal, given["seat"], given["start"], Memory(cores, given["previous"])
         )
         return distribution, value, known, *new_cores
 

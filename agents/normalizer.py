@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
-from torch import Tensor
+from torch import Tensor, nn
+
+from agents.encoders import packed
 
 PARTS = ("mean", "var", "count")
 
@@ -79,3 +82,36 @@ class Normalizer:
         deviation = np.sqrt(self.state[f"{name}.var"] + self.state["epsilon"])
         scaled = (np.asarray(numbers) - self.state[f"{name}.mean"]) / deviation
         return np.clip(scaled, -clip, clip).astype(np.float32)
+
+    def module(self, space: spaces.Space[Any]) -> nn.Module:
+        """The same on tensors [B, ...] as `agents.encoders.pack` lays observations of `space` out."""
+        if not isinstance(space, spaces.Dict):
+            return Scaling(*self._moments("observation", space))
+        parts = [self._moments(f"observation/{key}", entry) for key, entry in space.items()]
+        return Scaling(*(torch.cat([x.flatten() for x in part]) for part in zip(*parts, strict=True)))
+
+    def _moments(self, name: str, space: spaces.Space[Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, deviation and bound of each number of a packed entry; 0, 1, infinity if it is not scaled."""
+        if f"{name}.mean" not in self.state:
+            zero = torch.zeros(packed(space)[0], dtype=torch.float64)
+            return zero, zero + 1.0, zero + torch.inf
+        mean, var = (torch.from_numpy(self.state[f"{name}.{part}"]) for part in ("mean", "var"))
+        clip = torch.full_like(mean, float(self.state["clip_obs"]))
+        return mean, torch.sqrt(var + float(self.state["epsilon"])), clip
+
+
+class Scaling(nn.Module):
+    """clip((x - mean) / deviation, -bound, bound), in double precision as NumPy computes it."""
+
+    mean: Tensor
+    deviation: Tensor
+    bound: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor, bound: Tensor) -> None:
+        super().__init__()
+        for name, x in (("mean", mean), ("deviation", deviation), ("bound", bound)):
+            self.register_buffer(name, x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = (x.double() - self.mean) / self.deviation
+        return torch.minimum(torch.maximum(scaled, -self.bound), self.bound).float()

@@ -18,6 +18,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from agents.normalizer import Normalizer
 from agents.policy import Memory, RecurrentPolicy
 from agents.worlds import World
 from envs import Game
@@ -133,7 +134,7 @@ class Agent(Player):
         name: str = "agent",
         deterministic: bool = False,
         seed: int = 0,
-        scale: Callable[[Any], Any] | None = None,
+        scale: Normalizer | None = None,
     ) -> None:
         super().__init__(game, name)
         self.scale = scale

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import is_masking_supported
@@ -176,12 +177,13 @@ def _scaled_entries(space: spaces.Space[Any]) -> list[str] | None:
     """
 
     def is_vector(space: spaces.Space[Any]) -> bool:
-        return isinstance(space, spaces.Box) and not is_image_space(space)
+        is_float = isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
+        return is_float and not is_image_space(space)
 
     entries = space.items() if isinstance(space, spaces.Dict) else []
     vectors = [key for key, entry in entries if is_vector(entry)]
     if not vectors and not is_vector(space):
-        raise ValueError(f"normalize needs observations of numbers (Box, not an image), got {space}")
+        raise ValueError(f"normalize needs observations of numbers (a Box of floats), got {space}")
     return vectors or None
 
 

@@ -17,6 +17,7 @@ from gymnasium import spaces
 import envs
 from agents import CELLS, RecurrentPolicy
 from agents.export import export_onnx, onnx_model
+from agents.normalizer import Normalizer
 from agents.players import Agent
 from agents.worlds import World
 
@@ -239,6 +240,25 @@ def test_the_file_says_what_it_plays():
     assert told["agent"] == "tester"
     assert told["game"] == "dark_hex"
     assert envs.make(told["game"], **json.loads(told["options"])) == dark_hex
+
+
+def test_what_the_agent_scales_is_scaled_in_the_file():
+    """The agent behind the statistics of a VecNormalize, and the file, on the world's own numbers."""
+    agent, B = make_agent(GAMES["cartpole"]), 3
+    state = {"observation.mean": [1.0, 2.0, 0.1, -1.0], "observation.var": [4.0, 1.0, 0.01, 9.0]}
+    state |= {"clip_obs": 1.5, "epsilon": 1e-8}
+    agent.scale = Normalizer({name: torch.tensor(x, dtype=torch.float64) for name, x in state.items()})
+    seen = LIMITS * np.linspace(-1, 1, B, dtype=np.float32)[:, None]
+    legal, seat = torch.ones(B, 2, dtype=torch.bool), torch.zeros(B, dtype=torch.int64)
+    start = torch.ones(B, dtype=torch.bool)
+    memory = agent.policy.initial_memory(B)
+    scaled = torch.from_numpy(agent.scale(seen))
+    assert scaled.abs().max() == 1.5
+    expected, *_ = agent.policy.look(scaled, legal, seat, start, memory)
+    session = onnxruntime.InferenceSession(onnx_model(agent).SerializeToString())
+    fed = Decision(torch.from_numpy(seen), legal, seat, start).named() | {"previous": memory.previous.numpy()}
+    fed |= {f"core_{k}": core.numpy() for k, core in enumerate(memory.cores)}
+    np.testing.assert_allclose(session.run(["distribution"], fed)[0], expected.numpy(), atol=1e-6)
 
 
 def test_a_world_is_told_by_its_spaces_and_box_actions_need_no_mask():

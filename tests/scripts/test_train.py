@@ -159,7 +159,7 @@ def test_no_configuration(refused):
         ("algo: a2c", ["algo must be", "'maskable_recurrent_ppo'", "got 'a2c'"]),
         ("algo: maskable_ppo", "maskable_ppo needs a world with action_masks()"),
         ("env: Blackjack-v1", "Tuple(Discrete(32)"),
-        ("env: FrozenLake-v1\nnormalize: true", "normalize needs observations of numbers"),
+        ("env: FrozenLake-v1\nnormalize: true", "normalize needs observations of numbers (a Box of floats)"),
         ("arguments: {batch_size: 100}", "batch_size 100 does not fit 8 matches x n_steps 128"),
         ("algo: ppo\narguments: {batch_size: 100}", "batch_size 100 does not divide the rollout"),
         ("arguments: {lr: 3}", "unknown key 'arguments.lr'; known are learning_rate"),
