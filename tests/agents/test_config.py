@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from agents.config import (
 from agents.training import make_model
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-WORLDS = [path for path in FILES if "\nenv: " in path.read_text()]
+WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(), re.MULTILINE)]
 CONFIGS = [path for path in FILES if path not in WORLDS]
 
 
