@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import inspect
 import os
 import re
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import torch
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import is_masking_supported
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -36,12 +35,20 @@ from agents.players import Agent, frozen
 from agents.policy import ACTIVATIONS, RecurrentPolicy
 from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say
+from agents.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.schedules import SCHEDULES
 from envs.batch import usable_device
 from envs.drawing import save_gif
 
 EVALUATION_SEED = 1_000_000
 """Added to a run's seed for the worlds that the agent is evaluated in: the same ones every time."""
+
+CELL_POLICIES: dict[str, type[RecurrentActorCriticPolicy]] = {
+    "Mlp": RecurrentCellPolicy,
+    "Cnn": RecurrentCellCnnPolicy,
+    "MultiInput": RecurrentCellMultiInputPolicy,
+}
+"""The stock's recurrent policies with a cell of ours, by what they see."""
 
 HANDED_OVER = ("seats", "use_sde")
 """Arguments of policies that the algorithms give themselves."""
@@ -203,7 +210,7 @@ def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
     policy = _policy(config, kind, worlds.observation_space)
     try:
         return kind(
-            policy,  # type: ignore[arg-type]
+            policy,
             worlds,
             policy_kwargs=_policy_kwargs(
                 config, policy if inspect.isclass(policy) else kind.policy_aliases[policy]
@@ -245,13 +252,11 @@ def _check_stock_sizes(kind: type[BaseAlgorithm], arguments: Mapping[str, Any], 
 
 def _policy(
     config: WorldConfig, kind: type[BaseAlgorithm], space: spaces.Space[Any]
-) -> str | type[torch.nn.Module]:
+) -> str | type[RecurrentActorCriticPolicy]:
     """The policy for the observations: SB3's name for it, or the class with our cell for recurrent_ppo."""
     sees = "MultiInput" if isinstance(space, spaces.Dict) else "Cnn" if is_image_space(space) else "Mlp"
     if config.algo == "recurrent_ppo" and "cell" in config.policy_kwargs:
-        name = f"RecurrentCell{sees.replace('Mlp', '')}Policy"
-        found: type[torch.nn.Module] = getattr(importlib.import_module("agents.sb3"), name)
-        return found
+        return CELL_POLICIES[sees]
     (name,) = [name for name in kind.policy_aliases if name in (f"{sees}Policy", f"{sees}LstmPolicy")]
     return name
 

@@ -465,6 +465,26 @@ def test_averaged_weights_are_judged_and_the_raw_ones_beside(tmp_path):
     assert {"eval/mean_reward", "eval/raw_mean_reward"} <= set(lines(run)[-1])
 
 
+@pytest.mark.parametrize("cell", agents.CELLS)
+def test_the_stock_recurrent_ppo_takes_our_cells(tmp_path, cell):
+    run = train(
+        tiny(tmp_path, "recurrent_ppo", policy_kwargs={"cell": cell, "lstm_hidden_size": 8}), say=quiet
+    ).run
+    assert run.name.startswith(f"CartPole-v1__recurrent_ppo_{cell}__s3__")
+    outcome = resume(run, lambda config: dataclasses.replace(config, total_timesteps=4 * UPDATE), quiet)
+    assert outcome.timesteps == 4 * UPDATE
+
+
+def test_a_game_against_an_opponent_is_a_world_with_masks(tmp_path):
+    """A finished match of phantom tic-tac-toe earns -1, 0 or 1; nobody names an illegal square."""
+    config = tiny(
+        tmp_path, env="fogbound/PhantomTicTacToe-v0", env_kwargs={"opponent": "random"}, normalize=False
+    )
+    outcome = train(config, say=quiet)
+    assert set(outcome.results["agent"].rewards) <= {-1.0, 0.0, 1.0}
+    assert outcome.run.name.startswith("fogbound_PhantomTicTacToe-v0__gated__s3__")
+
+
 def test_an_activation_is_named_for_the_stock_too(tmp_path):
     config = tiny(tmp_path, "ppo", policy_kwargs={"activation_fn": "silu", "net_arch": [4]})
     with open_worlds(config) as worlds:
@@ -495,6 +515,7 @@ def test_an_activation_is_named_for_the_stock_too(tmp_path):
         ({"policy_kwargs": {"size": 3}}, "has no policy_kwargs 'size'; known are cell, lstm_hidden_size"),
         ({"policy_kwargs": {"size": 3}, "algo": "recurrent_ppo"}, "known are .*lstm_hidden_size"),
         ({"policy_kwargs": {"cell": "warp"}}, "unknown cell 'warp'"),
+        ({"policy_kwargs": {"cell": "warp"}, "algo": "recurrent_ppo"}, "unknown cell 'warp'"),
         ({"policy_kwargs": {"activation_fn": "step"}, "algo": "ppo"}, "known are tanh, relu, silu"),
         ({"device": "tpu"}, "device must be cpu or cuda, got tpu"),
     ],
