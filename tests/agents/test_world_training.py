@@ -6,6 +6,7 @@ import dataclasses
 import json
 import signal
 import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -543,3 +544,15 @@ def test_playing_leaves_torchs_random_numbers_alone():
         result = play(Random(worlds.action_space, 0), worlds, 3)
     assert result.rewards == (4.0, 4.0, 4.0)
     assert torch.equal(state, torch.get_rng_state())
+
+
+# ---------------------------------------------------------------- learning
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["gated", "lstm"])
+def test_the_shipped_files_learn_cart_pole_without_velocities(tmp_path, cell):
+    """sb3-contrib's bar for this world: 450 of 500 within 50,000 decisions."""
+    path = Path(__file__).parents[2] / "configs" / f"cartpole_novel_{cell}.yaml"
+    config = dataclasses.replace(read_config(path, WorldConfig), run_dir=str(tmp_path))
+    assert train(config, say=quiet).results["agent"].mean >= 450.0
