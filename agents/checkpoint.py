@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from gymnasium import spaces
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors  # a JSON header and raw numbers: nothing is executed
+from safetensors.torch import save as format_tensors
 from torch import Tensor, nn
 
 import envs
@@ -262,19 +263,27 @@ def load(
 
 
 def load_player(
-    spec: str | Path, game: envs.Game, *, device: str | torch.device = "cpu", seed: int = 0
+    spec: str | Path,
+    game: envs.Game | None,
+    *,
+    device: str | torch.device = "cpu",
+    deterministic: bool = False,
+    seed: int = 0,
 ) -> Player:
     """A player of `game`: a fixed one by its name, or an agent by its path (see `load`).
+
+    Args:
+        game: None takes the agent's own.
 
     Raises:
         ValueError: `spec` is neither, the game has no such player, or the agent plays another game.
     """
-    if spec in FIXED_PLAYERS:
+    if game is not None and spec in FIXED_PLAYERS:
         return fixed_player(str(spec), game, seed)
     if not Path(spec).exists() and not Path(spec).with_suffix(".zip").exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({', '.join(FIXED_PLAYERS)}) nor a path")
-    agent = load(spec, device=device, seed=seed)
-    if agent.game != game:
+    agent = load(spec, device=device, deterministic=deterministic, seed=seed)
+    if game is not None and agent.game != game:
         raise ValueError(f"{str(spec)!r} plays {agent.game}, expected an agent of {game}")
     return agent
 
@@ -523,8 +532,8 @@ def load_weights(policy: nn.Module, content: bytes, path: str | Path) -> None:
 def read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
     """What `tensor_bytes` wrote."""
     try:
-        return safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
+        return parse_tensors(content)
+    except SafetensorError as error:
         raise CheckpointError(f"{path}: its tensors cannot be read ({error})") from error
 
 
@@ -548,7 +557,7 @@ def _entry(content: bytes) -> dict[str, Any]:
 
 def tensor_bytes(state: Mapping[str, Tensor]) -> bytes:
     """Tensors as a safetensors file, from whichever device."""
-    return safetensors.torch.save({name: x.detach().cpu().contiguous().clone() for name, x in state.items()})
+    return format_tensors({name: x.detach().cpu().contiguous().clone() for name, x in state.items()})
 
 
 def json_bytes(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 import envs
 from agents.arena import NOBODY, Result
-from agents.checkpoint import load
+from agents.checkpoint import load_player
 from agents.config import read_config
 from agents.episodes import Episodes
 from agents.players import FIXED_PLAYERS, Player, fixed_player
@@ -80,26 +80,17 @@ def sit_down(
     The game is the agents' own; `game` and `options` are needed only among fixed players.
 
     Raises:
-        ValueError: agents of different games, or no game at all.
-        FileNotFoundError: a path leads nowhere.
+        ValueError: agents of different games, no game at all, or a path that leads nowhere.
     """
-    players: list[Player | None] = []
     world = envs.make(game, **options) if game is not None else None
+    players: list[Player | None] = [None] * len(specs)
     for k, spec in enumerate(specs):
         if spec in FIXED_PLAYERS:
-            players.append(None)
             continue
-        if not Path(spec).exists() and not Path(spec).with_suffix(".zip").exists():
-            raise FileNotFoundError(
-                f"{spec}: is neither a path nor a fixed player ({', '.join(FIXED_PLAYERS)})"
-            )
-        agent = load(spec, device=device, deterministic=deterministic, seed=seed + k)
+        agent = load_player(spec, world, device=device, deterministic=deterministic, seed=seed + k)
         if not isinstance(agent.game, envs.Game):
-            raise ValueError(f"{spec} plays a Gymnasium world; expected an agent of a game")
-        if world is not None and agent.game != world:
-            raise ValueError(f"{spec} plays {agent.game}, expected an agent of {world}")
-        world = agent.game
-        players.append(agent)
+            raise ValueError(f"{spec!r} plays a Gymnasium world; expected an agent of a game")
+        world, players[k] = agent.game, agent
     if world is None:
         raise ValueError(f"say which game with --game; known are {', '.join(envs.GAMES)}")
     named = [p or fixed_player(specs[k], world, seed + k) for k, p in enumerate(players)]

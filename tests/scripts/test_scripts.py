@@ -312,7 +312,7 @@ def test_a_damaged_checkpoint(refused, trained, tmp_path, name, damage):
 
 def test_players_that_cannot_meet(refused, trained):
     run = trained[0]
-    refused("watch", "nobody", told="nobody: is neither a path nor a fixed player (random, bot)")
+    refused("watch", "nobody", told="'nobody' is neither a fixed player (random, bot) nor a path")
     refused("watch", "random", told="say which game with --game; known are kuhn_poker")
     refused(
         "watch",
