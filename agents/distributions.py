@@ -256,10 +256,10 @@ def make_family(space: spaces.Space[Any]) -> Family:
             return Categorical(int(space.n))
         case spaces.MultiDiscrete() if space.nvec.ndim == 1 and not space.start.any():
             return MultiCategorical(tuple(int(n) for n in space.nvec))
-        case spaces.Box():
+        case spaces.Box() if space.shape:
             return Gaussian(space.shape)
         case _:
             raise ValueError(
                 f"no distribution for the action space {space}; known are Box, and Discrete and "
-                "MultiDiscrete (one row) that begin at 0"
+                "MultiDiscrete (one row) that begin at 0; a Box needs an axis"
             )

@@ -18,6 +18,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from agents.distributions import Categorical
 from agents.normalizer import Normalizer
 from agents.policy import Memory, RecurrentPolicy
 from agents.worlds import World
@@ -71,7 +72,8 @@ class Player:
                 f"got {tuple(legal.shape)}"
             )
         legal = legal.bool()
-        if legal.shape[1] > 0 and not legal.any(-1).all():
+        family = self.game.family if isinstance(self.game, World) else Categorical(self.game.actions)
+        if not family.allows_something(legal).all():
             raise ValueError(f"{self.name}: the mask of a decision allows no action")
         seat = torch.zeros(asked) if seat is None else torch.as_tensor(seat)
         seat = seat.reshape(-1).long()

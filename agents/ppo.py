@@ -39,7 +39,7 @@ from agents.returns import seat_advantages
 from agents.rollout import Collector, Rollout
 from agents.schedules import Schedule
 from agents.selfplay import Opposition
-from agents.worlds import VecWorld, World
+from agents.worlds import VecWorld, World, check_masks
 from envs import Batch, Game
 
 
@@ -496,7 +496,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             observation: [B, ...], or one without B; of a Dict space a dict of such.
             state: what the call before returned; None = nothing seen yet.
             episode_start: bool [B], a new match begins.
-            action_masks: bool [B, A], of MultiDiscrete component after component; None = all legal.
+            action_masks: bool [B, A], of MultiDiscrete component after component; None = all legal. Each
+                must leave an action, or ValueError.
             seat: int [B] or one for all, who decides.
 
         Returns:
@@ -520,6 +521,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
                     f"expected action_masks of shape {tuple(legal.shape)}, got {tuple(masks.shape)}"
                 )
             legal = masks.reshape(legal.shape)
+            check_masks(self.policy.family, legal)
         seats = torch.as_tensor(seat, device=self.device).long().expand(B)
         seen = seen.to(self.device)
         decision, memory = self.policy.act(seen, legal, seats, start, memory, self.generator, deterministic)

@@ -13,7 +13,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from agents.distributions import make_family
+from agents.distributions import Family, make_family
 from agents.encoders import pack, packed
 
 
@@ -27,9 +27,14 @@ class World:
     seats = 1
 
     @property
+    def family(self) -> Family:
+        """Of the distributions over its actions."""
+        return make_family(self.action_space)
+
+    @property
     def actions(self) -> int:
         """Entries of a mask, in MaskablePPO's flat convention; 0 for Box."""
-        return make_family(self.action_space).mask
+        return self.family.mask
 
     def pack(self, observation: Any) -> tuple[Tensor, bool]:
         """Observations as one tensor [B, ...], and whether it was a single one without B.
@@ -68,7 +73,7 @@ class VecWorld:
     def __init__(self, env: VecEnv, device: torch.device | str = "cpu") -> None:
         self.env, self.matches, self.device = env, env.num_envs, torch.device(device)
         self.world = World(env.observation_space, env.action_space)
-        self.family = make_family(env.action_space)
+        self.family = self.world.family
         self.has_masks = is_masking_supported(env)
         shape, dtype = packed(env.observation_space)
         B = self.matches
@@ -128,9 +133,15 @@ class VecWorld:
                     f"expected masks of shape {tuple(self.legal.shape)} by action_masks(), got {masks.shape}"
                 )
             self.legal.copy_(torch.as_tensor(masks))
-            if not self.family.allows_something(self.legal).all():
-                row = int(torch.nonzero(~self.family.allows_something(self.legal))[0])
-                raise ValueError(f"the mask of world {row} allows no action; at least one must be allowed")
+            check_masks(self.family, self.legal)
+
+
+def check_masks(family: Family, legal: Tensor) -> None:
+    """Refuse masks bool [B, M] of which one leaves no action to take; of MultiDiscrete, in a component."""
+    allowed = family.allows_something(legal)
+    if not allowed.all():
+        row = int(torch.nonzero(~allowed)[0])
+        raise ValueError(f"the mask of world {row} allows no action; at least one must be allowed")
 
 
 def _is_single(space: spaces.Space[Any], observation: Any) -> bool:

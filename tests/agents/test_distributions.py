@@ -87,7 +87,11 @@ def test_the_space_decides(space, family):
 
 
 @pytest.mark.parametrize(
-    "space", [spaces.Discrete(3, start=1), spaces.MultiBinary(4), spaces.Dict({"a": spaces.Discrete(2)})]
+    "space",
+    [
+        *(spaces.Discrete(3, start=1), spaces.MultiBinary(4), spaces.Box(-1, 1, ())),
+        spaces.Dict({"a": spaces.Discrete(2)}),
+    ],
 )
 def test_an_unknown_space_is_refused(space):
     with pytest.raises(

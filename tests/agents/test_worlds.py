@@ -313,6 +313,16 @@ def test_predict_names_the_mask_it_expects():
         model_of(Anything()).predict(np.array(1), action_masks=np.ones(2, bool))
 
 
+@pytest.mark.parametrize("mask", [[0, 0, 1, 0, 0], [1, 1, 0, 0, 0]])
+def test_a_mask_that_leaves_a_component_without_an_action_is_refused(mask, tmp_path):
+    model = model_of(Anything(action_space=spaces.MultiDiscrete([2, 3])))
+    with pytest.raises(ValueError, match="the mask of world 0 allows no action"):
+        model.predict(np.array(1), action_masks=np.array(mask, bool))
+    model.save(tmp_path / "agent.zip")
+    with pytest.raises(ValueError, match="the mask of a decision allows no action"):
+        agents.load(tmp_path / "agent.zip").act(np.array(1), np.array(mask, bool))
+
+
 def test_predict_without_its_state_warns_once():
     model = model_of(Anything())
     seen = np.array(1)
