@@ -57,23 +57,15 @@ class ComparisonError(Exception):
 
 
 @dataclass(frozen=True)
-class Env:
-    """Random legal play with mask and observation; matches are played to their end and begin anew."""
+class Common:
+    """What both comparisons take."""
 
-    games: tuple[str, ...] = (HEADLINE, "phantom_tictactoe", "kuhn_poker", "leduc_poker", "dark_hex:11")
-    """Games to step; dark_hex takes the side of its board behind a colon."""
-    matches: int = 4096
-    """Matches side by side on our side; OpenSpiel plays one at a time."""
-    seconds: float = 0.5
-    """Time per side and repeat."""
     repeats: int = 9
     """How often the sides take turns."""
-    check_matches: int = 4096
-    """Matches of each side whose mean length and return are compared before."""
     threads: int | None = None
-    """CPU threads of torch and of the stepping; None = what torch chooses."""
+    """CPU threads, of stepping and of torch on both sides; None = what torch chooses."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """cuda = measure the GPU rows, too."""
+    """cuda: `env` measures its GPU rows, too; `train` computes there on both sides."""
     seed: int = 0
     """Of all draws."""
     markdown: bool = False
@@ -83,7 +75,21 @@ class Env:
 
 
 @dataclass(frozen=True)
-class Train:
+class Env(Common):
+    """Random legal play with mask and observation; matches are played to their end and begin anew."""
+
+    games: tuple[str, ...] = (HEADLINE, "phantom_tictactoe", "kuhn_poker", "leduc_poker", "dark_hex:11")
+    """Games to step; dark_hex takes the side of its board behind a colon."""
+    matches: int = 4096
+    """Matches side by side on our side; OpenSpiel plays one at a time."""
+    seconds: float = 0.5
+    """Time per side and repeat."""
+    check_matches: int = 4096
+    """Matches of each side whose mean length and return are compared before."""
+
+
+@dataclass(frozen=True)
+class Train(Common):
     """Training, rollout and update, with one core shared by both heads: phantom tic-tac-toe by self-play,
     and one agent in a Gymnasium world."""
 
@@ -107,18 +113,6 @@ class Train:
     """Minibatches of a pass."""
     updates: int = 2
     """Rollouts and updates per side and repeat."""
-    repeats: int = 9
-    """How often the sides take turns."""
-    threads: int | None = None
-    """CPU threads of torch, the same for both; None = what torch chooses."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where both sides compute."""
-    seed: int = 0
-    """Of all draws."""
-    markdown: bool = False
-    """Print Markdown."""
-    progress: bool = True
-    """Show a progress bar if the terminal can."""
 
 
 def main() -> int:
@@ -659,7 +653,7 @@ def _verdict(what: str, ratios: Sequence[float], goal: float) -> str:
     return f"Goal {goal:.0f}x, {what}: {spread(RATIO, ratios)}, {reached}."
 
 
-def _place(options: Env | Train) -> str:
+def _place(options: Common) -> str:
     threads = torch.get_num_threads()
     return "GPU" if options.device == "cuda" else f"CPU, {threads} thread{'s' * (threads > 1)}"
 
@@ -700,11 +694,11 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _bar(options: Env | Train, total: int) -> Any:
+def _bar(options: Common, total: int) -> Any:
     return tqdm(total=total, leave=False, unit="repeat", disable=None if options.progress else True)
 
 
-def _machine(options: Env | Train) -> str:
+def _machine(options: Common) -> str:
     """What it ran on and with."""
     cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if info.exists():
@@ -720,7 +714,7 @@ def _machine(options: Env | Train) -> str:
 
 
 def _report(
-    options: Env | Train,
+    options: Common,
     title: str,
     opening: Sequence[str],
     tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]],
