@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 from PIL import Image
+from reading import curves, lines, numbers, quiet
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import agents
@@ -57,29 +58,6 @@ EVERYTHING = {
     "opponents": OpponentsConfig(share=0.75, players=["random", "bot"], pool_size=2, snapshot_every=1),
 }
 """Two layers with dropout, a snapshot magnet, past selves and fixed players: all that has a state."""
-
-
-def quiet(_):
-    """Says nothing."""
-
-
-def lines(run):
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def numbers(run):
-    """The lines of metrics.jsonl, less what a clock says."""
-    return [
-        {tag: value for tag, value in line.items() if not tag.startswith(("time/", "perf/"))}
-        for line in lines(run)
-    ]
-
-
-def curves(run):
-    """TensorBoard's scalars by tag: [(step, value), ...]."""
-    read = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
-    read.Reload()
-    return {tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
 
 
 def newest(run):
