@@ -48,10 +48,9 @@ class Cell(nn.Module):
         bound = 1.0 / math.sqrt(hidden_size)  # torch's start for recurrent layers
         self.W = nn.Parameter(torch.empty(self.blocks * hidden_size, input_size).uniform_(-bound, bound))
         self.b = nn.Parameter(torch.zeros(self.blocks * hidden_size))
-        orthogonal = [
-            nn.init.orthogonal_(torch.empty(hidden_size, hidden_size)) for _ in range(self.recurrent_blocks)
-        ]
-        self.U = nn.Parameter(torch.cat(orthogonal))
+        self.U = nn.Parameter(torch.empty(self.recurrent_blocks * hidden_size, hidden_size))
+        for block in self.U.detach().split(hidden_size):
+            nn.init.orthogonal_(block)
 
     def initial_state(self, matches: int, seats: int = 1) -> CellState:
         """Zeros: a tuple of [B, P, H], one per part."""
@@ -145,14 +144,17 @@ class GRU(Cell):
     n  =    tanh(W_n x + b_n + r * (U_n h + d))
     h' = (1 - y) * n + y * h
 
-    torch's biases: b_r and b_y are the sums of its two, d is the last block of bias_hh.
+    torch's biases: b_r and b_y are the sums of its two, d is the last block of bias_hh. What y is to h, f is
+    to the c of an LSTM, so `forget_bias` is what b_y starts at.
     """
 
     blocks = 3
     recurrent_blocks = 3
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 0.0) -> None:
         super().__init__(input_size, hidden_size)
+        with torch.no_grad():
+            self.b[hidden_size : 2 * hidden_size] = forget_bias
         self.d = nn.Parameter(torch.zeros(hidden_size))
 
     def step(self, z: Tensor, state: CellState) -> CellState:
@@ -165,10 +167,23 @@ class GRU(Cell):
         return ((1 - y) * n + y * h,)
 
 
+class FeedForward(Cell):
+    """No memory: what a cell is compared with to show what its memory is worth.
+
+    h' = tanh(W x + b)
+    """
+
+    recurrent_blocks = 0
+
+    def step(self, z: Tensor, state: CellState) -> CellState:  # noqa: ARG002
+        return (torch.tanh(z),)
+
+
 CELLS: dict[str, type[Cell]] = {
     "elman": Elman,
     "gated": Gated,
     "lstm": LSTM,
     "gru": GRU,
+    "feedforward": FeedForward,
 }
 """Every cell by name. A new cell is one class above and one line here."""

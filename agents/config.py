@@ -26,13 +26,13 @@ class PolicyConfig:
     """The network; `agents.RecurrentPolicy` tells more."""
 
     cell: str = "gated"
-    """Recurrent cell: elman, gated, lstm or gru."""
+    """Recurrent cell: elman, gated, lstm, gru, or feedforward for no memory."""
     lstm_hidden_size: int = 128
     """Units of a cell, of whichever kind."""
     n_lstm_layers: int = 1
     """Cells on top of each other."""
-    dropout: float = 0.0
-    """Dropout between the layers, in training."""
+    lstm_kwargs: dict[str, float | str] = dataclasses.field(default_factory=dict)
+    """Options of the cell, such as forget_bias, and dropout between the layers."""
     shared_lstm: bool = True
     """The critic reads the actor's core."""
     enable_critic_lstm: bool = False
@@ -49,6 +49,8 @@ class PolicyConfig:
     """Feed the seat's own previous action to the core."""
     seat_input: bool = True
     """Feed the seat to the core."""
+    skip_connection: bool = False
+    """The heads read the features beside the core's output."""
 
 
 @dataclasses.dataclass(frozen=True)

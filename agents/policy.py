@@ -6,6 +6,7 @@ itself keeps nothing between calls.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -43,18 +44,42 @@ class Decision(NamedTuple):
 
 
 class Core(nn.Module):
-    """L cells of one kind on top of each other, with dropout between them; `options` are the cell's own."""
+    """L cells of one kind on top of each other.
+
+    Args:
+        cell: a name in `agents.CELLS`.
+        input_size: I.
+        hidden_size: H.
+        layers: L.
+        options: sb3-contrib's `lstm_kwargs`: `dropout` between the layers, and the options of the cell:
+            `nonlinearity` of elman, `forget_bias` of gated, lstm and gru.
+
+    Raises:
+        ValueError: an argument does not fit; the message says what would.
+    """
 
     def __init__(
-        self, cell: str, input_size: int, hidden_size: int, layers: int, dropout: float, **options: Any
+        self, cell: str, input_size: int, hidden_size: int, layers: int, options: Mapping[str, Any]
     ) -> None:
         super().__init__()
         if cell not in CELLS:
             raise ValueError(f"unknown cell {cell!r}; known are {', '.join(CELLS)}")
         if layers < 1:
             raise ValueError(f"n_lstm_layers must be at least 1, got {layers}")
+        _, _, *own = inspect.signature(CELLS[cell]).parameters  # after input_size and hidden_size
+        known = ["dropout", *own]
+        if unknown := sorted(set(options) - set(known)):
+            raise ValueError(
+                f"lstm_kwargs of cell {cell!r} may hold {', '.join(known)}; got {', '.join(unknown)}"
+            )
+        of_cell = dict(options)
+        dropout = of_cell.pop("dropout", 0.0)
+        if dropout and layers == 1:
+            raise ValueError(
+                "dropout works between layers, and n_lstm_layers is 1: raise it, or leave dropout out"
+            )
         self.cells = nn.ModuleList(
-            CELLS[cell](input_size if layer == 0 else hidden_size, hidden_size, **options)
+            CELLS[cell](input_size if layer == 0 else hidden_size, hidden_size, **of_cell)
             for layer in range(layers)
         )
         self.dropout = nn.Dropout(dropout)
@@ -92,7 +117,7 @@ class RecurrentPolicy(nn.Module):
         cell: a name in `agents.CELLS`.
         lstm_hidden_size: H, of whichever cell.
         n_lstm_layers: L.
-        dropout: between the layers, in training.
+        lstm_kwargs: options of the cores, see `Core`.
         shared_lstm: the critic reads the actor's core. Its gradient passes through, too, unless
             `detach_critic` (sb3-contrib always detaches).
         enable_critic_lstm: the critic has a core of its own. With neither, the critic has no memory.
@@ -100,6 +125,8 @@ class RecurrentPolicy(nn.Module):
         net_arch: widths of the layers between core and heads, for both heads or as
             {"pi": [...], "vf": [...]}.
         activation_fn: "tanh", "relu" or "silu".
+        skip_connection: the heads read the features beside the core's output, which then need not carry
+            what can be seen at the moment.
         previous_action: feed the seat's own previous action to the core.
         seat_input: feed the seat to the core (with one seat there is nothing to feed).
         log_std_init: where the logarithms of the standard deviations of Box actions begin.
@@ -119,13 +146,14 @@ class RecurrentPolicy(nn.Module):
         cell: str = "gated",
         lstm_hidden_size: int = 256,
         n_lstm_layers: int = 1,
-        dropout: float = 0.0,
+        lstm_kwargs: Mapping[str, Any] | None = None,
         shared_lstm: bool = False,
         enable_critic_lstm: bool = True,
         detach_critic: bool = False,
         features_dim: int = 128,
         net_arch: list[int] | Mapping[str, list[int]] | None = None,
         activation_fn: str = "tanh",
+        skip_connection: bool = False,
         previous_action: bool = True,
         seat_input: bool = True,
         log_std_init: float = 0.0,
@@ -138,6 +166,7 @@ class RecurrentPolicy(nn.Module):
         self.family = Categorical(actions) if isinstance(actions, int) else make_family(actions)
         self.seats = seats
         self.shared_lstm, self.detach_critic = shared_lstm, detach_critic
+        self.skip_connection = skip_connection
         activation = ACTIVATIONS[activation_fn]
 
         self.encoder = make_encoder(observation_space, features_dim)
@@ -156,14 +185,16 @@ class RecurrentPolicy(nn.Module):
         self.activation = activation()
 
         H = lstm_hidden_size
-        self.core = Core(cell, features_dim, H, n_lstm_layers, dropout)
-        self.critic_core = Core(cell, features_dim, H, n_lstm_layers, dropout) if enable_critic_lstm else None
+        options = lstm_kwargs or {}
+        self.core = Core(cell, features_dim, H, n_lstm_layers, options)
+        self.critic_core = Core(cell, features_dim, H, n_lstm_layers, options) if enable_critic_lstm else None
         has_memory = shared_lstm or enable_critic_lstm
         self.critic = None if has_memory else nn.Linear(features_dim, H)
 
         widths = net_arch if isinstance(net_arch, Mapping) else {"pi": net_arch or [], "vf": net_arch or []}
         if set(widths) - {"pi", "vf"}:
             raise ValueError(f"net_arch has the parts 'pi' and 'vf', got {sorted(widths)}")
+        H += features_dim if skip_connection else 0
         self.action_head = _head([H, *widths.get("pi", []), self.family.outputs], activation, gain=0.01)
         self.value_head = _head([H, *widths.get("vf", []), 1], activation, gain=1.0)
 
@@ -205,6 +236,8 @@ class RecurrentPolicy(nn.Module):
             critic_latent = self.activation(self.critic(features))
         else:
             critic_latent = latent.detach() if self.detach_critic else latent
+        if self.skip_connection:
+            latent, critic_latent = (torch.cat([x, features], -1) for x in (latent, critic_latent))
         value = self.value_head(critic_latent).squeeze(-1)
         outputs = self.action_head(latent)
         if self.log_std is not None:

@@ -19,7 +19,6 @@ only what you trust. `agents.MaskableRecurrentPPO` writes files that execute not
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,15 +34,16 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from agents.cells import CELLS
 from agents.policy import Core
 
 
 class StockCore(Core):
     """A `Core` with the sizes under the names of `nn.LSTM`, where the stock looks for them."""
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, num_layers: int, **options: Any) -> None:
-        super().__init__(cell, input_size, hidden_size, num_layers, **options)
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, num_layers: int, options: Mapping[str, Any]
+    ) -> None:
+        super().__init__(cell, input_size, hidden_size, num_layers, options)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -60,8 +60,7 @@ class RecurrentCellPolicy(RecurrentActorCriticPolicy):
         n_lstm_layers: L, of whichever cell.
         shared_lstm: the critic reads the actor's core, without sending it gradients.
         enable_critic_lstm: the critic has a core of its own. With neither, the critic has no memory.
-        lstm_kwargs: `dropout` between the layers, and the options of the cell: `nonlinearity` of elman,
-            `forget_bias` of gated and lstm.
+        lstm_kwargs: options of the cores, see `agents.policy.Core`.
         stock: every other keyword of sb3-contrib's policy, `lstm_hidden_size` and `net_arch` among them.
 
     Raises:
@@ -84,8 +83,6 @@ class RecurrentCellPolicy(RecurrentActorCriticPolicy):
         lstm_kwargs: Mapping[str, Any] | None = None,
         **stock: Any,
     ) -> None:
-        options = dict(lstm_kwargs or {})
-        _check_cell(cell, n_lstm_layers, options)
         _check_critic(shared_lstm, enable_critic_lstm, stock.get("share_features_extractor", True))
         super().__init__(
             observation_space,
@@ -98,7 +95,7 @@ class RecurrentCellPolicy(RecurrentActorCriticPolicy):
             **stock,
         )
         self.cell = cell
-        self.lstm_kwargs = options
+        self.lstm_kwargs = dict(lstm_kwargs or {})
         self.lstm_actor = self._make_core()
         if enable_critic_lstm:
             self.lstm_critic = self._make_core()
@@ -110,8 +107,7 @@ class RecurrentCellPolicy(RecurrentActorCriticPolicy):
 
     def _make_core(self) -> StockCore:
         layers, _, hidden_size = self.lstm_hidden_state_shape
-        options = {"dropout": 0.0} | self.lstm_kwargs
-        return StockCore(self.cell, self.features_dim, hidden_size, layers, **options)
+        return StockCore(self.cell, self.features_dim, hidden_size, layers, self.lstm_kwargs)
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """The stock's; its size, NumPy's for MultiDiscrete, becomes the int that torch's LSTM asks for."""
@@ -218,22 +214,6 @@ def core_weights(lstm: nn.LSTM) -> dict[str, Tensor]:
             i, f, g, o = blocks.chunk(4)
             weights[f"cells.{layer}.{name}"] = torch.cat([i, f, o, g])
     return weights
-
-
-def _check_cell(cell: str, layers: int, options: Mapping[str, Any]) -> None:
-    """The cell is known, and `options` say something to it."""
-    if cell not in CELLS:
-        raise ValueError(f"unknown cell {cell!r}; known are {', '.join(CELLS)}")
-    _, _, *own = inspect.signature(CELLS[cell]).parameters  # after input_size and hidden_size
-    known = ["dropout", *own]
-    if unknown := sorted(set(options) - set(known)):
-        raise ValueError(
-            f"lstm_kwargs of cell {cell!r} may hold {', '.join(known)}; got {', '.join(unknown)}"
-        )
-    if options.get("dropout") and layers == 1:
-        raise ValueError(
-            "dropout works between layers, and n_lstm_layers is 1: raise it, or leave dropout out"
-        )
 
 
 def _check_critic(shared_lstm: bool, enable_critic_lstm: bool, share_features_extractor: bool) -> None:

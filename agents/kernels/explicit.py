@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.cells import GRU, LSTM, Cell, CellState, Elman, Gated
+from agents.cells import GRU, LSTM, Cell, CellState, Elman, FeedForward, Gated
 
 
 def rows_read(start: Tensor, seat: Tensor, seats: int) -> tuple[Tensor, Tensor]:
@@ -119,6 +119,18 @@ class ElmanPointwise(Pointwise):
         by_dh, dh, dz = views
         torch.mul(dh, by_dh, out=dz)
         return dz, (None,)
+
+
+class FeedForwardPointwise(ElmanPointwise):
+    @staticmethod
+    def forward(views: Views, u: Tensor) -> None:  # noqa: ARG004
+        z, h = views
+        torch.tanh(z, out=h)
+
+    @classmethod
+    def backward(cls, views: Views) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        dz, direct = super().backward(views)
+        return dz[:, :0], direct  # U has no rows
 
 
 class LSTMPointwise(Pointwise):
@@ -240,6 +252,7 @@ POINTWISE: dict[type[Cell], type[Pointwise]] = {
     Gated: GatedPointwise,
     LSTM: LSTMPointwise,
     GRU: GRUPointwise,
+    FeedForward: FeedForwardPointwise,
 }
 
 

@@ -154,7 +154,9 @@ def test_gated_is_an_lstm_whose_recurrent_blocks_are_tied():
     )
 
 
-@pytest.mark.parametrize(("name", "recurrent"), [("elman", 1), ("gated", 1), ("gru", 3), ("lstm", 4)])
+@pytest.mark.parametrize(
+    ("name", "recurrent"), [("elman", 1), ("gated", 1), ("gru", 3), ("lstm", 4), ("feedforward", 0)]
+)
 def test_gated_keeps_a_quarter_of_the_recurrent_weights(name, recurrent):
     assert CELLS[name](I, H).U.numel() == recurrent * H * H
 
@@ -171,6 +173,24 @@ def test_a_cell_without_weights_forgets_at_the_rate_of_its_forget_bias(name, arg
     kept = 2.0 / (1.0 + math.exp(-bias))
     assert c.item() == pytest.approx(kept, abs=1e-12)
     assert h.item() == pytest.approx(0.5 * math.tanh(kept), abs=1e-12)
+
+
+@pytest.mark.parametrize("bias", [0.0, 3.0])
+def test_a_gru_without_weights_keeps_the_share_its_forget_bias_says(bias):
+    """All weights zero: n = tanh(0) = 0, so h' = sigmoid(bias) h."""
+    cell = GRU(1, 1, forget_bias=bias).double()
+    nn.init.zeros_(cell.W)
+    nn.init.zeros_(cell.U)
+    two = torch.full((1, 1), 2.0, dtype=torch.float64)
+    (h,) = cell.step(cell.project(torch.zeros_like(two)), (two,))
+    assert h.item() == pytest.approx(2.0 / (1.0 + math.exp(-bias)), abs=1e-12)
+
+
+def test_feed_forward_sees_the_input_and_nothing_else():
+    cell = CELLS["feedforward"](I, H)
+    x, state = torch.randn(5, I), torch.randn(5, H)
+    (h,) = cell.step(cell.project(x), (state,))
+    torch.testing.assert_close(h, torch.tanh(nn.functional.linear(x, cell.W, cell.b)))
 
 
 @pytest.mark.parametrize("name", CELLS)

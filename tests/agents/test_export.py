@@ -32,7 +32,7 @@ GAMES = {
 }
 SHARED = {"shared_lstm": True, "enable_critic_lstm": False}
 SHAPES = {  # one way to build a network for each cell; a cell not listed is built as by default
-    "elman": SHARED | {"n_lstm_layers": 2, "dropout": 0.5, "activation_fn": "relu"},
+    "elman": SHARED | {"n_lstm_layers": 2, "lstm_kwargs": {"dropout": 0.5}, "activation_fn": "relu"},
     "lstm": SHARED | {"net_arch": {"pi": [8], "vf": [4]}},
     "gru": {"enable_critic_lstm": False, "previous_action": False, "seat_input": False},
 }

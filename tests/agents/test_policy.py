@@ -152,7 +152,8 @@ def test_an_unknown_space_is_refused(space):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"n_lstm_layers": 2}, {"shared_lstm": True, "enable_critic_lstm": False}]
+    "arguments",
+    [{}, {"n_lstm_layers": 2}, {"shared_lstm": True, "enable_critic_lstm": False, "skip_connection": True}],
 )
 @pytest.mark.parametrize("cell", CELLS)
 def test_replay_computes_what_play_computed(cell, arguments):
@@ -336,12 +337,10 @@ def replay(policy):
 
 
 def test_dropout_lies_between_layers_and_only_in_training():
-    stacked = make_policy(n_lstm_layers=2, dropout=0.5)
+    stacked = make_policy(n_lstm_layers=2, lstm_kwargs={"dropout": 0.5})
     assert torch.equal(replay(stacked), replay(stacked))
     stacked.train()
     assert not torch.equal(replay(stacked), replay(stacked))
-    single = make_policy(n_lstm_layers=1, dropout=0.5).train()
-    assert torch.equal(replay(single), replay(single))
 
 
 def test_layers_feed_each_other():
@@ -352,6 +351,22 @@ def test_layers_feed_each_other():
     with torch.no_grad():
         policy.core.cells[1].W.zero_()
     assert not torch.allclose(replay(policy), before)
+
+
+@pytest.mark.parametrize("critic", [{"enable_critic_lstm": False}, {"enable_critic_lstm": True}])
+@pytest.mark.parametrize("skips", [False, True])
+def test_with_a_skip_connection_the_heads_see_past_a_core_that_says_nothing(skips, critic):
+    """The core gives zeros: without the connection all observations look alike to the actor."""
+    policy = make_policy(skip_connection=skips, **critic)
+    with torch.no_grad():
+        policy.core.cells[0].W.zero_()
+        policy.core.cells[0].U.zero_()
+        policy.core.cells[0].b.zero_()
+        policy.action_head[-1].weight.mul_(100.0)
+    distribution = policy.act(*situation(), policy.initial_memory(B))[0].distribution
+    _, legal, *_ = situation()
+    same = torch.log_softmax(torch.zeros_like(distribution).masked_fill(~legal, -torch.inf), -1)
+    assert torch.equal(distribution, same) != skips
 
 
 @pytest.mark.parametrize(
@@ -378,7 +393,12 @@ def test_the_heads_have_the_layers_of_net_arch(net_arch, pi, vf):
         ({"shared_lstm": True}, "choose one of shared_lstm and enable_critic_lstm"),
         ({"activation_fn": "step"}, "unknown activation_fn 'step'; known are tanh, relu, silu"),
         ({"net_arch": {"qf": [4]}}, r"net_arch has the parts 'pi' and 'vf', got \['qf'\]"),
-        ({"dropout": 1.5}, "dropout probability has to be between 0 and 1"),
+        ({"lstm_kwargs": {"dropout": 0.5}}, "dropout works between layers, and n_lstm_layers is 1"),
+        (
+            {"n_lstm_layers": 2, "lstm_kwargs": {"dropout": 1.5}},
+            "dropout probability has to be between 0 and 1",
+        ),
+        ({"cell": "gru", "lstm_kwargs": {"bias": 0.0}}, "cell 'gru' may hold dropout, forget_bias; got bias"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

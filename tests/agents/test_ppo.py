@@ -212,7 +212,7 @@ def test_replay_equals_play(make_model, device, cell, game):
 @pytest.mark.parametrize(
     "policy_kwargs",
     [
-        {"n_lstm_layers": 2, "dropout": 0.3},
+        {"n_lstm_layers": 2, "lstm_kwargs": {"dropout": 0.3}},
         {"shared_lstm": True, "enable_critic_lstm": False},
         {"enable_critic_lstm": False},
     ],

@@ -43,7 +43,9 @@ def tiny(folder, **changes):
 
 
 EVERYTHING = {
-    "policy": PolicyConfig(cell="lstm", lstm_hidden_size=8, features_dim=8, n_lstm_layers=2, dropout=0.2),
+    "policy": PolicyConfig(
+        cell="lstm", lstm_hidden_size=8, features_dim=8, n_lstm_layers=2, lstm_kwargs={"dropout": 0.2}
+    ),
     "algo": AlgoConfig(
         n_steps=8,
         batch_size=32,
