@@ -98,16 +98,25 @@ class Gated(Cell):
     h' = o * tanh(c')
 
     It equals an LSTM whose four recurrent blocks are tied, with a quarter of its recurrent weights.
-    `forget_bias` is what b_f starts at; 1 lets a fresh cell remember (Jozefowicz et al. 2015).
+
+    Args:
+        forget_bias: what b_f starts at; 1 lets a fresh cell remember (Jozefowicz et al. 2015).
+        chrono: if above 0, b_f starts at log(u), u uniform in 1..chrono - 1, and b_i at -b_f, so that a fresh
+            cell's memories last up to about `chrono` steps (Tallec & Ollivier 2018).
     """
 
     parts = ("h", "c")
     blocks = 4
 
-    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, forget_bias: float = 1.0, chrono: float = 0.0
+    ) -> None:
         super().__init__(input_size, hidden_size)
         with torch.no_grad():
-            self.b[hidden_size : 2 * hidden_size] = forget_bias
+            b_i, b_f, _, _ = self.b.chunk(4)
+            b_f.copy_(_keeping(b_f, forget_bias, chrono))
+            if chrono > 0.0:
+                b_i.copy_(-b_f)
 
     def step(self, z: Tensor, state: CellState) -> CellState:
         h, c = state
@@ -128,6 +137,15 @@ class LSTM(Gated):
         return _lstm_step((z + h @ self.U.t()).unflatten(-1, (4, -1)), c)
 
 
+def _keeping(bias: Tensor, forget_bias: float, chrono: float) -> Tensor:
+    """What the bias of the gate that keeps starts at, see `Gated`."""
+    if chrono == 0.0:
+        return torch.full_like(bias, forget_bias)
+    if chrono < 2.0:
+        raise ValueError(f"chrono must be 0 (off) or at least 2 steps, got {chrono}")
+    return torch.empty_like(bias).uniform_(1.0, chrono - 1.0).log()
+
+
 def _lstm_step(a: Tensor, c: Tensor) -> CellState:
     """The gates of `Gated` from their pre-activations a [B, 4, H]."""
     i, f, o = torch.sigmoid(a[:, :3]).unbind(1)
@@ -145,16 +163,19 @@ class GRU(Cell):
     h' = (1 - y) * n + y * h
 
     torch's biases: b_r and b_y are the sums of its two, d is the last block of bias_hh. What y is to h, f is
-    to the c of an LSTM, so `forget_bias` is what b_y starts at.
+    to the c of an LSTM, so `forget_bias` and `chrono` say what b_y starts at.
     """
 
     blocks = 3
     recurrent_blocks = 3
 
-    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 0.0) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, forget_bias: float = 0.0, chrono: float = 0.0
+    ) -> None:
         super().__init__(input_size, hidden_size)
         with torch.no_grad():
-            self.b[hidden_size : 2 * hidden_size] = forget_bias
+            _, b_y, _ = self.b.chunk(3)
+            b_y.copy_(_keeping(b_y, forget_bias, chrono))
         self.d = nn.Parameter(torch.zeros(hidden_size))
 
     def step(self, z: Tensor, state: CellState) -> CellState:

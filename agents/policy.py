@@ -52,7 +52,7 @@ class Core(nn.Module):
         hidden_size: H.
         layers: L.
         options: sb3-contrib's `lstm_kwargs`: `dropout` between the layers, and the options of the cell:
-            `nonlinearity` of elman, `forget_bias` of gated, lstm and gru.
+            `nonlinearity` of elman, `forget_bias` and `chrono` of gated, lstm and gru.
 
     Raises:
         ValueError: an argument does not fit; the message says what would.

@@ -186,6 +186,26 @@ def test_a_gru_without_weights_keeps_the_share_its_forget_bias_says(bias):
     assert h.item() == pytest.approx(2.0 / (1.0 + math.exp(-bias)), abs=1e-12)
 
 
+@pytest.mark.parametrize(("name", "keeps", "writes"), [("gated", 1, 0), ("lstm", 1, 0), ("gru", 1, None)])
+def test_chrono_starts_with_memories_of_1_to_that_many_steps(name, keeps, writes):
+    """1 / (1 - sigmoid(log u)) = 1 + u steps with u in 1..63; the gate that writes, if any, opens as far as
+    the other forgets."""
+    torch.manual_seed(0)
+    bias = CELLS[name](1, 1000, chrono=64.0).b.detach().view(-1, 1000)
+    steps = 1.0 / (1.0 - torch.sigmoid(bias[keeps]))
+    assert 2.0 <= steps.min() < 3.0
+    assert 62.0 < steps.max() <= 64.01
+    assert steps.mean() == pytest.approx(33.0, abs=1.8)  # 3 standard errors of uniform numbers
+    if writes is not None:
+        torch.testing.assert_close(torch.sigmoid(bias[writes]), 1.0 - torch.sigmoid(bias[keeps]))
+
+
+@pytest.mark.parametrize("chrono", [-1.0, 1.5])
+def test_a_chrono_of_less_than_two_steps_is_refused(chrono):
+    with pytest.raises(ValueError, match=f"chrono must be 0 .* or at least 2 steps, got {chrono}"):
+        CELLS["gated"](I, H, chrono=chrono)
+
+
 def test_feed_forward_sees_the_input_and_nothing_else():
     cell = CELLS["feedforward"](I, H)
     x, state = torch.randn(5, I), torch.randn(5, H)

@@ -398,7 +398,10 @@ def test_the_heads_have_the_layers_of_net_arch(net_arch, pi, vf):
             {"n_lstm_layers": 2, "lstm_kwargs": {"dropout": 1.5}},
             "dropout probability has to be between 0 and 1",
         ),
-        ({"cell": "gru", "lstm_kwargs": {"bias": 0.0}}, "cell 'gru' may hold dropout, forget_bias; got bias"),
+        (
+            {"cell": "gru", "lstm_kwargs": {"bias": 0.0}},
+            "cell 'gru' may hold dropout, forget_bias, chrono; got bias",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
