@@ -38,6 +38,8 @@ from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say
 from agents.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.schedules import SCHEDULES
+from envs.adapters.gymnasium import FogboundEnv
+from envs.adapters.sb3 import BatchVecEnv
 from envs.batch import usable_device
 from envs.drawing import save_gif
 
@@ -153,14 +155,34 @@ def make_worlds(config: WorldConfig) -> VecEnv:
     """
     with make_world(config) as world:  # says what is wrong here, not in another process
         scaled = _scaled_entries(world.observation_space) if config.normalize else None
-    make = [partial(_monitored, config, config.subprocesses) for _ in range(config.n_envs)]
-    worlds: VecEnv = SubprocVecEnv(make) if config.subprocesses else DummyVecEnv(make)  # type: ignore[arg-type]
+    worlds = side_by_side(config, config.n_envs, config.subprocesses)
     worlds.seed(config.seed)
     if config.normalize:
         defaults = inspect.signature(algorithm(config)).parameters
         gamma = config.arguments.gamma if config.arguments.gamma is not None else defaults["gamma"].default
         worlds = VecNormalize(worlds, gamma=gamma, norm_obs_keys=scaled)
     return worlds
+
+
+def side_by_side(config: WorldConfig, count: int, subprocesses: bool = False) -> VecEnv:
+    """`count` worlds that tell what `Monitor` tells; matches of a game of ours are stepped as one `Batch`."""
+    if not subprocesses:
+        with make_world(config) as world:
+            match = _match_arguments(world)
+        if match is not None:
+            return BatchVecEnv(matches=count, **match)
+    make: list[Any] = [partial(_monitored, config, subprocesses) for _ in range(count)]
+    return SubprocVecEnv(make) if subprocesses else DummyVecEnv(make)
+
+
+def _match_arguments(world: gymnasium.Env[Any, Any]) -> dict[str, Any] | None:
+    """What `FogboundEnv` was made of; None if the world is another, or more: drawn, cut off or wrapped."""
+    spec = world.spec
+    if spec is None or spec.entry_point != f"{FogboundEnv.__module__}:{FogboundEnv.__name__}":
+        return None
+    if world.render_mode is not None or spec.max_episode_steps is not None or spec.additional_wrappers:
+        return None
+    return {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
 
 
 def _monitored(config: WorldConfig, is_alone: bool) -> gymnasium.Env[Any, Any]:
@@ -364,8 +386,8 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
         return Recalling(agent)
 
     def _play(self, player: Any, episodes: int) -> Episodes:
-        make = [partial(_monitored, self.config, False) for _ in range(min(self.config.n_envs, episodes))]
-        with contextlib.closing(self._seen_by_the_model(DummyVecEnv(make))) as worlds:  # type: ignore[arg-type]
+        side = side_by_side(self.config, min(self.config.n_envs, episodes))
+        with contextlib.closing(self._seen_by_the_model(side)) as worlds:
             return play(player, worlds, episodes, self.config.eval.deterministic, self.config.seed)
 
     def _seen_by_the_model(self, worlds: VecEnv) -> VecEnv:

@@ -15,6 +15,8 @@ import torch
 from gymnasium import spaces
 from PIL import Image
 from reading import curves, lines, numbers, quiet
+from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
@@ -26,6 +28,8 @@ from agents.normalizer import Normalizer
 from agents.runs import RunKeeper
 from agents.stock import STOCK
 from agents.world_training import make_model, open_worlds, resume, run_name, train
+from envs.adapters.gymnasium import FogboundEnv
+from envs.adapters.sb3 import BatchVecEnv
 
 UPDATE = 32
 """Decisions of one update: 4 worlds, 8 steps."""
@@ -420,6 +424,127 @@ def test_an_agent_of_a_stock_algorithm_cannot_be_loaded_alone(tmp_path):
         agents.load(run)
 
 
+# ---------------------------------------------------------------- a game of ours as a world
+
+
+CROSSES = "fogbound/PhantomTicTacToe-v0"
+
+
+@pytest.mark.parametrize("algo", ["maskable_recurrent_ppo", "maskable_ppo"])
+def test_a_game_against_an_opponent_is_a_world_with_masks(tmp_path, algo):
+    """A finished match of phantom tic-tac-toe earns -1, 0 or 1; episodes are counted; it can be resumed."""
+    options = {"opponent": "bot", "seat": "alternate"}
+    told = []
+    outcome = train(tiny(tmp_path, algo, env=CROSSES, env_kwargs=options, normalize=False), say=told.append)
+    assert not any(line.startswith("note") for line in told)  # the masks are used
+    assert set(outcome.results["agent"].rewards) <= {-1.0, 0.0, 1.0}
+    assert outcome.run.name.startswith("fogbound_PhantomTicTacToe-v0__")
+    assert 2.0 <= curves(outcome.run)["rollout/ep_len_mean"][-1][1] <= 9.0
+    more = resume(outcome.run, lambda config: dataclasses.replace(config, total_timesteps=4 * UPDATE), quiet)
+    assert more.timesteps == 4 * UPDATE
+
+
+def lowest(observation, mask, seat):  # noqa: ARG001
+    """The opponent plays the lowest legal action."""
+    return int(np.flatnonzero(mask)[0])
+
+
+@pytest.mark.parametrize("seat", [0, 1])
+def test_matches_in_a_batch_are_the_matches_of_single_worlds(seat):
+    """Nothing is drawn by lot, so both tell the same 40 decisions in 3 lanes: what is seen and allowed at
+    each, what it earns, and of each end, by an illegal action or not, the last sight and the episode.
+    """
+    config = WorldConfig(env=CROSSES, env_kwargs={"opponent": lowest, "seat": seat}, n_envs=3)
+    together = world_training.make_worlds(config)
+    apart = DummyVecEnv([lambda: Monitor(world_training.make_world(config))] * 3)
+    assert type(together) is BatchVecEnv
+    assert (together.observation_space, together.action_space) == (
+        apart.observation_space,
+        apart.action_space,
+    )
+    assert is_masking_supported(together) is is_masking_supported(apart) is True
+    assert together.env_is_wrapped(Monitor) == apart.env_is_wrapped(Monitor) == [True] * 3
+    seen = [together.reset(), apart.reset()]
+    draw, ends, illegal = np.random.default_rng(0), 0, 0
+    for _ in range(40):
+        masks = get_action_masks(together)
+        np.testing.assert_array_equal(masks, get_action_masks(apart))
+        np.testing.assert_array_equal(*seen)
+        legal = [int(draw.choice(np.flatnonzero(mask))) for mask in masks]
+        actions = np.where(draw.random(3) < 0.9, legal, draw.integers(9, size=3))
+        (*seen, rewards, others, dones, also, infos, told) = (
+            x for pair in zip(together.step(actions), apart.step(actions), strict=True) for x in pair
+        )
+        np.testing.assert_array_equal(rewards, others)
+        np.testing.assert_array_equal(dones, also)
+        for mine, theirs in zip(infos, told, strict=True):
+            assert mine["TimeLimit.truncated"] is theirs["TimeLimit.truncated"] is False
+            assert ("episode" in mine) == ("episode" in theirs)
+            if "episode" in mine:
+                ends += 1
+                illegal += mine["illegal"]
+                assert [mine["episode"][key] for key in "rl"] == [theirs["episode"][key] for key in "rl"]
+                np.testing.assert_array_equal(mine["terminal_observation"], theirs["terminal_observation"])
+    assert ends > 15
+    assert 0 < illegal < ends
+
+
+def test_evaluating_in_a_batch_gives_what_single_worlds_give():
+    """A player that always takes the lowest action, legal or not, earns the same in the same 12 matches."""
+
+    class Lowest:
+        def predict(self, observation, **_):
+            return np.zeros(len(observation), int), None
+
+    config = WorldConfig(env=CROSSES, env_kwargs={"opponent": lowest, "seat": 1}, n_envs=4)
+    apart = DummyVecEnv([lambda: Monitor(world_training.make_world(config))] * 4)
+    together = world_training.side_by_side(config, 4)
+    assert play(Lowest(), together, 12) == play(Lowest(), apart, 12)
+
+
+class Twice(gymnasium.RewardWrapper):
+    """Everything counts double."""
+
+    def reward(self, reward):
+        return 2 * reward
+
+
+MADE_OF = {"entry_point": "envs.adapters.gymnasium:FogboundEnv", "kwargs": {"game": "phantom_tictactoe"}}
+gymnasium.register("Crosses-v0", **MADE_OF)
+gymnasium.register("CrossesCut-v0", max_episode_steps=3, **MADE_OF)
+gymnasium.register("CrossesTwice-v0", lambda **options: Twice(FogboundEnv("phantom_tictactoe", **options)))
+gymnasium.register("CrossesOf-v0", lambda whose: FogboundEnv("phantom_tictactoe", whose))
+
+
+class Processes(DummyVecEnv):
+    """Stands for `SubprocVecEnv`."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, BatchVecEnv),
+        ({"env": "envs:fogbound/Minesweeper-v0"}, BatchVecEnv),
+        ({"env": "Crosses-v0", "env_kwargs": {"opponent": "bot", "render_mode": None}}, BatchVecEnv),
+        ({"env": "CrossesCut-v0"}, DummyVecEnv),
+        ({"env": "CrossesTwice-v0"}, DummyVecEnv),
+        ({"env": "CrossesOf-v0", "env_kwargs": {"whose": "bot"}}, DummyVecEnv),
+        ({"env_kwargs": {"max_episode_steps": 3}}, DummyVecEnv),
+        ({"env_kwargs": {"render_mode": "ansi"}}, DummyVecEnv),
+        ({"subprocesses": True}, Processes),
+        ({"env": "CartPole-v1"}, DummyVecEnv),
+    ],
+    ids=str,
+)
+def test_what_a_batch_cannot_keep_stays_single(monkeypatch, changes, kind):
+    monkeypatch.setattr(world_training, "SubprocVecEnv", Processes)
+    config = WorldConfig(**{"env": CROSSES, "n_envs": 2} | changes)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # processes of their own would ignore Ctrl-C
+    with open_worlds(config) as worlds:
+        assert type(worlds) is kind
+        assert worlds.num_envs == 2
+
+
 # ---------------------------------------------------------------- the model is what was asked for
 
 
@@ -455,16 +580,6 @@ def test_the_stock_recurrent_ppo_takes_our_cells(tmp_path, cell):
     assert run.name.startswith(f"CartPole-v1__recurrent_ppo_{cell}__s3__")
     outcome = resume(run, lambda config: dataclasses.replace(config, total_timesteps=4 * UPDATE), quiet)
     assert outcome.timesteps == 4 * UPDATE
-
-
-def test_a_game_against_an_opponent_is_a_world_with_masks(tmp_path):
-    """A finished match of phantom tic-tac-toe earns -1, 0 or 1; nobody names an illegal square."""
-    config = tiny(
-        tmp_path, env="fogbound/PhantomTicTacToe-v0", env_kwargs={"opponent": "random"}, normalize=False
-    )
-    outcome = train(config, say=quiet)
-    assert set(outcome.results["agent"].rewards) <= {-1.0, 0.0, 1.0}
-    assert outcome.run.name.startswith("fogbound_PhantomTicTacToe-v0__gated__s3__")
 
 
 def test_an_activation_is_named_for_the_stock_too(tmp_path):
