@@ -20,7 +20,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
+import envs
 from agents import MaskableRecurrentPPO, checkpoint, normalizer, world_training
+from agents.arena import play_matches
 from agents.config import ArgumentsConfig, EpisodesConfig, WorldConfig, read_config
 from agents.encoders import pack
 from agents.episodes import MAX_FRAMES, Episodes, Film, Random, play
@@ -28,6 +30,7 @@ from agents.normalizer import Normalizer
 from agents.runs import RunKeeper
 from agents.stock import STOCK
 from agents.world_training import make_model, open_worlds, resume, run_name, train
+from agents.worlds import World
 from envs.adapters.gymnasium import FogboundEnv
 from envs.adapters.sb3 import BatchVecEnv
 
@@ -36,16 +39,18 @@ UPDATE = 32
 
 ALGORITHMS = ["maskable_recurrent_ppo", *STOCK]
 
+CROSSES = "fogbound/PhantomTicTacToe-v0"
+
 
 class Masked(gymnasium.Env):
     """Four steps; the observation names the one action of three that is allowed and earns 1."""
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
 
-    def __init__(self, bonus=0.0):
+    def __init__(self, bonus=0.0, render_mode=None):
         self.observation_space = spaces.Box(0.0, 2.0, (1,), np.float32)
         self.action_space = spaces.Discrete(3)
-        self.bonus = bonus
+        self.bonus, self.render_mode = bonus, render_mode
 
     def reset(self, *, seed=None, **_):
         super().reset(seed=seed)
@@ -65,6 +70,9 @@ class Masked(gymnasium.Env):
 
     def action_masks(self):
         return np.arange(3) == self.good
+
+    def render(self):
+        return f"{self.good} is good"
 
 
 gymnasium.register("Masked-v0", Masked)
@@ -269,6 +277,96 @@ def test_a_long_episode_becomes_a_short_film():
     assert set(np.diff(film.frames[:-1])) == {film.every} == {8}
 
 
+def test_a_film_goes_on_with_the_next_episode_when_it_is_told():
+    class Short(gymnasium.Env):
+        """Three steps; a picture is their number in all."""
+
+        action_space = observation_space = spaces.Discrete(2)
+        number = 0
+
+        def reset(self, **_):
+            self.left = 3
+            return 0, {}
+
+        def step(self, _):
+            self.number, self.left = self.number + 1, self.left - 1
+            return 0, 0.0, self.left == 0, False, {}
+
+        def render(self):
+            return self.number
+
+    film = Film(Short())
+    for number in range(4):
+        if number == 2:  # the third episode follows the first
+            film.go_on()
+        film.reset()
+        while not film.step(0)[2]:
+            pass
+    assert film.frames == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert film.pace == 30.0
+
+
+# ---------------------------------------------------------------- watched and met
+
+
+@pytest.mark.parametrize("which", ["run", "checkpoint"])
+def test_an_agent_is_watched_in_its_world(finished, which):
+    """With every algorithm, from the run or a checkpoint of it; a seed begins the same episode again."""
+    path = finished.run if which == "run" else finished.run / "checkpoints" / "step_96"
+    mode = "ansi" if finished.run.name.startswith("Masked") else "rgb_array"
+    one, again = (list(world_training.watch(path, mode, episodes=2, seed=5)) for _ in range(2))
+    (first, film), (second, _) = one
+    assert [episode for episode, _ in again] == [first, second]
+    assert len(first.rewards) == len(second.rewards) == 1
+    assert len(film.frames) == first.lengths[0] + second.lengths[0] + 2
+    if mode == "ansi":
+        assert first.rewards == second.rewards == (4.0,)  # under its masks
+        assert set(film.frames) <= {"0 is good", "1 is good", "2 is good"}
+
+
+def test_watching_needs_a_run_in_a_world(tmp_path):
+    with pytest.raises(ValueError, match="nowhere: expected a run in a Gymnasium world, or one of its check"):
+        next(world_training.watch(tmp_path / "nowhere", "ansi"))
+
+
+@pytest.fixture(scope="module")
+def crosses(tmp_path_factory):
+    """A run in a world of phantom tic-tac-toe, saved as a file, too; not to be changed."""
+    folder = tmp_path_factory.mktemp("crosses")
+    config = tiny(
+        folder, env=CROSSES, env_kwargs={"opponent": "bot", "seat": "alternate"}, normalize=False,
+        total_timesteps=UPDATE,
+    )  # fmt: skip
+    run = train(config, say=quiet).run
+    MaskableRecurrentPPO.load(run).save(folder / "agent.zip")
+    return run
+
+
+def test_an_agent_of_a_games_world_is_a_player_of_the_game(crosses):
+    """The run and its checkpoints tell which game; of a file the spaces must fit the game that is asked."""
+    game, file = envs.make("phantom_tictactoe"), crosses.parent / "agent.zip"
+    for path in (crosses, crosses / "checkpoints" / "step_32"):
+        assert checkpoint.load_player(path, None).game == checkpoint.load_player(path, game).game == game
+    assert checkpoint.load_player(file, game).game == game
+    assert isinstance(checkpoint.load_player(file, None).game, World)
+    abrupt = envs.make("phantom_tictactoe", abrupt=True)  # the same spaces
+    assert checkpoint.load_player(file, abrupt).game == abrupt
+    with pytest.raises(ValueError, match=r"plays PhantomTicTacToe\(abrupt=False.* of Phantom.*\(abrupt=True"):
+        checkpoint.load_player(crosses, abrupt)
+    with pytest.raises(ValueError, match=r"plays World\(.*, expected an agent of KuhnPoker\(\)"):
+        checkpoint.load_player(file, envs.make("kuhn_poker"))
+
+
+def test_it_meets_others_and_sits_opposite(crosses):
+    game = envs.make("phantom_tictactoe")
+    agent = checkpoint.load_player(crosses, game)
+    result = play_matches(game, agent, agents.fixed_player("random", game), 50)
+    assert result.length.min() >= 5  # three marks against two: nobody lost by an illegal move
+    env = gymnasium.make(CROSSES, opponent=str(crosses), seat=1)
+    _, info = env.reset(seed=1)
+    assert info["seat"] == 1
+
+
 # ---------------------------------------------------------------- interrupted and resumed
 
 
@@ -425,9 +523,6 @@ def test_an_agent_of_a_stock_algorithm_cannot_be_loaded_alone(tmp_path):
 
 
 # ---------------------------------------------------------------- a game of ours as a world
-
-
-CROSSES = "fogbound/PhantomTicTacToe-v0"
 
 
 @pytest.mark.parametrize("algo", ["maskable_recurrent_ppo", "maskable_ppo"])
