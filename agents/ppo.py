@@ -39,7 +39,7 @@ from agents.returns import seat_advantages
 from agents.rollout import Collector, Rollout
 from agents.schedules import Schedule
 from agents.selfplay import Opposition
-from agents.worlds import VecWorld, World, check_masks
+from agents.worlds import VecWorld, World, check_masks, check_observations
 from envs import Batch, Game
 
 
@@ -383,7 +383,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
                 raise ValueError(
                     f"env must be a Batch, a Gymnasium env, its id or a VecEnv, got {type(env).__name__}"
                 )
-            env = self._wrap_env(maybe_make_env(env, self.verbose), self.verbose)
+            env = maybe_make_env(env, self.verbose)
+            check_observations(env.observation_space)
+            env = self._wrap_env(env, self.verbose)
             game, world = World(env.observation_space, env.action_space), VecWorld(env, self.device)
             self._vec_normalize_env = unwrap_vec_normalize(env)
         if not is_new and game != self.game:

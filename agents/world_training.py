@@ -38,6 +38,7 @@ from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say
 from agents.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.schedules import SCHEDULES
+from agents.worlds import check_observations
 from envs.adapters.gymnasium import ENTRY_POINT
 from envs.adapters.sb3 import BatchVecEnv
 from envs.batch import usable_device
@@ -146,9 +147,10 @@ def make_worlds(config: WorldConfig) -> VecEnv:
     """The worlds to learn in, side by side and seeded.
 
     Raises:
-        ValueError: the world is unknown, or cannot be normalised.
+        ValueError: the world is unknown, its observations are, or it cannot be normalised.
     """
     with make_world(config) as world:  # says what is wrong here, not in another process
+        check_observations(world.observation_space)
         scaled = _scaled_entries(world.observation_space) if config.normalize else None
     worlds = side_by_side(config, config.n_envs, config.subprocesses)
     worlds.seed(config.seed)

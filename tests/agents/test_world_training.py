@@ -75,7 +75,17 @@ class Masked(gymnasium.Env):
         return f"{self.good} is good"
 
 
+class Nested(Masked):
+    """Of a kind that nobody supports."""
+
+    observation_space = spaces.Dict(hand=spaces.Dict(card=spaces.Discrete(3)))
+
+    def __init__(self):
+        self.action_space = spaces.Discrete(3)
+
+
 gymnasium.register("Masked-v0", Masked)
+gymnasium.register("Nested-v0", Nested)
 
 
 def tiny(folder, algo="maskable_recurrent_ppo", **changes):
@@ -695,8 +705,12 @@ def test_an_activation_is_named_for_the_stock_too(tmp_path):
             {"env": "FrozenLake-v1"},
             r"normalize needs observations of numbers \(a Box of floats\), got Discrete",
         ),
-        ({"env": "Blackjack-v1", "normalize": False}, "Tuple"),
-        ({"env": "Blackjack-v1", "normalize": False, "algo": "ppo"}, "Tuple.* is not supported"),
+        ({"env": "Blackjack-v1"}, r"the observation space Tuple\(.*\) is not supported; known are Box, "),
+        ({"env": "Nested-v0", "algo": "ppo"}, r"space Dict\('hand': Dict\(.* a Dict of these, not nested$"),
+        (
+            {"env": "Nested-v0", "subprocesses": True},
+            "is not supported; known are Box, MultiBinary, Discrete",
+        ),
         ({"algo": "maskable_ppo"}, r"maskable_ppo needs a world with action_masks\(\), CartPole-v1 has none"),
         (
             {"arguments": ArgumentsConfig(n_steps=8, batch_size=12)},

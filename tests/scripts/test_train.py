@@ -229,7 +229,10 @@ def test_no_configuration(refused):
         ("env_kwargs: {colour: red}", "unexpected keyword argument 'colour'"),
         ("algo: a2c", ["algo must be", "'maskable_recurrent_ppo'", "got 'a2c'"]),
         ("algo: maskable_ppo", "maskable_ppo needs a world with action_masks()"),
-        ("env: Blackjack-v1", "Tuple(Discrete(32)"),
+        (
+            "env: Blackjack-v1",
+            ["Tuple(Discrete(32)", "is not supported; known are Box, MultiBinary, Discrete and MultiDisc"],
+        ),
         ("env: FrozenLake-v1\nnormalize: true", "normalize needs observations of numbers (a Box of floats)"),
         ("arguments: {batch_size: 100}", "batch_size 100 does not fit 8 matches x n_steps 128"),
         ("algo: ppo\narguments: {batch_size: 100}", "batch_size 100 does not divide the rollout"),
