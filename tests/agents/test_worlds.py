@@ -170,6 +170,16 @@ def test_an_unsupported_observation_space_is_told_with_those_that_are_known(spac
     )
 
 
+def test_an_activation_may_be_given_as_a_class(tmp_path):
+    """As SB3 takes it; the file holds its name."""
+    model = model_of(Anything(), policy_kwargs={"activation_fn": torch.nn.ReLU, "net_arch": [4]})
+    assert any(isinstance(layer, torch.nn.ReLU) for layer in model.policy.modules())
+    model.save(tmp_path / "agent.zip")
+    assert MaskableRecurrentPPO.load(tmp_path / "agent.zip").policy_kwargs["activation_fn"] == "relu"
+    with pytest.raises(ValueError, match=r"unknown activation_fn .*ELU.*; known are tanh, relu, silu"):
+        model_of(Anything(), policy_kwargs={"activation_fn": torch.nn.ELU})
+
+
 # ---------------------------------------------------------------- masks
 
 
