@@ -35,11 +35,13 @@ from torch import Tensor, nn
 
 import envs
 from agents import normalizer
-from agents.players import FIXED_PLAYERS, Agent, Player, fixed_player
+from agents.config import world_of
+from agents.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
 from agents.policy import RecurrentPolicy
 from agents.schedules import SCHEDULES
 from agents.selfplay import Opposition
 from agents.worlds import World
+from envs.adapters.gymnasium import game_played
 from envs.batch import usable_device
 
 if TYPE_CHECKING:
@@ -272,6 +274,9 @@ def load_player(
 ) -> Player:
     """A player of `game`: a fixed one by its name, or an agent by its path (see `load`).
 
+    An agent of a world whose spaces are a game's own plays that game (see `SeatedAgent`). Its run tells
+    which; of a file alone it is `game`.
+
     Args:
         game: None takes the agent's own.
 
@@ -282,7 +287,12 @@ def load_player(
         return fixed_player(str(spec), game, seed)
     if not Path(spec).exists() and not Path(spec).with_suffix(".zip").exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({', '.join(FIXED_PLAYERS)}) nor a path")
-    agent = load(spec, device=device, deterministic=deterministic, seed=seed)
+    agent: Player = load(spec, device=device, deterministic=deterministic, seed=seed)
+    if isinstance(agent, Agent) and isinstance(agent.game, World):
+        run = world_of(spec)
+        played = (run and game_played(run.env, run.env_kwargs)) or game
+        if played is not None:
+            agent = SeatedAgent(agent, played)
     if game is not None and agent.game != game:
         raise ValueError(f"{str(spec)!r} plays {agent.game}, expected an agent of {game}")
     return agent
@@ -326,6 +336,7 @@ def load_model(
             opposition = make_opposition(env.game, env.matches, **told)
         arguments |= {"device": env.device if isinstance(env, envs.Batch) else device}
         model = kind("MlpLstmPolicy", None, policy_kwargs=agent["policy"], opposition=opposition, **arguments)
+        model.n_envs = training["matches"]
         model.begin(game)
         if env is not None:
             model.set_env(env)

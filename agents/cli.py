@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import gymnasium
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +25,10 @@ def run(main: Callable[[], None]) -> None:
     """Call `main`; what the user got wrong is told in one line, with exit code 2."""
     try:
         main()
-    except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
+    except (
+        *(ValueError, TypeError, OSError, RuntimeError, FloatingPointError),
+        gymnasium.error.Error,  # a library that draws a world is not there, for one
+    ) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -89,7 +93,10 @@ def sit_down(
             continue
         agent = load_player(spec, world, device=device, deterministic=deterministic, seed=seed + k)
         if not isinstance(agent.game, envs.Game):
-            raise ValueError(f"{spec!r} plays a Gymnasium world; expected an agent of a game")
+            raise ValueError(
+                f"{spec!r} was trained in a Gymnasium world; expected an agent of a game (of a file from a "
+                "world fogbound/<Game>-v0 say which game with --game)"
+            )
         world, players[k] = agent.game, agent
     if world is None:
         raise ValueError(f"say which game with --game; known are {', '.join(envs.GAMES)}")
@@ -114,7 +121,8 @@ def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table
         "mean return, 95 %",
         "seat by seat",
     ):
-        table.add_column(column, justify="left" if column in ("player", "opponent") else "right")
+        is_name = column in ("player", "opponent")
+        table.add_column(column, justify="left" if is_name else "right", overflow="fold")
     for (player, opponent), r in results.items():
         low, high = r.interval
         table.add_row(

@@ -310,17 +310,29 @@ def read_config(path: str | Path, kind: type[_Record] = Config) -> _Record:  # t
         FileNotFoundError: there is no such file.
         ValueError: it is not YAML, a key is unknown, or a value has the wrong type.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such configuration")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that is none
-        raise ValueError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+    values = _read_yaml(Path(path))
     try:
         return _record(kind, values or {}, "")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def world_of(path: str | Path) -> WorldConfig | None:
+    """The run in a world that `path` is or is a checkpoint of; None if it is neither."""
+    path = Path(path).resolve()
+    file = (path.parent.parent if path.parent.name == "checkpoints" else path) / "config.yaml"
+    if not file.is_file() or "env" not in (_read_yaml(file) or {}):
+        return None
+    return read_config(file, WorldConfig)
+
+
+def _read_yaml(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such configuration")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that is none
+        raise ValueError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
 
 
 def write_config(config: RunConfig) -> str:

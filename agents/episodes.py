@@ -11,16 +11,17 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import is_masking_supported
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents import evaluation
 from agents.arena import Z
-from agents.players import Agent
+from agents.players import Agent, frozen
 from agents.ppo import MaskableRecurrentPPO
 
 MAX_FRAMES = 300
-"""Of a GIF; of a longer episode every second, fourth, ... picture is kept."""
+"""Of a GIF, per episode; of longer ones every second, fourth, ... picture is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,28 @@ def play(player: Any, worlds: VecEnv, episodes: int, deterministic: bool = False
 def takes_masks(player: Any) -> bool:
     """It chooses among the legal actions."""
     return isinstance(player, (MaskableRecurrentPPO, MaskablePPO, Recalling, Random))
+
+
+def player_of(model: BaseAlgorithm, deterministic: bool, seed: int, use_raw: bool = False) -> Any:
+    """What decides for a model in episodes: the agent as `agents.load` would give it, or the stock model.
+
+    Args:
+        use_raw: of ours, the raw weights also where averaged ones are kept.
+    """
+    if not isinstance(model, MaskableRecurrentPPO):
+        return model
+    policy = model.policy if use_raw or model.ema is None else model.ema
+    return Recalling(Agent(frozen(policy), model.game, deterministic=deterministic, seed=seed))
+
+
+def seen_by(model: BaseAlgorithm, worlds: VecEnv) -> VecEnv:
+    """Worlds to play in, scaled and turned as those that the model learns in."""
+    learned = model.get_vec_normalize_env()
+    if learned is not None:
+        keys = learned.norm_obs_keys
+        worlds = VecNormalize(worlds, training=False, norm_reward=False, norm_obs_keys=keys)
+        worlds.obs_rms = learned.obs_rms
+    return model._wrap_env(worlds)
 
 
 class Recalling:
@@ -120,18 +143,31 @@ class Random:
 
 
 class Film(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Keeps pictures of a world's first episode, at most `MAX_FRAMES`, evenly spread, and its end."""
+    """Keeps pictures of a world's first episode, at most `most`, evenly spread, and its end.
 
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+    A world in a window (render mode "human") shows itself: of it nothing is kept.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], most: float = MAX_FRAMES) -> None:
         super().__init__(env)
+        self.most = most
         self.frames: list[Any] = []
         self.every = 1
         self._seen = 0
         self._is_over = False
 
+    def go_on(self) -> None:
+        """Add the next episode; `most` is of all together."""
+        self._is_over = False
+
+    @property
+    def pace(self) -> float:
+        """Pictures a second, as fast as the world goes."""
+        return float(self.metadata.get("render_fps", 30)) / self.every
+
     def reset(self, **arguments: Any) -> Any:
         seen = self.env.reset(**arguments)
-        self._look()
+        self._look(True)
         return seen
 
     def step(self, action: Any) -> Any:
@@ -141,12 +177,12 @@ class Film(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._is_over |= ends
         return seen
 
-    def _look(self, is_last: bool = False) -> None:
-        if self._is_over:
+    def _look(self, is_kept: bool) -> None:
+        if self._is_over or self.render_mode == "human":
             return
-        if is_last or self._seen % self.every == 0:
+        if is_kept or self._seen % self.every == 0:
             self.frames.append(self.env.render())
         self._seen += 1
-        if len(self.frames) > MAX_FRAMES:
+        if len(self.frames) > self.most:
             self.frames = self.frames[::2]
             self.every *= 2

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numba import njit
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from agents.policy import Memory, RecurrentPolicy
 from agents.worlds import World
 from envs import Game
 from envs.core import mix
+from envs.seated import seated_space, with_seats
 
 
 class Player:
@@ -186,6 +188,53 @@ class Agent(Player):
         self.start = state["start"].to(self.device)
         self.matches = len(self.start)
         self.generator.set_state(state["generator"].cpu())
+
+
+class SeatedAgent(Player):
+    """An agent that was trained in a world of a game, at the game itself.
+
+    In the world it had one memory; here it has one for each seat of a match. Where its world showed the
+    seat ("alternate", see `envs.seated.seated_space`), it is shown here, too. An agent that always had the
+    same seat sits in the others as well, untrained for them.
+
+    Args:
+        agent: of a world whose spaces are the game's own.
+
+    Raises:
+        ValueError: they are not.
+    """
+
+    def __init__(self, agent: Agent, game: Game) -> None:
+        super().__init__(game, agent.name)
+        seen, chosen = agent.game.observation_space, getattr(agent.game, "action_space", None)
+        with_seat = seated_space(game, "alternate")
+        if seen not in (game.observation_space, with_seat) or chosen != spaces.Discrete(game.actions):
+            raise ValueError(f"{agent.name!r} plays {agent.game}, expected an agent of {game}")
+        self.agent = agent
+        self.sees_seat = seen == with_seat
+        self.reset()
+
+    def reset(self, matches: int = 1) -> None:
+        super().reset(matches)
+        self.agent.reset(matches * self.game.seats)
+
+    def restart(self, over: Tensor) -> None:
+        self.agent.restart(over.repeat_interleave(self.game.seats))
+
+    def reseed(self, seed: int) -> None:
+        self.agent.reseed(seed)
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
+        rows = torch.arange(self.matches, device=seat.device) if rows is None else rows.to(seat.device)
+        seen = with_seats(observation, seat) if self.sees_seat else observation
+        return self.agent.choose(seen, legal, torch.zeros_like(seat), rows * self.game.seats + seat)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.agent.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.agent.load_state_dict(state)
+        self.matches = self.agent.matches // self.game.seats
 
 
 def frozen(policy: RecurrentPolicy) -> RecurrentPolicy:

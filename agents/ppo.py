@@ -34,12 +34,12 @@ from torch import Tensor, nn
 
 from agents import checkpoint
 from agents.distributions import Family
-from agents.policy import Memory, RecurrentPolicy
+from agents.policy import ACTIVATIONS, Memory, RecurrentPolicy
 from agents.returns import seat_advantages
 from agents.rollout import Collector, Rollout
 from agents.schedules import Schedule
 from agents.selfplay import Opposition
-from agents.worlds import VecWorld, World, check_masks
+from agents.worlds import VecWorld, World, check_masks, check_observations
 from envs import Batch, Game
 
 
@@ -332,7 +332,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             policy,  # type: ignore[arg-type]
             None,
             learning_rate,
-            policy_kwargs,
+            _with_names(policy_kwargs),
             stats_window_size,
             tensorboard_log,
             verbose,
@@ -383,7 +383,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
                 raise ValueError(
                     f"env must be a Batch, a Gymnasium env, its id or a VecEnv, got {type(env).__name__}"
                 )
-            env = self._wrap_env(maybe_make_env(env, self.verbose), self.verbose)
+            env = maybe_make_env(env, self.verbose)
+            check_observations(env.observation_space)
+            env = self._wrap_env(env, self.verbose)
             game, world = World(env.observation_space, env.action_space), VecWorld(env, self.device)
             self._vec_normalize_env = unwrap_vec_normalize(env)
         if not is_new and game != self.game:
@@ -723,6 +725,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
                 f"batch_size {self.batch_size} does not fit {matches} matches x n_steps {T}: a minibatch "
                 f"holds whole matches, so it must be one of {', '.join(map(str, fitting))}"
             )
+
+
+def _with_names(policy_kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An activation given as its class, SB3's way, by its name, which files can hold."""
+    for name, kind in ACTIVATIONS.items():
+        if policy_kwargs is not None and policy_kwargs.get("activation_fn") is kind:
+            return policy_kwargs | {"activation_fn": name}
+    return policy_kwargs
 
 
 def _at(schedule: float | Schedule, progress_remaining: float) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import math
 import os
 import re
 import signal
@@ -30,14 +31,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 import envs  # noqa: F401  (registers the ids of its worlds)
 from agents import checkpoint, metrics, runs, stock
-from agents.config import WorldConfig
-from agents.episodes import Episodes, Film, Random, Recalling, play, takes_masks
-from agents.players import Agent, frozen
+from agents.config import WorldConfig, world_of
+from agents.episodes import MAX_FRAMES, Episodes, Film, Random, play, player_of, seen_by, takes_masks
 from agents.policy import ACTIVATIONS, RecurrentPolicy
 from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say
 from agents.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.schedules import SCHEDULES
+from agents.worlds import check_observations
+from envs.adapters.gymnasium import ENTRY_POINT
+from envs.adapters.sb3 import BatchVecEnv
 from envs.batch import usable_device
 from envs.drawing import save_gif
 
@@ -86,16 +89,11 @@ def resume(
     """
     run = Path(run)
     config = runs.changed(run, WorldConfig, change)
-    files = checkpoint.read(run)
     with open_worlds(config) as worlds:
+        model = restore(run, config, worlds)
         if config.algo in stock.STOCK:
-            model = make_model(config, worlds)
-            assert isinstance(model, OnPolicyAlgorithm)
-            stock.restore(model, files, run)
             model.set_random_seed(config.seed + model.num_timesteps)
-        else:
-            model = MaskableRecurrentPPO.load(run, worlds, usable_device(runs.resolve_device(config.device)))
-            worlds.seed(config.seed + model.num_timesteps)
+        worlds.seed(config.seed + model.num_timesteps)
         runs.go_on(run, config, model.num_timesteps, say)
         say("the worlds begin anew")
         return runs.learn(model, WorldKeeper(config, run, say), model.num_timesteps)
@@ -149,18 +147,39 @@ def make_worlds(config: WorldConfig) -> VecEnv:
     """The worlds to learn in, side by side and seeded.
 
     Raises:
-        ValueError: the world is unknown, or cannot be normalised.
+        ValueError: the world is unknown, its observations are, or it cannot be normalised.
     """
     with make_world(config) as world:  # says what is wrong here, not in another process
+        check_observations(world.observation_space)
         scaled = _scaled_entries(world.observation_space) if config.normalize else None
-    make = [partial(_monitored, config, config.subprocesses) for _ in range(config.n_envs)]
-    worlds: VecEnv = SubprocVecEnv(make) if config.subprocesses else DummyVecEnv(make)  # type: ignore[arg-type]
+    worlds = side_by_side(config, config.n_envs, config.subprocesses)
     worlds.seed(config.seed)
     if config.normalize:
         defaults = inspect.signature(algorithm(config)).parameters
         gamma = config.arguments.gamma if config.arguments.gamma is not None else defaults["gamma"].default
         worlds = VecNormalize(worlds, gamma=gamma, norm_obs_keys=scaled)
     return worlds
+
+
+def side_by_side(config: WorldConfig, count: int, subprocesses: bool = False) -> VecEnv:
+    """`count` worlds that tell what `Monitor` tells; matches of a game of ours are stepped as one `Batch`."""
+    if not subprocesses:
+        with make_world(config) as world:
+            match = _match_arguments(world)
+        if match is not None:
+            return BatchVecEnv(matches=count, **match)
+    make: list[Any] = [partial(_monitored, config, subprocesses) for _ in range(count)]
+    return SubprocVecEnv(make) if subprocesses else DummyVecEnv(make)
+
+
+def _match_arguments(world: gymnasium.Env[Any, Any]) -> dict[str, Any] | None:
+    """What `FogboundEnv` was made of; None if the world is another, or more: drawn, cut off or wrapped."""
+    spec = world.spec
+    if spec is None or spec.entry_point != ENTRY_POINT:
+        return None
+    if world.render_mode is not None or spec.max_episode_steps is not None or spec.additional_wrappers:
+        return None
+    return {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
 
 
 def _monitored(config: WorldConfig, is_alone: bool) -> gymnasium.Env[Any, Any]:
@@ -223,6 +242,20 @@ def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
         )
     except AssertionError as error:  # SB3's way to refuse a space or a number
         raise ValueError(f"{config.algo}: {error}") from error
+
+
+def restore(path: str | Path, config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
+    """The model that a run or one of its checkpoints keeps, in new worlds.
+
+    Raises:
+        FileNotFoundError, CheckpointError: there is no whole checkpoint.
+    """
+    if config.algo not in stock.STOCK:
+        return MaskableRecurrentPPO.load(path, worlds, usable_device(runs.resolve_device(config.device)))
+    files, model = checkpoint.read(path), make_model(config, worlds)
+    assert isinstance(model, OnPolicyAlgorithm)
+    stock.restore(model, files, path)
+    return model
 
 
 def _arguments(config: WorldConfig, kind: type[BaseAlgorithm]) -> dict[str, Any]:
@@ -345,7 +378,7 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
                 record("eval/raw_mean_reward", raw.mean)
             if model.rollout is not None:
                 metrics.record_memory(model.logger, model.policy, model.rollout)
-        if is_final and self.config.eval.gif and self._can_be_drawn():
+        if is_final and self.config.eval.gif and "rgb_array" in render_modes(self.config):
             self._film()
         return {"agent": result}
 
@@ -355,44 +388,78 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
         return {"random": self._play(player, self.config.eval.final_episodes)}
 
     def _player(self, use_raw: bool = False) -> Any:
-        """What decides in an evaluation: the agent as `agents.load` would give it, or the stock model."""
-        model, config = self.model, self.config
-        if not isinstance(model, MaskableRecurrentPPO):
-            return model
-        policy = model.policy if use_raw or model.ema is None else model.ema
-        agent = Agent(frozen(policy), model.game, deterministic=config.eval.deterministic, seed=config.seed)
-        return Recalling(agent)
+        return player_of(self.model, self.config.eval.deterministic, self.config.seed, use_raw)
 
     def _play(self, player: Any, episodes: int) -> Episodes:
-        make = [partial(_monitored, self.config, False) for _ in range(min(self.config.n_envs, episodes))]
-        with contextlib.closing(self._seen_by_the_model(DummyVecEnv(make))) as worlds:  # type: ignore[arg-type]
+        side = seen_by(self.model, side_by_side(self.config, min(self.config.n_envs, episodes)))
+        with contextlib.closing(side) as worlds:
+            worlds.seed(self.config.seed + EVALUATION_SEED)
             return play(player, worlds, episodes, self.config.eval.deterministic, self.config.seed)
-
-    def _seen_by_the_model(self, worlds: VecEnv) -> VecEnv:
-        """Worlds to evaluate in, seeded, and scaled and turned as those the model learns in."""
-        worlds.seed(self.config.seed + EVALUATION_SEED)
-        learned = self.model.get_vec_normalize_env()
-        if learned is not None:
-            keys = learned.norm_obs_keys
-            worlds = VecNormalize(worlds, training=False, norm_reward=False, norm_obs_keys=keys)
-            worlds.obs_rms = learned.obs_rms
-        return self.model._wrap_env(worlds)
-
-    def _can_be_drawn(self) -> bool:
-        world = make_world(self.config)
-        world.close()
-        return "rgb_array" in world.metadata.get("render_modes", [])
 
     def _film(self) -> None:
         """An episode as a GIF, where the world can be drawn."""
-        path = self.run / "replays" / f"step_{self.model.num_timesteps}.gif"
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's worlds: draw into memory, ask no display
+        config, path = self.config, self.run / "replays" / f"step_{self.model.num_timesteps}.gif"
         try:
-            world = make_world(self.config, "rgb_array")
-            film = Film(world)
-            with contextlib.closing(self._seen_by_the_model(DummyVecEnv([lambda: Monitor(film)]))) as worlds:
-                play(self._player(), worlds, 1, self.config.eval.deterministic, self.config.seed)
-            pace = world.metadata.get("render_fps", 30) / film.every
-            save_gif(path, film.frames, pace)
+            with stage(config, self.model, "rgb_array") as (worlds, film):
+                worlds.seed(config.seed + EVALUATION_SEED)
+                play(self._player(), worlds, 1, config.eval.deterministic, config.seed)
+            save_gif(path, film.frames, film.pace)
         except Exception as error:  # whatever a world's drawing lacks, the trained agent is worth more
             self.say(f"no GIF: {error}")
+
+
+# ---------------------------------------------------------------- watching
+
+
+def watch(
+    path: str | Path,
+    render_mode: str,
+    *,
+    episodes: int = 1,
+    deterministic: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Iterator[tuple[Episodes, Film]]:
+    """Let an agent play in the world it was trained in; yields each episode, and the film so far.
+
+    Args:
+        path: a run in a world, or one of its checkpoints.
+        render_mode: one of the world's (see `render_modes`): "ansi" keeps every text, "rgb_array" pictures
+            (see `Film`), "human" opens a window.
+        seed: of the first episode; the next one has the next.
+
+    Raises:
+        ValueError: `path` is neither, or the world cannot be made.
+    """
+    config = world_of(path)
+    if config is None:
+        raise ValueError(f"{path}: expected a run in a Gymnasium world, or one of its checkpoints")
+    config = dataclasses.replace(config, subprocesses=False, device=device)
+    with open_worlds(config) as learned_in:
+        model = restore(path, config, learned_in)
+        player = player_of(model, deterministic, seed)
+        with stage(config, model, render_mode, episodes) as (worlds, film):
+            for number in range(episodes):
+                film.go_on()
+                worlds.seed(seed + number)
+                yield play(player, worlds, 1, deterministic, seed + number), film
+
+
+def render_modes(config: WorldConfig) -> list[str]:
+    """How the world can be drawn."""
+    world = make_world(config)
+    world.close()
+    return list(world.metadata.get("render_modes", []))
+
+
+@contextlib.contextmanager
+def stage(
+    config: WorldConfig, model: BaseAlgorithm, render_mode: str, episodes: int = 1
+) -> Iterator[tuple[VecEnv, Film]]:
+    """One world as the model sees it, and its film of so many episodes."""
+    if render_mode == "rgb_array":  # pygame's worlds: draw into memory, ask no display
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    most = episodes * MAX_FRAMES if render_mode == "rgb_array" else math.inf
+    film = Film(make_world(config, render_mode), most)
+    with contextlib.closing(seen_by(model, DummyVecEnv([lambda: Monitor(film)]))) as worlds:
+        yield worlds, film

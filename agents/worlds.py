@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,35 @@ from torch import Tensor
 
 from agents.distributions import Family, make_family
 from agents.encoders import pack, packed
+
+OBSERVATIONS = (
+    "Box, MultiBinary, Discrete and MultiDiscrete (one row) that begin at 0, and a Dict of these, not nested"
+)
+"""The observation spaces that agents know."""
+
+
+def check_observations(space: spaces.Space[Any]) -> None:
+    """Refuse worlds whose observations no agent can take in, before anything stumbles over them.
+
+    Raises:
+        ValueError: names the space and those that are known.
+    """
+
+    def is_known(entry: spaces.Space[Any]) -> bool:
+        match entry:
+            case spaces.Box():
+                return math.prod(entry.shape) > 0
+            case spaces.Discrete():
+                return bool(entry.start == 0)
+            case spaces.MultiDiscrete():
+                return entry.nvec.ndim == 1 and not entry.start.any()
+            case _:
+                return isinstance(entry, spaces.MultiBinary)
+
+    entries = list(space.values()) if isinstance(space, spaces.Dict) else [space]
+    if not entries or not all(map(is_known, entries)):
+        told = " ".join(str(space).split())
+        raise ValueError(f"the observation space {told} is not supported; known are {OBSERVATIONS}")
 
 
 @dataclasses.dataclass(frozen=True)

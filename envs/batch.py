@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 
 from envs import kernels
 from envs.core import Game
@@ -50,9 +51,20 @@ class Batch:
         matches: B, at least 1.
         device: "cpu" or a CUDA device. On CUDA the kernels run on torch's current stream.
         seed: 64-bit seed of the whole batch.
+
+    Raises:
+        TypeError: `game` is no game.
+        ValueError: an argument cannot be used, or the game's observation space.
     """
 
     def __init__(self, game: Game, matches: int, device: str | torch.device = "cpu", seed: int = 0) -> None:
+        if not isinstance(game, Game):
+            raise TypeError(f"expected a game as envs.make makes it, got {game!r}")
+        space = game.observation_space
+        if not isinstance(space, (spaces.MultiDiscrete, spaces.Box)):
+            raise ValueError(
+                f"{game.name}: the observation space {space} is not supported; known are MultiDiscrete, Box"
+            )
         if operator.index(matches) < 1:
             raise ValueError(f"matches must be at least 1, got {matches}")
         self.game = game
@@ -61,7 +73,6 @@ class Batch:
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
 
-        space = game.observation_space
         dtype = torch.from_numpy(np.zeros(0, space.dtype)).dtype
 
         def zeros(*shape: int, dtype: torch.dtype) -> torch.Tensor:

@@ -65,6 +65,12 @@ def copied(tensor: Tensor) -> Array:
     return np.array(tensor.cpu())
 
 
+def with_seats(observation: Tensor, seat: Tensor) -> Tensor:
+    """The same of many: observations [B, ...] that end with their seats, int64 [B]."""
+    seat = seat.to(observation.dtype).reshape(-1, *[1] * (observation.dim() - 1))
+    return torch.cat([observation, seat.expand(-1, 1, *observation.shape[2:])], 1)
+
+
 class SeatedBatch:
     """The matches of a `Batch` from one seat's side: a step is the agent's action and all that follows
     until the agent is to move again, in every match.
@@ -210,10 +216,7 @@ class SeatedBatch:
 
     def _shown(self, observation: Tensor) -> Tensor:
         """Observations [B, ...] of the agent's seat, as it is shown them."""
-        if self._choice != "alternate":
-            return observation
-        seat = self.seat.to(observation.dtype).reshape(-1, *[1] * (observation.dim() - 1))
-        return torch.cat([observation, seat.expand(-1, 1, *observation.shape[2:])], 1)
+        return with_seats(observation, self.seat) if self._choice == "alternate" else observation
 
     def _check(self, actions: Tensor) -> None:
         """Refuse actions that the game does not have and, if they are not to lose, illegal ones."""

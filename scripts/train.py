@@ -27,9 +27,13 @@ def report(outcome: Outcome[Episodes]) -> None:
         print(f"stopped and saved ({speed}). Go on with\n  python scripts/train.py --resume {outcome.run}")
         return
     cli.show(cli.episode_table(f"trained: {speed}", outcome.results | outcome.anchors))
-    for gif in outcome.run.glob(f"replays/step_{outcome.timesteps}.gif"):
+    gif = outcome.run / "replays" / f"step_{outcome.timesteps}.gif"
+    if gif.exists():
         print(f"an episode   {gif}")
-    print(f"""next
+    print("next")
+    if gif.exists():
+        print(f"  python scripts/watch.py {outcome.run} --render gif --out episode.gif")
+    print(f"""\
   python scripts/train.py --resume {outcome.run} --total-timesteps {2 * outcome.timesteps}
   tensorboard --logdir {outcome.run.parent}""")
 

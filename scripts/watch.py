@@ -1,5 +1,8 @@
 """Watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window.
 
+An agent that scripts/train.py trained in a Gymnasium world is watched there, as the world draws itself;
+one of a world fogbound/<Game>-v0 at the game, too, if an opponent or the game is named.
+
 python scripts/watch.py runs/<run> --opponent random --games 3
 
 python scripts/watch.py runs/<run> --opponent bot --render gif --out match.gif --viewer seat
@@ -19,12 +22,20 @@ from tqdm import tqdm
 
 from agents import cli
 from agents.arena import watch
-from agents.config import OptionValue
+from agents.config import OptionValue, WorldConfig, world_of
 from agents.players import Player
+from agents.world_training import render_modes
+from agents.world_training import watch as watch_in_world
 from envs import REFEREE, Game, Match
 from envs.core import Viewer
 from envs.drawing import rasterise, save_gif
 from envs.window import Window
+
+PACE = 1.5
+"""Moves of a match a second."""
+
+MODES = {"ansi": "ansi", "gif": "rgb_array", "human": "human"}
+"""What worlds call the ways to show them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,24 +44,24 @@ class Arguments:
 
     player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")]
     """A run, a checkpoint, an agent's file, or a fixed player (random, bot)."""
-    opponent: str = "random"
-    """Who sits opposite, named the same way; nobody does in a game for one seat."""
+    opponent: str | None = None
+    """Who sits opposite, named the same way (default: random); nobody does in a game for one seat."""
     games: int = 1
-    """Matches; the players swap seats after each."""
+    """Matches, after each of which the players swap seats, or episodes in a world."""
     render: Literal["ansi", "svg", "gif", "human"] = "ansi"
-    """Text in the terminal, one SVG file a move, one GIF of all matches, or a window."""
+    """Text in the terminal, one SVG file a move (not in a world), one GIF of all matches, or a window."""
     viewer: Literal["referee", "seat"] = "referee"
-    """See everything, or only what the player's seat may know."""
+    """See everything, or only what the player's seat may know (not in a world)."""
     out: Path | None = None
     """Folder for SVG files (default: match), or the GIF's path (default: match.gif)."""
     game: str | None = None
-    """The game, needed only between fixed players."""
+    """The game, needed only between fixed players and for files of agents from worlds."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
     """Options of that game."""
     deterministic: bool = False
     """Agents take their most probable action instead of drawing one."""
-    frames_per_second: float = 1.5
-    """Speed of the GIF and of the window."""
+    frames_per_second: float | None = None
+    """Speed of the GIF and of the window (default: 1.5, or the world's own, which its window keeps)."""
     seed: int = 0
     """Seed of the matches and of the players."""
     device: str = "cpu"
@@ -63,10 +74,19 @@ def main() -> None:
     a = tyro.cli(Arguments, description=__doc__)
     if a.games < 1:
         raise ValueError(f"--games must be at least 1, got {a.games}")
-    if a.frames_per_second <= 0:
+    if a.frames_per_second is not None and a.frames_per_second <= 0:
         raise ValueError(f"--frames-per-second must be above 0, got {a.frames_per_second}")
+    world = world_of(a.player)
+    if world is not None and a.opponent is None and a.game is None:
+        in_world(world, a)
+        return
     game, players = cli.sit_down(
-        [a.player, a.opponent], a.game, a.options, device=a.device, deterministic=a.deterministic, seed=a.seed
+        [a.player, a.opponent or "random"],
+        a.game,
+        a.options,
+        device=a.device,
+        deterministic=a.deterministic,
+        seed=a.seed,
     )
     moments = play(game, players, a)
     {"ansi": in_terminal, "svg": as_svg, "gif": as_gif, "human": in_window}[a.render](moments, a)
@@ -107,12 +127,12 @@ def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
 def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
     path = a.out or Path("match.gif")
     frames = [rasterise(match.svg(viewer)) for _, match, viewer, _ in bar(moments, a)]
-    save_gif(path, frames, a.frames_per_second)
+    save_gif(path, frames, a.frames_per_second or PACE)
     print(f"{len(frames)} frames in {path}")
 
 
 def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
-    window = Window("fogbound", a.frames_per_second)
+    window = Window("fogbound", a.frames_per_second or PACE)
     try:
         for _, match, viewer, headline in moments:
             print(headline, f"move {len(match.actions)}")
@@ -121,6 +141,34 @@ def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -
         time.sleep(2.0)
     finally:
         window.close()
+
+
+def in_world(world: WorldConfig, a: Arguments) -> None:
+    """Episodes of an agent in the world it was trained in."""
+    known = [render for render, mode in MODES.items() if mode in render_modes(world)]
+    if a.render not in known or a.viewer != "referee":
+        raise ValueError(
+            f"{world.env} draws itself: expected --render {' or '.join(known) or '(it cannot be drawn)'} and "
+            f"--viewer referee, got {a.render} and {a.viewer}; matches of a game are watched with --opponent"
+        )
+    shown = 0
+    episodes = watch_in_world(
+        a.player,
+        MODES[a.render],
+        episodes=a.games,
+        deterministic=a.deterministic,
+        seed=a.seed,
+        device=a.device,
+    )
+    for number, (episode, film) in enumerate(episodes):
+        if a.render == "ansi":
+            print(*film.frames[shown:], sep="\n\n", end="\n\n")
+            shown = len(film.frames)
+        print(f"episode {number + 1}: reward {episode.rewards[0]:.6g}, {episode.lengths[0]} decisions")
+    if a.render == "gif":
+        path = a.out or Path("match.gif")
+        save_gif(path, film.frames, a.frames_per_second or film.pace)
+        print(f"{len(film.frames)} frames in {path}")
 
 
 def bar(

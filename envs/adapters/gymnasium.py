@@ -13,6 +13,8 @@ envs = gymnasium.make_vec("fogbound/DarkHex-v0", num_envs=64)    # one `Batch`, 
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import operator
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -56,6 +58,26 @@ def game_of(game: str | Game, options: dict[str, Any]) -> Game:
     if options:
         raise ValueError(f"options {sorted(options)} were given beside {game}, which has its own")
     return game
+
+
+def game_played(id: str, arguments: dict[str, Any]) -> Game | None:
+    """The game that `gymnasium.make(id, **arguments)` plays, told without making it; None if none of ours.
+
+    Raises:
+        ValueError: the game has no such options.
+    """
+    module, _, name = id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        spec = gymnasium.spec(name)
+    except (ImportError, gymnasium.error.Error):
+        return None
+    if spec.entry_point != ENTRY_POINT:
+        return None
+    given = spec.kwargs | arguments
+    own = inspect.signature(gymnasium.make).parameters | inspect.signature(FogboundEnv).parameters
+    return game_of(given["game"], {name: value for name, value in given.items() if name not in own})
 
 
 class FogboundEnv(gymnasium.Env[Observation, np.int64]):
@@ -231,6 +253,10 @@ class FogboundEnv(gymnasium.Env[Observation, np.int64]):
 
     def _info(self) -> Info:
         return {"action_mask": self.action_masks().astype(np.int8), "seat": self._seat}
+
+
+ENTRY_POINT = f"{__name__}:{FogboundEnv.__name__}"
+"""What the ids of games have as their entry point."""
 
 
 class BatchVectorEnv(VectorEnv[Observation, Array, Array]):

@@ -17,6 +17,7 @@ from agents.config import (
     PolicyConfig,
     WorldConfig,
     read_config,
+    world_of,
     write_config,
 )
 from agents.training import make_model
@@ -154,6 +155,17 @@ def test_what_is_written_of_a_world_reads_the_same(written):
 def test_numbers_without_a_point_are_numbers_in_free_places_too(written):
     read = read_config(written("policy_kwargs: {log_std_init: -1e-3, deep: [2E5], name: e5}"), WorldConfig)
     assert read.policy_kwargs == {"log_std_init": -0.001, "deep": [2e5], "name": "e5"}
+
+
+def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
+    """Of the run and its checkpoints; not of runs by self-play and of files that lie elsewhere."""
+    for name, config in (("world", WorldConfig(env="CartPole-v1", seed=7)), ("game", Config())):
+        (tmp_path / name / "checkpoints" / "step_8").mkdir(parents=True)
+        (tmp_path / name / "config.yaml").write_text(write_config(config))
+    for path in ("world", "world/checkpoints/step_8"):
+        assert world_of(tmp_path / path) == WorldConfig(env="CartPole-v1", seed=7)
+    for path in ("game", "game/checkpoints/step_8", "world/agent.zip", "world/checkpoints", "nowhere"):
+        assert world_of(tmp_path / path) is None
 
 
 # ---------------------------------------------------------------- slips of the pen

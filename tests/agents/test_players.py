@@ -7,12 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 import envs
 from agents import FIXED_PLAYERS, fixed_player
 from agents.arena import play_alone
-from agents.players import BOTS, Agent, Bot, RandomPlayer
+from agents.players import BOTS, Agent, Bot, RandomPlayer, SeatedAgent
 from agents.policy import RecurrentPolicy
+from agents.worlds import World
+from envs.adapters.gymnasium import FogboundEnv
+from envs.seated import seated_space
 
 KUHN, TICTACTOE = envs.make("kuhn_poker"), envs.make("phantom_tictactoe")
 
@@ -429,3 +433,96 @@ def test_what_does_not_fit_is_named(kind, changed, message):
     with pytest.raises(ValueError, match=message) as error:
         player.act(**FITTING | changed)
     assert "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------- agents of a game's world at the game
+
+
+def make_world_agent(game, seat):
+    """As `make_agent`, of the world in which the agent has this seat; it takes its most probable action."""
+    torch.manual_seed(0)
+    world = World(seated_space(game, seat), spaces.Discrete(game.actions))
+    policy = RecurrentPolicy(world.observation_space, game.actions, 1, lstm_hidden_size=8, features_dim=8)
+    with torch.no_grad():
+        policy.action_head[-1].weight.mul_(100.0)
+    return Agent(policy, world, "agent", deterministic=True)
+
+
+def lowest(observation, mask, seat):  # noqa: ARG001
+    """The opponent plays the lowest legal action."""
+    return int(np.flatnonzero(mask)[0])
+
+
+@pytest.mark.parametrize("game", [TICTACTOE, KUHN], ids=str)
+@pytest.mark.parametrize("seat", [0, 1, "alternate"])
+def test_at_the_game_it_plays_what_it_plays_in_its_world(game, seat):
+    """Eight matches, move by move, against one who plays the same in both."""
+    world = FogboundEnv(game, opponent=lowest, seat=seat)
+    agent, player = make_world_agent(game, seat), SeatedAgent(make_world_agent(game, seat), game)
+    seats = set()
+    for number in range(8):
+        agent.reset()
+        observation, info = world.reset(seed=number)
+        over = False
+        while not over:
+            action = agent.act(observation, world.action_masks())
+            observation, _, over, _, _ = world.step(action)
+        match = envs.Match(game, world.match.seed)
+        player.reset()
+        while not match.over:
+            who = player.act if match.seat == info["seat"] else lowest
+            match.play(who(match.observation(match.seat), match.mask(), match.seat))
+        assert match.actions == world.match.actions
+        seats.add(info["seat"])
+    assert seats == ({0, 1} if seat == "alternate" else {seat})
+
+
+def test_it_remembers_each_seat_apart():
+    """Against itself with one memory for both seats, and as two players: the same 6 matches at once."""
+
+    def moves(players):
+        batch = envs.Batch(TICTACTOE, 6, seed=2)
+        for player in players:
+            player.reset(6)
+        told = []
+        for _ in range(60):
+            actions = torch.zeros(6, dtype=torch.int64)
+            for number, player in enumerate(players):
+                rows = torch.nonzero((batch.seat + torch.arange(6)) % len(players) == number)[:, 0]
+                if len(rows) > 0:
+                    actions[rows] = player.act(
+                        batch.observation[rows], batch.legal[rows], batch.seat[rows], rows
+                    )
+            told.append(actions)
+            batch.step(actions)
+            for player in players:
+                player.restart(batch.over)
+        assert not batch.illegal.any()
+        return torch.stack(told)
+
+    def make():
+        return SeatedAgent(make_world_agent(TICTACTOE, "alternate"), TICTACTOE)
+
+    assert torch.equal(moves([make()]), moves([make(), make()]))
+
+
+def test_a_seated_agent_goes_on_where_its_state_was_taken():
+    one, two = (SeatedAgent(make_world_agent(TICTACTOE, 0), TICTACTOE) for _ in range(2))
+    seen, seats = torch.zeros(4, 9, dtype=torch.uint8), torch.tensor([0, 1, 1, 0])
+    one.reset(4)
+    first = one.act(seen, seat=seats)
+    two.load_state_dict(one.state_dict())
+    assert two.matches == 4
+    assert torch.equal(one.act(seen + 1, seat=seats), two.act(seen + 1, seat=seats))
+    one.restart(torch.tensor([True, False, True, False]))
+    assert torch.equal(one.act(seen, seat=seats)[[0, 2]], first[[0, 2]])
+
+
+def test_an_agent_of_another_world_is_told_what_is_expected():
+    agent = make_world_agent(KUHN, 0)
+    with pytest.raises(
+        ValueError, match=r"'agent' plays World\(.*Discrete\(2\)\), expected an agent of Phantom"
+    ):
+        SeatedAgent(agent, TICTACTOE)
+    with pytest.raises(ValueError, match=r"'agent' plays Phantom.*, expected an agent of Phantom"):
+        SeatedAgent(make_agent(), TICTACTOE)

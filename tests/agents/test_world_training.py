@@ -15,10 +15,14 @@ import torch
 from gymnasium import spaces
 from PIL import Image
 from reading import curves, lines, numbers, quiet
+from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
+import envs
 from agents import MaskableRecurrentPPO, checkpoint, normalizer, world_training
+from agents.arena import play_matches
 from agents.config import ArgumentsConfig, EpisodesConfig, WorldConfig, read_config
 from agents.encoders import pack
 from agents.episodes import MAX_FRAMES, Episodes, Film, Random, play
@@ -26,22 +30,27 @@ from agents.normalizer import Normalizer
 from agents.runs import RunKeeper
 from agents.stock import STOCK
 from agents.world_training import make_model, open_worlds, resume, run_name, train
+from agents.worlds import World
+from envs.adapters.gymnasium import FogboundEnv
+from envs.adapters.sb3 import BatchVecEnv
 
 UPDATE = 32
 """Decisions of one update: 4 worlds, 8 steps."""
 
 ALGORITHMS = ["maskable_recurrent_ppo", *STOCK]
 
+CROSSES = "fogbound/PhantomTicTacToe-v0"
+
 
 class Masked(gymnasium.Env):
     """Four steps; the observation names the one action of three that is allowed and earns 1."""
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
 
-    def __init__(self, bonus=0.0):
+    def __init__(self, bonus=0.0, render_mode=None):
         self.observation_space = spaces.Box(0.0, 2.0, (1,), np.float32)
         self.action_space = spaces.Discrete(3)
-        self.bonus = bonus
+        self.bonus, self.render_mode = bonus, render_mode
 
     def reset(self, *, seed=None, **_):
         super().reset(seed=seed)
@@ -62,8 +71,21 @@ class Masked(gymnasium.Env):
     def action_masks(self):
         return np.arange(3) == self.good
 
+    def render(self):
+        return f"{self.good} is good"
+
+
+class Nested(Masked):
+    """Of a kind that nobody supports."""
+
+    observation_space = spaces.Dict(hand=spaces.Dict(card=spaces.Discrete(3)))
+
+    def __init__(self):
+        self.action_space = spaces.Discrete(3)
+
 
 gymnasium.register("Masked-v0", Masked)
+gymnasium.register("Nested-v0", Nested)
 
 
 def tiny(folder, algo="maskable_recurrent_ppo", **changes):
@@ -265,6 +287,96 @@ def test_a_long_episode_becomes_a_short_film():
     assert set(np.diff(film.frames[:-1])) == {film.every} == {8}
 
 
+def test_a_film_goes_on_with_the_next_episode_when_it_is_told():
+    class Short(gymnasium.Env):
+        """Three steps; a picture is their number in all."""
+
+        action_space = observation_space = spaces.Discrete(2)
+        number = 0
+
+        def reset(self, **_):
+            self.left = 3
+            return 0, {}
+
+        def step(self, _):
+            self.number, self.left = self.number + 1, self.left - 1
+            return 0, 0.0, self.left == 0, False, {}
+
+        def render(self):
+            return self.number
+
+    film = Film(Short())
+    for number in range(4):
+        if number == 2:  # the third episode follows the first
+            film.go_on()
+        film.reset()
+        while not film.step(0)[2]:
+            pass
+    assert film.frames == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert film.pace == 30.0
+
+
+# ---------------------------------------------------------------- watched and met
+
+
+@pytest.mark.parametrize("which", ["run", "checkpoint"])
+def test_an_agent_is_watched_in_its_world(finished, which):
+    """With every algorithm, from the run or a checkpoint of it; a seed begins the same episode again."""
+    path = finished.run if which == "run" else finished.run / "checkpoints" / "step_96"
+    mode = "ansi" if finished.run.name.startswith("Masked") else "rgb_array"
+    one, again = (list(world_training.watch(path, mode, episodes=2, seed=5)) for _ in range(2))
+    (first, film), (second, _) = one
+    assert [episode for episode, _ in again] == [first, second]
+    assert len(first.rewards) == len(second.rewards) == 1
+    assert len(film.frames) == first.lengths[0] + second.lengths[0] + 2
+    if mode == "ansi":
+        assert first.rewards == second.rewards == (4.0,)  # under its masks
+        assert set(film.frames) <= {"0 is good", "1 is good", "2 is good"}
+
+
+def test_watching_needs_a_run_in_a_world(tmp_path):
+    with pytest.raises(ValueError, match="nowhere: expected a run in a Gymnasium world, or one of its check"):
+        next(world_training.watch(tmp_path / "nowhere", "ansi"))
+
+
+@pytest.fixture(scope="module")
+def crosses(tmp_path_factory):
+    """A run in a world of phantom tic-tac-toe, saved as a file, too; not to be changed."""
+    folder = tmp_path_factory.mktemp("crosses")
+    config = tiny(
+        folder, env=CROSSES, env_kwargs={"opponent": "bot", "seat": "alternate"}, normalize=False,
+        total_timesteps=UPDATE,
+    )  # fmt: skip
+    run = train(config, say=quiet).run
+    MaskableRecurrentPPO.load(run).save(folder / "agent.zip")
+    return run
+
+
+def test_an_agent_of_a_games_world_is_a_player_of_the_game(crosses):
+    """The run and its checkpoints tell which game; of a file the spaces must fit the game that is asked."""
+    game, file = envs.make("phantom_tictactoe"), crosses.parent / "agent.zip"
+    for path in (crosses, crosses / "checkpoints" / "step_32"):
+        assert checkpoint.load_player(path, None).game == checkpoint.load_player(path, game).game == game
+    assert checkpoint.load_player(file, game).game == game
+    assert isinstance(checkpoint.load_player(file, None).game, World)
+    abrupt = envs.make("phantom_tictactoe", abrupt=True)  # the same spaces
+    assert checkpoint.load_player(file, abrupt).game == abrupt
+    with pytest.raises(ValueError, match=r"plays PhantomTicTacToe\(abrupt=False.* of Phantom.*\(abrupt=True"):
+        checkpoint.load_player(crosses, abrupt)
+    with pytest.raises(ValueError, match=r"plays World\(.*, expected an agent of KuhnPoker\(\)"):
+        checkpoint.load_player(file, envs.make("kuhn_poker"))
+
+
+def test_it_meets_others_and_sits_opposite(crosses):
+    game = envs.make("phantom_tictactoe")
+    agent = checkpoint.load_player(crosses, game)
+    result = play_matches(game, agent, agents.fixed_player("random", game), 50)
+    assert result.length.min() >= 5  # three marks against two: nobody lost by an illegal move
+    env = gymnasium.make(CROSSES, opponent=str(crosses), seat=1)
+    _, info = env.reset(seed=1)
+    assert info["seat"] == 1
+
+
 # ---------------------------------------------------------------- interrupted and resumed
 
 
@@ -420,6 +532,124 @@ def test_an_agent_of_a_stock_algorithm_cannot_be_loaded_alone(tmp_path):
         agents.load(run)
 
 
+# ---------------------------------------------------------------- a game of ours as a world
+
+
+@pytest.mark.parametrize("algo", ["maskable_recurrent_ppo", "maskable_ppo"])
+def test_a_game_against_an_opponent_is_a_world_with_masks(tmp_path, algo):
+    """A finished match of phantom tic-tac-toe earns -1, 0 or 1; episodes are counted; it can be resumed."""
+    options = {"opponent": "bot", "seat": "alternate"}
+    told = []
+    outcome = train(tiny(tmp_path, algo, env=CROSSES, env_kwargs=options, normalize=False), say=told.append)
+    assert not any(line.startswith("note") for line in told)  # the masks are used
+    assert set(outcome.results["agent"].rewards) <= {-1.0, 0.0, 1.0}
+    assert outcome.run.name.startswith("fogbound_PhantomTicTacToe-v0__")
+    assert 2.0 <= curves(outcome.run)["rollout/ep_len_mean"][-1][1] <= 9.0
+    more = resume(outcome.run, lambda config: dataclasses.replace(config, total_timesteps=4 * UPDATE), quiet)
+    assert more.timesteps == 4 * UPDATE
+
+
+def lowest(observation, mask, seat):  # noqa: ARG001
+    """The opponent plays the lowest legal action."""
+    return int(np.flatnonzero(mask)[0])
+
+
+@pytest.mark.parametrize("seat", [0, 1])
+def test_matches_in_a_batch_are_the_matches_of_single_worlds(seat):
+    """Nothing is drawn by lot, so both tell the same 40 decisions in 3 lanes: what is seen and allowed at
+    each, what it earns, and of each end, by an illegal action or not, the last sight and the episode.
+    """
+    config = WorldConfig(env=CROSSES, env_kwargs={"opponent": lowest, "seat": seat}, n_envs=3)
+    together = world_training.make_worlds(config)
+    apart = DummyVecEnv([lambda: Monitor(world_training.make_world(config))] * 3)
+    assert type(together) is BatchVecEnv
+    assert (together.observation_space, together.action_space) == (
+        apart.observation_space,
+        apart.action_space,
+    )
+    assert is_masking_supported(together) is is_masking_supported(apart) is True
+    assert together.env_is_wrapped(Monitor) == apart.env_is_wrapped(Monitor) == [True] * 3
+    seen = [together.reset(), apart.reset()]
+    draw, ends, illegal = np.random.default_rng(0), 0, 0
+    for _ in range(40):
+        masks = get_action_masks(together)
+        np.testing.assert_array_equal(masks, get_action_masks(apart))
+        np.testing.assert_array_equal(*seen)
+        legal = [int(draw.choice(np.flatnonzero(mask))) for mask in masks]
+        actions = np.where(draw.random(3) < 0.9, legal, draw.integers(9, size=3))
+        (*seen, rewards, others, dones, also, infos, told) = (
+            x for pair in zip(together.step(actions), apart.step(actions), strict=True) for x in pair
+        )
+        np.testing.assert_array_equal(rewards, others)
+        np.testing.assert_array_equal(dones, also)
+        for mine, theirs in zip(infos, told, strict=True):
+            assert mine["TimeLimit.truncated"] is theirs["TimeLimit.truncated"] is False
+            assert ("episode" in mine) == ("episode" in theirs)
+            if "episode" in mine:
+                ends += 1
+                illegal += mine["illegal"]
+                assert [mine["episode"][key] for key in "rl"] == [theirs["episode"][key] for key in "rl"]
+                np.testing.assert_array_equal(mine["terminal_observation"], theirs["terminal_observation"])
+    assert ends > 15
+    assert 0 < illegal < ends
+
+
+def test_evaluating_in_a_batch_gives_what_single_worlds_give():
+    """A player that always takes the lowest action, legal or not, earns the same in the same 12 matches."""
+
+    class Lowest:
+        def predict(self, observation, **_):
+            return np.zeros(len(observation), int), None
+
+    config = WorldConfig(env=CROSSES, env_kwargs={"opponent": lowest, "seat": 1}, n_envs=4)
+    apart = DummyVecEnv([lambda: Monitor(world_training.make_world(config))] * 4)
+    together = world_training.side_by_side(config, 4)
+    assert play(Lowest(), together, 12) == play(Lowest(), apart, 12)
+
+
+class Twice(gymnasium.RewardWrapper):
+    """Everything counts double."""
+
+    def reward(self, reward):
+        return 2 * reward
+
+
+MADE_OF = {"entry_point": "envs.adapters.gymnasium:FogboundEnv", "kwargs": {"game": "phantom_tictactoe"}}
+gymnasium.register("Crosses-v0", **MADE_OF)
+gymnasium.register("CrossesCut-v0", max_episode_steps=3, **MADE_OF)
+gymnasium.register("CrossesTwice-v0", lambda **options: Twice(FogboundEnv("phantom_tictactoe", **options)))
+gymnasium.register("CrossesOf-v0", lambda whose: FogboundEnv("phantom_tictactoe", whose))
+
+
+class Processes(DummyVecEnv):
+    """Stands for `SubprocVecEnv`."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, BatchVecEnv),
+        ({"env": "envs:fogbound/Minesweeper-v0"}, BatchVecEnv),
+        ({"env": "Crosses-v0", "env_kwargs": {"opponent": "bot", "render_mode": None}}, BatchVecEnv),
+        ({"env": "CrossesCut-v0"}, DummyVecEnv),
+        ({"env": "CrossesTwice-v0"}, DummyVecEnv),
+        ({"env": "CrossesOf-v0", "env_kwargs": {"whose": "bot"}}, DummyVecEnv),
+        ({"env_kwargs": {"max_episode_steps": 3}}, DummyVecEnv),
+        ({"env_kwargs": {"render_mode": "ansi"}}, DummyVecEnv),
+        ({"subprocesses": True}, Processes),
+        ({"env": "CartPole-v1"}, DummyVecEnv),
+    ],
+    ids=str,
+)
+def test_what_a_batch_cannot_keep_stays_single(monkeypatch, changes, kind):
+    monkeypatch.setattr(world_training, "SubprocVecEnv", Processes)
+    config = WorldConfig(**{"env": CROSSES, "n_envs": 2} | changes)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # processes of their own would ignore Ctrl-C
+    with open_worlds(config) as worlds:
+        assert type(worlds) is kind
+        assert worlds.num_envs == 2
+
+
 # ---------------------------------------------------------------- the model is what was asked for
 
 
@@ -457,16 +687,6 @@ def test_the_stock_recurrent_ppo_takes_our_cells(tmp_path, cell):
     assert outcome.timesteps == 4 * UPDATE
 
 
-def test_a_game_against_an_opponent_is_a_world_with_masks(tmp_path):
-    """A finished match of phantom tic-tac-toe earns -1, 0 or 1; nobody names an illegal square."""
-    config = tiny(
-        tmp_path, env="fogbound/PhantomTicTacToe-v0", env_kwargs={"opponent": "random"}, normalize=False
-    )
-    outcome = train(config, say=quiet)
-    assert set(outcome.results["agent"].rewards) <= {-1.0, 0.0, 1.0}
-    assert outcome.run.name.startswith("fogbound_PhantomTicTacToe-v0__gated__s3__")
-
-
 def test_an_activation_is_named_for_the_stock_too(tmp_path):
     config = tiny(tmp_path, "ppo", policy_kwargs={"activation_fn": "silu", "net_arch": [4]})
     with open_worlds(config) as worlds:
@@ -485,8 +705,12 @@ def test_an_activation_is_named_for_the_stock_too(tmp_path):
             {"env": "FrozenLake-v1"},
             r"normalize needs observations of numbers \(a Box of floats\), got Discrete",
         ),
-        ({"env": "Blackjack-v1", "normalize": False}, "Tuple"),
-        ({"env": "Blackjack-v1", "normalize": False, "algo": "ppo"}, "Tuple.* is not supported"),
+        ({"env": "Blackjack-v1"}, r"the observation space Tuple\(.*\) is not supported; known are Box, "),
+        ({"env": "Nested-v0", "algo": "ppo"}, r"space Dict\('hand': Dict\(.* a Dict of these, not nested$"),
+        (
+            {"env": "Nested-v0", "subprocesses": True},
+            "is not supported; known are Box, MultiBinary, Discrete",
+        ),
         ({"algo": "maskable_ppo"}, r"maskable_ppo needs a world with action_masks\(\), CartPole-v1 has none"),
         (
             {"arguments": ArgumentsConfig(n_steps=8, batch_size=12)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import gymnasium
@@ -134,12 +135,49 @@ def test_box_actions_are_played_within_their_bounds():
 
 
 @pytest.mark.parametrize("space", [spaces.MultiBinary(3), spaces.Tuple([spaces.Discrete(2)])])
-def test_an_unsupported_space_is_told_in_one_line(space):
-    with pytest.raises(
-        ValueError, match=r"no (distribution|encoder) for|cannot be kept as a tensor"
-    ) as caught:
+def test_an_unsupported_action_space_is_told_in_one_line(space):
+    told = f"no distribution for the action space {space}; known are Box, and Discrete and MultiDiscrete"
+    with pytest.raises(ValueError, match=re.escape(told)) as caught:
         model_of(Anything(spaces.Discrete(2), space))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Tuple([spaces.Discrete(32), spaces.Discrete(2)]),
+        spaces.Dict(hand=spaces.Dict(card=spaces.Discrete(3))),
+        spaces.Dict(hand=spaces.Tuple([spaces.Discrete(3)]), money=spaces.Discrete(2)),
+        spaces.Dict(),
+        spaces.Text(3),
+        spaces.Sequence(spaces.Discrete(2)),
+        spaces.Graph(spaces.Discrete(2), None),
+        spaces.OneOf([spaces.Discrete(2), spaces.Discrete(3)]),
+        spaces.Discrete(3, start=1),
+        spaces.MultiDiscrete([2, 3], start=[0, 1]),
+        spaces.MultiDiscrete([[2, 3], [4, 5]]),
+        spaces.Box(0, 1, (2, 0)),
+    ],
+    ids=lambda space: str(space)[:40],
+)
+@pytest.mark.parametrize("make", [lambda env: env, lambda env: gymnasium.wrappers.TimeLimit(env, 3)])
+def test_an_unsupported_observation_space_is_told_with_those_that_are_known(space, make):
+    with pytest.raises(ValueError, match="the observation space ") as caught:
+        model_of(make(Anything(space)))
+    assert str(caught.value) == (
+        f"the observation space {' '.join(str(space).split())} is not supported; known are Box, MultiBinary, "
+        "Discrete and MultiDiscrete (one row) that begin at 0, and a Dict of these, not nested"
+    )
+
+
+def test_an_activation_may_be_given_as_a_class(tmp_path):
+    """As SB3 takes it; the file holds its name."""
+    model = model_of(Anything(), policy_kwargs={"activation_fn": torch.nn.ReLU, "net_arch": [4]})
+    assert any(isinstance(layer, torch.nn.ReLU) for layer in model.policy.modules())
+    model.save(tmp_path / "agent.zip")
+    assert MaskableRecurrentPPO.load(tmp_path / "agent.zip").policy_kwargs["activation_fn"] == "relu"
+    with pytest.raises(ValueError, match=r"unknown activation_fn .*ELU.*; known are tanh, relu, silu"):
+        model_of(Anything(), policy_kwargs={"activation_fn": torch.nn.ELU})
 
 
 # ---------------------------------------------------------------- masks

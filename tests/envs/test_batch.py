@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from toys import Hurry
 
 import envs
 from envs import Batch, Match, kernels, make
@@ -323,6 +327,21 @@ def test_what_step_refuses():
     assert all(torch.equal(before[key], after[key]) for key in before)
     for dtype in (torch.uint8, torch.int16, torch.int32):
         batch.step(torch.zeros(3, dtype=dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class Told(Hurry):
+    """A game whose observations are no numbers."""
+
+    observation_space = gymnasium.spaces.Tuple([gymnasium.spaces.Discrete(2)])
+
+
+def test_what_is_no_game_for_a_batch():
+    with pytest.raises(TypeError, match="makes it, got 'kuhn_poker'"):
+        Batch("kuhn_poker", 2)
+    told = r"hurry: the observation space Tuple\(.*\) is not supported; known are MultiDiscrete, Box"
+    with pytest.raises(ValueError, match=told):
+        Batch(Told(), 2)
 
 
 def test_what_batch_refuses():

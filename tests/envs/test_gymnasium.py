@@ -24,7 +24,7 @@ from toys import GO, STOP, Guess, Hurry
 import envs
 from agents import Agent, MaskableRecurrentPPO
 from agents.players import BOTS
-from envs.adapters.gymnasium import BatchVectorEnv, FogboundEnv, NoVelocity
+from envs.adapters.gymnasium import BatchVectorEnv, FogboundEnv, NoVelocity, game_played
 from envs.seated import SeatedBatch
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +138,27 @@ def test_games_alone_and_games_of_planes_are_accepted():
 def test_the_checkers_accept_the_classics_without_velocities(name):
     check_env(gymnasium.make(name))
     check_env_of_sb3(gymnasium.make(name))
+
+
+@pytest.mark.parametrize(
+    ("id", "arguments", "game"),
+    [
+        ("fogbound/KuhnPoker-v0", {}, envs.make("kuhn_poker")),
+        ("envs:fogbound/KuhnPoker-v0", {"opponent": "a path that is gone"}, envs.make("kuhn_poker")),
+        (
+            "fogbound/DarkHex-v0",
+            {"seat": "alternate", "rows": 4, "abrupt": True, "max_episode_steps": 9, "render_mode": "ansi"},
+            envs.make("dark_hex", rows=4, abrupt=True),
+        ),
+        ("CartPole-v1", {}, None),
+        ("fogbound/CartPoleNoVel-v1", {}, None),
+        ("fogbound/Chess-v0", {}, None),
+        ("no_such_module:World-v0", {}, None),
+    ],
+    ids=str,
+)
+def test_the_game_behind_an_id(id, arguments, game):
+    assert game_played(id, arguments) == game
 
 
 # ---------------------------------------------------------------- matches told move by move

@@ -6,6 +6,7 @@ import copy
 import time
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -301,6 +302,13 @@ def test_masks_are_found_through_wrappers():
         (("kuhn_poker", 0), {}, ValueError, "matches must be at least 1, got 0"),
         (("chess", 2), {}, ValueError, "unknown game 'chess'; known are"),
         (("kuhn_poker", 2), {"rows": 3}, ValueError, "kuhn_poker: unknown option 'rows'; known are none"),
+        (
+            (gymnasium.make("CartPole-v1"), 2),
+            {},
+            TypeError,
+            "expected a game as envs.make makes it, got <TimeLimit.*CartPole",
+        ),
+        (("CartPole-v1", 2), {}, ValueError, "unknown game 'CartPole-v1'; known are battleship"),
         (("kuhn_poker", 2), {"opponent": "nobody"}, ValueError, "'nobody' is neither a fixed player"),
         (("kuhn_poker", 2), {"seat": 2}, ValueError, "seat must be one of 0, 1, 'alternate', got 2"),
         (("kuhn_poker", 2), {"device": "mps"}, ValueError, "device must be cpu or cuda, got mps"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -12,6 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from agents.config import WorldConfig, read_config
+from agents.world_training import train
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +59,7 @@ def start(*arguments, **environment):
     )
 
 
-def test_training_ends_with_a_table_and_the_next_commands(script, written, tmp_path):
+def test_training_ends_with_a_table_and_the_next_commands(script, written, tmp_path, monkeypatch):
     ended = script("train", written(OURS))
     assert ended.code == 0, ended
     assert ended.err == ""  # no terminal: no bar
@@ -68,10 +73,19 @@ def test_training_ends_with_a_table_and_the_next_commands(script, written, tmp_p
     assert f"an episode   {run / 'replays' / 'step_64.gif'}" in ended.out
     typed = [shlex.split(line) for line in ended.out.partition("\nnext\n")[2].splitlines()]
     assert typed == [
+        ["python", "scripts/watch.py", str(run), "--render", "gif", "--out", "episode.gif"],
         ["python", "scripts/train.py", "--resume", str(run), "--total-timesteps", "128"],
         ["tensorboard", "--logdir", str(run.parent)],
     ]
-    ended = script("train", *typed[0][2:])
+    monkeypatch.chdir(tmp_path)
+    ended = script("watch", *typed[0][2:])
+    assert (ended.code, ended.err) == (0, "")
+    told, drawn = ended.out.splitlines()
+    decisions = int(re.fullmatch(r"episode 1: reward (\d+), \1 decisions", told)[1])
+    assert drawn == f"{decisions + 1} frames in episode.gif"
+    with Image.open("episode.gif") as gif:
+        assert gif.n_frames > 5  # equal neighbours are one
+    ended = script("train", *typed[1][2:])
     assert ended.code == 0, ended
     assert "resumed at 64 of 128 decisions\nthe worlds begin anew\n" in ended.out
     assert "trained: 128 decisions" in ended.out
@@ -85,6 +99,63 @@ def test_a_setting_on_the_command_line_comes_before_the_file(script, written, tm
     for line in ("cell: elman", "learning_rate: 0.01", "seed: 5", "total_timesteps: 32", "gif: false"):
         assert f"{line}\n" in text
     assert run.name.startswith("CartPole-v1__elman__s5__")
+
+
+# ---------------------------------------------------------------- watched and met
+
+
+@pytest.fixture(scope="module")
+def crosses(tmp_path_factory):
+    """A finished run in a world of phantom tic-tac-toe; not to be changed."""
+    folder = tmp_path_factory.mktemp("crosses")
+    (folder / "config.yaml").write_text(
+        OURS.replace("CartPole-v1", "fogbound/PhantomTicTacToe-v0").replace("normalize: true", "")
+        + f"env_kwargs: {{opponent: bot, seat: alternate}}\nrun_dir: {folder / 'runs'}\n"
+    )
+    return train(read_config(folder / "config.yaml", WorldConfig), say=lambda _: None).run
+
+
+def test_an_agent_of_a_games_world_is_watched_there_and_at_the_game(script, crosses, tmp_path):
+    ended = script("watch", crosses, "--games", 2)
+    assert (ended.code, ended.err) == (0, "")
+    assert len(re.findall(r"^episode [12]: reward -?[01], \d decisions$", ended.out, re.M)) == 2
+    assert ended.out.count("to move, attempts: ") > 2  # the referee's board
+    assert ended.out.count("attempts") == ended.out.count("  a b c")
+
+    ended = script("watch", crosses, "--opponent", "bot", "--viewer", "seat", "--games", 2)
+    assert ended.code == 0, ended
+    assert f"game 1: {crosses.name} (seat 0) against bot (seat 1)" in ended.out
+    assert f"game 2: bot (seat 0) against {crosses.name} (seat 1)" in ended.out
+
+    ended = script("watch", crosses, "--render", "gif", "--out", tmp_path / "x.gif")
+    assert ended.out.splitlines()[-1].endswith(f" frames in {tmp_path / 'x.gif'}")
+    with Image.open(tmp_path / "x.gif") as gif:
+        assert gif.n_frames > 2
+
+
+def test_an_agent_of_a_games_world_takes_part_in_a_tournament(script, crosses):
+    ended = script("tournament", crosses, "random", "bot", crosses, "--matches-per-seat", 8)
+    assert ended.code == 0, ended
+    assert "PhantomTicTacToe(abrupt=False, reveal='nothing')" in ended.out
+    assert sum(" 16 " in line for line in ended.out.splitlines()) == 12  # each of four against each other
+
+
+def test_what_a_world_cannot_show(refused, script, written, crosses, tmp_path):
+    refused(
+        "watch", crosses, "--render", "svg",
+        told=["fogbound/PhantomTicTacToe-v0 draws itself: expected --render ansi or gif or human", "got svg"],
+    )  # fmt: skip
+    refused("watch", crosses, "--viewer", "seat", told="and --viewer referee, got ansi and seat; matches")
+    refused("watch", crosses, "--game", "kuhn_poker", told=["plays PhantomTic", "an agent of KuhnPoker()"])
+    assert script("train", written(OURS), "--eval.no-gif").code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    refused("watch", run, told="CartPole-v1 draws itself: expected --render gif or human and")
+    refused("watch", run, "--opponent", "bot", told="in a Gymnasium world; expected an agent of a game")
+    refused("watch", run, "--game", "dark_hex", told=["plays World(observation_space=Box(", "of DarkHex(row"])
+    refused("tournament", run, "random", told="in a Gymnasium world; expected an agent of a game")
+    assert script("train", written(SMALL + "algo: ppo"), "--eval.no-gif", "--seed", 1).code == 0
+    (run,) = (tmp_path / "runs").glob("*__ppo__*")
+    refused("tournament", run, "random", told="is an agent of the stock algorithm PPO")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +229,10 @@ def test_no_configuration(refused):
         ("env_kwargs: {colour: red}", "unexpected keyword argument 'colour'"),
         ("algo: a2c", ["algo must be", "'maskable_recurrent_ppo'", "got 'a2c'"]),
         ("algo: maskable_ppo", "maskable_ppo needs a world with action_masks()"),
-        ("env: Blackjack-v1", "Tuple(Discrete(32)"),
+        (
+            "env: Blackjack-v1",
+            ["Tuple(Discrete(32)", "is not supported; known are Box, MultiBinary, Discrete and MultiDisc"],
+        ),
         ("env: FrozenLake-v1\nnormalize: true", "normalize needs observations of numbers (a Box of floats)"),
         ("arguments: {batch_size: 100}", "batch_size 100 does not fit 8 matches x n_steps 128"),
         ("algo: ppo\narguments: {batch_size: 100}", "batch_size 100 does not divide the rollout"),
