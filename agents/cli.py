@@ -20,15 +20,22 @@ from agents.episodes import Episodes
 from agents.players import FIXED_PLAYERS, Player, fixed_player
 from agents.runs import C, Outcome, R
 
+USER_ERRORS = (
+    ValueError,
+    TypeError,
+    OSError,
+    RuntimeError,
+    FloatingPointError,
+    gymnasium.error.Error,  # the library that draws a world is missing, for one
+)
+"""What a user can cause."""
+
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; what the user got wrong is told in one line, with exit code 2."""
     try:
         main()
-    except (
-        *(ValueError, TypeError, OSError, RuntimeError, FloatingPointError),
-        gymnasium.error.Error,  # a library that draws a world is not there, for one
-    ) as error:
+    except USER_ERRORS as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
