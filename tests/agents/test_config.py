@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import envs
-from agents import world_training
+from agents import CELLS, world_training
 from agents.config import (
     AlgoConfig,
     ArgumentsConfig,
@@ -61,7 +61,7 @@ def test_a_game_has_one_with_the_gated_cell_and_may_have_one_with_another():
     assert set(CONFIGURED) <= set(envs.GAMES)
     names = {path.stem for path in CONFIGS}
     assert {f"{game}_gated" for game in CONFIGURED} <= names
-    assert names <= {f"{game}_{cell}" for game in CONFIGURED for cell in ("gated", "lstm")}
+    assert names <= {f"{game}_{cell}" for game in CONFIGURED for cell in CELLS}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -75,11 +75,14 @@ def test_a_shipped_file_makes_the_model_its_name_says(path):
     assert model.n_steps * model.n_envs <= config.total_timesteps
 
 
-def test_the_two_files_of_a_game_differ_in_the_cell_alone():
-    for path in (path for path in CONFIGS if path.stem.endswith("_lstm")):
-        lstm = read_config(path)
-        gated = read_config(path.with_stem(path.stem.replace("_lstm", "_gated")))
-        assert dataclasses.replace(gated, policy=dataclasses.replace(gated.policy, cell="lstm")) == lstm
+def test_the_files_of_a_game_differ_in_the_cell_alone():
+    """And in the gates' start, where a cell has gates."""
+    for path in CONFIGS:
+        game, cell = path.stem.rsplit("_", 1)
+        gated = read_config(path.with_stem(f"{game}_gated"))
+        start = gated.policy.lstm_kwargs if cell in ("gated", "lstm", "gru") else {}
+        policy = dataclasses.replace(gated.policy, cell=cell, lstm_kwargs=start)
+        assert dataclasses.replace(gated, policy=policy) == read_config(path)
 
 
 def test_there_are_files_for_worlds_without_velocities():
