@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from listed import LISTED
 from pettingzoo.test import api_test, render_test, seed_test
 from pettingzoo.utils import TerminateIllegalWrapper
 
@@ -16,7 +17,7 @@ from envs.adapters.pettingzoo import FogboundAEC
 from envs.window import Window
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in envs.GAMES),
+    *LISTED,
     ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
     ("dark_hex", {"rows": 2, "cols": 5, "abrupt": True}),
     ("dark_hex", {"rows": 9, "cols": 8, "reveal": "turns"}),
@@ -67,9 +68,9 @@ def test_pettingzoo_finds_the_environment_reproducible(name: str, options: dict[
 
 
 @pytest.mark.usefixtures("unseen_window")
-@pytest.mark.parametrize("name", envs.GAMES)
-def test_pettingzoo_sees_every_render_mode(name: str) -> None:
-    render_test(lambda render_mode: envs.aec(name, render_mode))
+@pytest.mark.parametrize(("name", "options"), LISTED)
+def test_pettingzoo_sees_every_render_mode(name: str, options: dict[str, Any]) -> None:
+    render_test(lambda render_mode: envs.aec(name, render_mode, **options))
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
