@@ -184,10 +184,14 @@ def is_second_seat_first(s: State, move_0: int, move_1: int) -> bool:
         return False
     source_0, target_0 = move_0 // 8, target_of(s, move_0)
     source_1, target_1 = move_1 // 8, target_of(s, move_1)
-    if target_0 == source_1 or target_1 == source_0:
-        return target_0 != source_1
-    if s.owner[target_0] == 0 or s.owner[target_1] == 1:
-        return s.owner[target_0] != 0
+    if target_0 == source_1:
+        return False
+    if target_1 == source_0:
+        return True
+    if s.owner[target_0] == 0:
+        return False
+    if s.owner[target_1] == 1:
+        return True
     return s.army[source_1] > s.army[source_0]  # type: ignore[no-any-return]
 
 
@@ -377,7 +381,7 @@ def draw_plain(s: State, distance: int) -> int:
 
 @verb
 def is_away(s: State, cell: int, distance: int) -> bool:
-    return s.terrain[cell] == PLAIN and (distance == 0 or distance <= s.army[cell] < FAR)  # type: ignore[no-any-return]
+    return s.terrain[cell] == PLAIN and (distance == 0 or distance <= s.army[cell] < FAR)
 
 
 @verb

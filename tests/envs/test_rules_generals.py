@@ -147,8 +147,8 @@ def test_who_moves_onto_the_cell_the_other_leaves_comes_first(match):
 
 
 def test_head_on_seat_0_comes_first(match):
-    """Each moves onto the other's cell, half of 8 against all of 3: this is one of the two cases in which
-    the seats are not alike. A first: 4 beat 3 on c2. B first: 2 beat nobody on b2, half of 6 strikes back."""
+    """Each moves onto the other's cell, half of 8 against all of 3: this is one of the cases in which the
+    seats are not alike. A first: 4 beat 3 on c2. B first: 2 beat nobody on b2, half of 6 strikes back."""
     place(match, b2=(A, 8), c2=(B, 3))
     tick(match, "b2 right (half)", "c2 left")
     assert look(match, "b2", "c2") == [(A, 4), (A, 1)]
@@ -168,7 +168,7 @@ def test_a_move_onto_own_land_comes_before_an_attack(match):
 @pytest.mark.parametrize(
     ("army_a", "army_b", "half_a", "half_b", "owner"),
     [
-        (6, 6, "", "", A),  # equal: the other case in which the seats are not alike
+        (6, 6, "", "", A),  # equal: another case in which the seats are not alike
         (11, 6, " (half)", "", A),  # 5 against 5: the larger army at the source comes first
         (6, 11, "", " (half)", B),
     ],
@@ -190,6 +190,15 @@ def test_a_generals_fall_ends_the_match_at_once(match):
     assert look(match, "a1", "a2", "c3", "c4", "d4", "b1") == [(A, n) for n in (1, 8, 2, 1, 5, 4)]
     assert (match.state.land.tolist(), match.state.total.tolist()) == ([6, 0], [21, 0])
     assert match.state.time == 2
+
+
+@pytest.mark.parametrize(("army_a", "army_b", "winner"), [(5, 5, A), (5, 6, B), (6, 5, A)])
+def test_when_both_generals_are_attacked_the_first_to_move_wins(match, army_a, army_b, winner):
+    """The larger army comes first; of equal ones seat 0's, the last case in which seats are not alike."""
+    place(match, d3=(A, army_a), a2=(B, army_b))
+    tick(match, "d3 down", "a2 up")
+    assert match.over
+    assert match.returns[winner] == 1.0
 
 
 def test_time_is_up():
