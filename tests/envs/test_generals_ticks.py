@@ -220,9 +220,8 @@ def change_what_is_hidden(tick, random):
         other["move"] = random.integers(0, PASS, len(other))
         for here, there in zip(shown, shown_to(other, seat), strict=True):
             assert (here == there).all()
-        count += (other["terrain"] != tick.after["terrain"]).sum() + (
-            other["owner"] != tick.after["owner"]
-        ).sum()
+        for field in ("terrain", "owner"):
+            count += (other[field] != tick.after[field]).sum()
     return count
 
 
