@@ -3,7 +3,7 @@
 game = envs.make("dark_hex", rows=4, cols=4)
 match = envs.Match(game, seed=1)            # one match
 batch = envs.Batch(game, 4096)              # many, stepped together
-env = envs.aec("dark_hex", rows=4, cols=4)  # PettingZoo
+env = envs.aec("dark_hex", rows=4, cols=4)  # PettingZoo; envs.parallel("generals") where all move at once
 env = gymnasium.make("fogbound/DarkHex-v0", rows=4, opponent="bot")
 """
 
@@ -20,6 +20,7 @@ from envs.core import CHANCE, REFEREE, Game
 from envs.games.battleship import Battleship
 from envs.games.concentration import Concentration
 from envs.games.dark_hex import DarkHex
+from envs.games.generals import Generals
 from envs.games.kuhn_poker import KuhnPoker
 from envs.games.leduc_poker import LeducPoker
 from envs.games.minesweeper import Minesweeper
@@ -27,7 +28,8 @@ from envs.games.phantom_tictactoe import PhantomTicTacToe
 from envs.match import Match
 
 if TYPE_CHECKING:
-    from envs.adapters.pettingzoo import FogboundAEC
+    from envs.adapters.pettingzoo import FogboundAEC, FogboundParallel
+    from envs.seated import IllegalRule
 
 GAMES: dict[str, type[Game]] = {
     game.name: game
@@ -39,6 +41,7 @@ GAMES: dict[str, type[Game]] = {
         Battleship,
         Concentration,
         Minesweeper,
+        Generals,
     )
 }
 """Every game by name. A new game is one file and one line here."""
@@ -65,6 +68,19 @@ def aec(name: str, render_mode: str | None = None, **options: Any) -> FogboundAE
     from envs.adapters.pettingzoo import FogboundAEC
 
     return FogboundAEC(make(name, **options), render_mode)
+
+
+def parallel(
+    name: str, render_mode: str | None = None, illegal: IllegalRule = "lose", **options: Any
+) -> FogboundParallel:
+    """A game with simultaneous moves as a PettingZoo parallel environment; see `envs.adapters.pettingzoo`.
+
+    Raises:
+        ValueError: the game is played in turns; the message names those that are not.
+    """
+    from envs.adapters.pettingzoo import FogboundParallel
+
+    return FogboundParallel(make(name, **options), render_mode, illegal)
 
 
 def _register() -> None:
@@ -96,4 +112,4 @@ def _register() -> None:
 
 _register()
 
-__all__ = ["CHANCE", "GAMES", "REFEREE", "Batch", "Game", "Match", "aec", "make"]
+__all__ = ["CHANCE", "GAMES", "REFEREE", "Batch", "Game", "Match", "aec", "make", "parallel"]

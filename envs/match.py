@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from envs.core import CHANCE, REFEREE, Game, Viewer, draw_outcome
+from envs.core import CHANCE, REFEREE, Game, Viewer, draw_outcome, listed
 
 
 class Match:
@@ -59,11 +59,25 @@ class Match:
     def over(self) -> bool:
         return bool(self.state.over)
 
-    def mask(self) -> npt.NDArray[np.bool_]:
-        """Legal actions of the seat to move as a mask, bool [A]; none when the match is over."""
+    def mask(self, seat: int | None = None) -> npt.NDArray[np.bool_]:
+        """Legal actions of the seat to move as a mask, bool [A]; none when the match is over.
+
+        Args:
+            seat: another seat, where all move at once (`game.simultaneous`).
+
+        Raises:
+            ValueError: it is not this seat's turn.
+        """
         mask = np.zeros(self.game.actions, np.bool_)
-        if not self.over and self.seat != CHANCE:
-            self.game.legal(self.state, mask)
+        if self.over or self.seat == CHANCE:
+            return mask
+        states = self._states
+        if seat is not None and seat != self.seat:
+            if not self.game.simultaneous or seat not in range(self.game.seats):
+                raise ValueError(f"{self.game.name}: seat {self.seat} is to move, not {seat}")
+            states = states.copy()
+            states[0].seat = seat
+        self.game.legal(states[0], mask)
         return mask
 
     def legal(self) -> list[int]:
@@ -88,19 +102,31 @@ class Match:
             TypeError: `action` is no integer.
             ValueError: the match is over, or the action is not legal. The match stays as it was.
         """
+        action = self.check(action)
+        self.actions.append(action)
+        self._apply(action)
+        self._draw_chance()
+
+    def check(self, action: int, seat: int | None = None) -> int:
+        """The action, if it may be played now; `seat` as in `mask`.
+
+        Raises:
+            TypeError, ValueError: as `play`.
+        """
         try:
             action = operator.index(action)
         except TypeError:
             raise TypeError(f"{self.game.name}: an action is an integer, got {action!r}") from None
         if self.over:
             raise ValueError(f"{self.game.name}: the match is over, action {action} came too late")
-        legal = self.legal()
-        if action not in legal:
-            who = "chance" if self.seat == CHANCE else f"seat {self.seat}"
+        choices = self.chance() if self.seat == CHANCE else self.mask(seat)
+        if not 0 <= action < len(choices) or not choices[action]:
+            who = "chance" if self.seat == CHANCE else f"seat {self.seat if seat is None else seat}"
+            legal = listed(np.flatnonzero(choices).tolist())
+            if self.seat != CHANCE and 0 <= action < self.game.actions:
+                legal = f"{legal}; {action} is {self.game.action_name(action)!r}"
             raise ValueError(f"{self.game.name}: action {action} of {who} is illegal; legal are {legal}")
-        self.actions.append(action)
-        self._apply(action)
-        self._draw_chance()
+        return action
 
     def observation(self, seat: int) -> npt.NDArray[Any]:
         """What `seat` sees now, in the game's observation space; any seat, at any time."""

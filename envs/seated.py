@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gymnasium
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs.batch import Batch
-from envs.core import Array, Game, codes
+from envs.core import Array, Game, codes, listed
 from envs.opponents import Opponent, OpponentChoice, make_opponent
 
 SeatChoice = int | Literal["alternate"]
@@ -18,6 +18,7 @@ SeatChoice = int | Literal["alternate"]
 
 IllegalRule = Literal["lose", "raise"]
 """What an illegal action of the agent does: it loses the match, as in a `Batch`, or raises ValueError."""
+ILLEGAL_RULES = get_args(IllegalRule)
 
 
 def check_options(game: Game, opponent: OpponentChoice, seat: SeatChoice, illegal: IllegalRule) -> None:
@@ -31,7 +32,7 @@ def check_options(game: Game, opponent: OpponentChoice, seat: SeatChoice, illega
     seats = [*range(game.seats), "alternate"]
     if seat not in seats:
         raise ValueError(f"{game.name}: seat must be one of {', '.join(map(repr, seats))}, got {seat!r}")
-    if illegal not in ("lose", "raise"):
+    if illegal not in ILLEGAL_RULES:
         raise ValueError(f"{game.name}: illegal must be 'lose' or 'raise', got {illegal!r}")
 
 
@@ -234,5 +235,5 @@ class SeatedBatch:
                 choices = torch.nonzero(legal[b])[:, 0].tolist()
                 raise ValueError(
                     f"{name}: action {int(actions[b])} of seat {int(self.seat[b])} in match {b} is illegal; "
-                    f"legal are {choices}"
+                    f"legal are {listed(choices)}"
                 )

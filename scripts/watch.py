@@ -43,7 +43,7 @@ class Arguments:
     """What to watch."""
 
     player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")]
-    """A run, a checkpoint, an agent's file, or a fixed player (random, bot)."""
+    """A run, a checkpoint, an agent's file, or a fixed player (random, bot, in generals greedy, expander)."""
     opponent: str | None = None
     """Who sits opposite, named the same way (default: random); nobody does in a game for one seat."""
     games: int = 1
@@ -62,6 +62,8 @@ class Arguments:
     """Agents take their most probable action instead of drawing one."""
     frames_per_second: float | None = None
     """Speed of the GIF and of the window (default: 1.5, or the world's own, which its window keeps)."""
+    width: int | None = None
+    """Of the pictures of matches, in pixels; the height follows. None takes the drawing's own."""
     seed: int = 0
     """Seed of the matches and of the players."""
     device: str = "cpu"
@@ -76,6 +78,8 @@ def main() -> None:
         raise ValueError(f"--games must be at least 1, got {a.games}")
     if a.frames_per_second is not None and a.frames_per_second <= 0:
         raise ValueError(f"--frames-per-second must be above 0, got {a.frames_per_second}")
+    if a.width is not None and a.width < 1:
+        raise ValueError(f"--width must be at least 1, got {a.width}")
     world = world_of(a.player)
     if world is not None and a.opponent is None and a.game is None:
         in_world(world, a)
@@ -126,7 +130,7 @@ def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
 
 def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
     path = a.out or Path("match.gif")
-    frames = [rasterise(match.svg(viewer)) for _, match, viewer, _ in bar(moments, a)]
+    frames = [rasterise(match.svg(viewer), a.width) for _, match, viewer, _ in bar(moments, a)]
     save_gif(path, frames, a.frames_per_second or PACE)
     print(f"{len(frames)} frames in {path}")
 
@@ -136,7 +140,7 @@ def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -
     try:
         for _, match, viewer, headline in moments:
             print(headline, f"move {len(match.actions)}")
-            if not window.show(rasterise(match.svg(viewer))):
+            if not window.show(rasterise(match.svg(viewer), a.width)):
                 return
         time.sleep(2.0)
     finally:

@@ -13,7 +13,9 @@ import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import FlattenObservation
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from listed import SMALL
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 from stable_baselines3.common.env_util import make_vec_env
@@ -34,10 +36,12 @@ PASS, BET = 0, 1
 
 def arguments(game):
     """Ways of making an environment for one agent of a listed game."""
+    options = SMALL.get(game, {})
     if envs.make(game).seats == 1:
-        return [{}]
+        return [options]
     opponent = "bot" if game in BOTS else "random"
-    return [{}, {"opponent": opponent, "seat": 1}, {"opponent": opponent, "seat": "alternate"}]
+    seats = ({}, {"opponent": opponent, "seat": 1}, {"opponent": opponent, "seat": "alternate"})
+    return [options | seat for seat in seats]
 
 
 MADE = [(game, options) for game in envs.GAMES for options in arguments(game)]
@@ -119,9 +123,17 @@ def test_gymnasium_accepts_the_environment(name, options):
     check_env(gymnasium.make(id_of(name), **options).unwrapped)
 
 
+# SB3 takes every Box of three axes for an image, and remarks that planes are none.
+@pytest.mark.filterwarnings("ignore:It seems that your observation .*is an image:UserWarning")
+@pytest.mark.filterwarnings("ignore:Treating image space as channels-last:UserWarning")
+@pytest.mark.filterwarnings("ignore:The minimal resolution for an image:UserWarning")
 @pytest.mark.parametrize(("name", "options"), MADE, ids=str)
 def test_stable_baselines_accepts_the_environment(name, options):
     check_env_of_sb3(gymnasium.make(id_of(name), **options))
+
+
+def test_stable_baselines_finds_nothing_to_remark_where_planes_are_flat():
+    check_env_of_sb3(FlattenObservation(gymnasium.make("fogbound/Generals-v0", **SMALL["generals"])))
 
 
 def test_games_alone_and_games_of_planes_are_accepted():
