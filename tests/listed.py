@@ -6,7 +6,7 @@ from typing import Any
 
 import envs
 
-SMALL: dict[str, dict[str, Any]] = {"generals": {"rows": 4, "cols": 4, "max_ticks": 20}}
+SMALL: dict[str, dict[str, Any]] = {"generals": {"rows": 4, "cols": 4, "max_ticks": 12}}
 LISTED = [(name, SMALL.get(name, {})) for name in envs.GAMES]
 
 

@@ -103,7 +103,7 @@ CASTLE_ARMY = 40
 CASTLE_MORE = 10  # a castle's army is up to so much more
 ATTEMPTS = 64
 """So many random maps are drawn until one is fit for play, before one is made that always is. At the default
-densities that happens in fewer than 1 of 1,000 maps on every board."""
+densities that happened in 34 of 40,000 matches on 4 x 4 cells, in 4 on 8 x 8."""
 SLACK = 8  # one general may reach an eighth more cells than the other
 FAR = MOST
 CASTLE_LETTERS = "0123456789x"  # by what an army has above CASTLE_ARMY

@@ -34,7 +34,7 @@ VARIANTS = [
     ("concentration", {"level": "hard"}),
     ("minesweeper", {"level": "medium"}),
 ]
-NEIGHBOURS = ("generals", {"map": "AB../..../..0./...#", "max_ticks": 20})
+NEIGHBOURS = ("generals", {"map": "AB../..../..0./...#", "max_ticks": 16})
 """Generals that sometimes fall; for the compiler it is the same as another board of this size."""
 IDS = [f"{name}-{options}" for name, options in VARIANTS]
 EVERY, SOME = "every match", "some matches"  # `step` and `step_if`

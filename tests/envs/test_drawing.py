@@ -30,7 +30,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("battleship", {"seats": 2, "rows": 3, "cols": 4, "ships": "3,2", "shots": 20}),
     ("concentration", {"level": "hard"}),
     ("minesweeper", {"level": "medium"}),
-    ("generals", {"map": "AB../..../..0./...#", "max_ticks": 20}),
+    ("generals", {"map": "AB../..../..0./...#", "max_ticks": 16}),
 ]
 VIEWERS = (REFEREE, 0, 1)  # of a game for two
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
