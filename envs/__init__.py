@@ -20,6 +20,7 @@ from envs.core import CHANCE, REFEREE, Game
 from envs.games.battleship import Battleship
 from envs.games.concentration import Concentration
 from envs.games.dark_hex import DarkHex
+from envs.games.generals import Generals
 from envs.games.kuhn_poker import KuhnPoker
 from envs.games.leduc_poker import LeducPoker
 from envs.games.minesweeper import Minesweeper
@@ -39,6 +40,7 @@ GAMES: dict[str, type[Game]] = {
         Battleship,
         Concentration,
         Minesweeper,
+        Generals,
     )
 }
 """Every game by name. A new game is one file and one line here."""

@@ -31,6 +31,8 @@ ROUNDING = 1e-5
 FRAME = 64  # bytes around every array a verb may write into
 MARK = 0xA5
 
+Tick = tuple[int, bytes]
+"""Of a game with simultaneous moves: the seat that moves, and what all seats are shown then."""
 Knowledge = dict[tuple[Any, ...], tuple[Any, ...]]
 
 
@@ -78,6 +80,7 @@ def check_facts(game: Game) -> None:
     require(game, is_range, "return_range is the lowest and the highest return", (low, high))
     for verb in ("deal", "legal", "play", "observe", "chance"):
         require(game, callable(getattr(game, verb, None)), f"the verb {verb} is given")
+    require(game, type(game.simultaneous) is bool, "simultaneous is True or False", game.simultaneous)
     has_chance = type(game).chance is not no_chance
     require(game, has_chance == (game.chance_outcomes > 0), "chance is given where there are chance outcomes")
 
@@ -127,6 +130,7 @@ def check_match(
     seen: list[list[bytes]] = [[] for _ in range(game.seats)]
     history = [match.state.tobytes()]
     decisions, in_a_row = 0, 0
+    tick: Tick | None = None
     while not match.over:
         check_seat(match)
         check_observations(match)
@@ -140,6 +144,8 @@ def check_match(
         else:
             decisions, in_a_row = decisions + 1, 0
             require(game, decisions <= game.max_length, "a match takes at most max_length decisions")
+            if game.simultaneous:
+                tick = check_tick(match, tick)
             action = check_legal(match, random)
             check_illegal(match, random)
             check_knowledge(match, seen, knowledge, is_drawn)
@@ -149,6 +155,8 @@ def check_match(
     check_observations(match)
     if drawn:
         check_drawings(match)
+    is_whole = tick is None or tick[0] == game.seats - 1
+    require(game, is_whole, "a match with simultaneous moves ends when all seats have moved")
     check_end(match)
     check_replay(match, history)
 
@@ -174,6 +182,18 @@ def check_observations(match: Match) -> None:
         game.observe(other_place[0], seat, again)
         require(game, out.tobytes() == again.tobytes(), "an observation is determined by the state")
     require(game, match.state.tobytes() == before, "observe leaves the state as it is")
+
+
+def check_tick(match: Match, tick: Tick | None) -> Tick:
+    """Judge a decision where moves are simultaneous, after the one before it; returns what is now shown."""
+    game, last = match.game, match.game.seats - 1
+    expected = 0 if tick is None or tick[0] == last else tick[0] + 1
+    require(game, match.seat == expected, "simultaneous moves are made in the order of the seats", match.seat)
+    shown = [part for p in range(game.seats) for part in (match.observation(p), match.mask(p))]
+    now = b"".join(part.tobytes() for part in (*shown, match.returns))
+    is_hidden = match.seat == 0 or tick is None or now == tick[1]
+    require(game, is_hidden, "simultaneous moves show and earn nothing until all seats have moved")
+    return match.seat, now
 
 
 def check_legal(match: Match, random: np.random.Generator) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -143,6 +143,8 @@ class Game:
 
     Facts, fixed by the options
         seats               P, number of seats
+        simultaneous        all seats move at once: they decide one after the other, seat 0 first, and
+                            until the last has nobody is shown anything new
         actions             A, number of actions a seat may name
         chance_outcomes     number of outcomes a chance node may have; 0 = no dice or cards
         max_length          most decisions a match can take, all seats together
@@ -164,6 +166,7 @@ class Game:
     """
 
     name: ClassVar[str]
+    simultaneous: ClassVar[bool] = False
     chance_outcomes: ClassVar[int] = 0
 
     deal: ClassVar[Callable[..., Any]]
@@ -232,6 +235,13 @@ class Game:
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
         raise NotImplementedError
+
+
+def listed(actions: Sequence[int]) -> str:
+    """Actions as an error names them in one line: all of them, or the first 20 and how many there are."""
+    if len(actions) <= 20:
+        return str(list(actions))
+    return f"[{', '.join(map(str, actions[:20]))}, ...], {len(actions)} in all"
 
 
 class Sizes(np.ndarray[Any, np.dtype[np.uint8]]):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from envs.core import CHANCE, REFEREE, Game, Viewer, draw_outcome
+from envs.core import CHANCE, REFEREE, Game, Viewer, draw_outcome, listed
 
 
 class Match:
@@ -59,11 +59,25 @@ class Match:
     def over(self) -> bool:
         return bool(self.state.over)
 
-    def mask(self) -> npt.NDArray[np.bool_]:
-        """Legal actions of the seat to move as a mask, bool [A]; none when the match is over."""
+    def mask(self, seat: int | None = None) -> npt.NDArray[np.bool_]:
+        """Legal actions of the seat to move as a mask, bool [A]; none when the match is over.
+
+        Args:
+            seat: another seat, where all move at once (`game.simultaneous`).
+
+        Raises:
+            ValueError: it is not this seat's turn.
+        """
         mask = np.zeros(self.game.actions, np.bool_)
-        if not self.over and self.seat != CHANCE:
-            self.game.legal(self.state, mask)
+        if self.over or self.seat == CHANCE:
+            return mask
+        states = self._states
+        if seat is not None and seat != self.seat:
+            if not self.game.simultaneous or seat not in range(self.game.seats):
+                raise ValueError(f"{self.game.name}: seat {self.seat} is to move, not {seat}")
+            states = states.copy()
+            states[0].seat = seat
+        self.game.legal(states[0], mask)
         return mask
 
     def legal(self) -> list[int]:
@@ -97,7 +111,12 @@ class Match:
         legal = self.legal()
         if action not in legal:
             who = "chance" if self.seat == CHANCE else f"seat {self.seat}"
-            raise ValueError(f"{self.game.name}: action {action} of {who} is illegal; legal are {legal}")
+            named = ""
+            if self.seat != CHANCE and 0 <= action < self.game.actions:
+                named = f"; {action} is {self.game.action_name(action)!r}"
+            raise ValueError(
+                f"{self.game.name}: action {action} of {who} is illegal; legal are {listed(legal)}{named}"
+            )
         self.actions.append(action)
         self._apply(action)
         self._draw_chance()

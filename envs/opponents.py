@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.core import Array, Game
+from envs.core import Array, Game, listed
 
 
 class Opponent(Protocol):
@@ -141,5 +141,5 @@ class FunctionOpponent:
         except TypeError:
             raise TypeError(f"{who} must return an integer action, got {action!r}") from None
         if not 0 <= action < len(mask) or not mask[action]:
-            raise ValueError(f"{who} chose action {action}; legal are {np.flatnonzero(mask).tolist()}")
+            raise ValueError(f"{who} chose action {action}; legal are {listed(np.flatnonzero(mask).tolist())}")
         return action

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs.batch import Batch
-from envs.core import Array, Game, codes
+from envs.core import Array, Game, codes, listed
 from envs.opponents import Opponent, OpponentChoice, make_opponent
 
 SeatChoice = int | Literal["alternate"]
@@ -231,5 +231,5 @@ class SeatedBatch:
                 choices = torch.nonzero(legal[b])[:, 0].tolist()
                 raise ValueError(
                     f"{name}: action {int(actions[b])} of seat {int(self.seat[b])} in match {b} is illegal; "
-                    f"legal are {choices}"
+                    f"legal are {listed(choices)}"
                 )

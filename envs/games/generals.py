@@ -1,0 +1,698 @@
+"""Generals: two armies under fog, moved at the same time; whoever takes the other's general wins.
+
+Rules
+    Each seat begins with one cell, its general, and an army of 1 on it. A move takes all but 1 of the army
+    of an own cell, or half of it (rounded down), one cell up, down, left or right. On an own cell the armies
+    add up. On any other cell the smaller army is taken off both; if some of the moving army is left, the
+    cell becomes the mover's, else it keeps its owner, be it with an army of 0. Mountains are closed. Castles
+    are held by neutral armies of 40 to 50.
+
+    A tick is one move of each seat, chosen blindly. They are carried out one after the other:
+    the one that moves onto the cell the other comes from, else the one that moves onto its own land, else
+    the one with the larger army where it comes from; seat 0 if none of this tells. The second move finds
+    the board as the first left it: its army may be smaller, or its cell lost, and then nothing moves.
+    Then time goes on by 1. Where time is a multiple of 50 every owned cell grows by 1, where it is even
+    every general and every owned castle grows by 1.
+
+    Taking the other's general ends the match at once, without the second move and without growth; all
+    cells of the other become the winner's. After `max_ticks` ticks it is a draw.
+
+         0  1  2  3
+         4  5  6  7     cells of a 4 x 4 board. A seat sees its own cells and the eight around each,
+         8  9 10 11     here of 5: 0 1 2 4 5 6 8 9 10
+        12 13 14 15
+
+Options
+    rows, cols     8, 8    size of the board, 4..21 each
+    max_ticks      500     ticks after which it is a draw; so few that no army can grow beyond 32,767
+    map            ""      a fixed map: its rows from top to bottom with "/" between them, in the letters
+                           `.` plain, `#` mountain, `0`..`9` castle with an army of 40 + digit, `x` castle
+                           with 50, `A` `B` generals of seat 0 and 1. Such as "A..#/.#0./..../#..B". It has
+                           its own size; rows and cols may be left out
+    without a map every match has another one, drawn from these:
+    mountains      20      per cent of the cells, 0..40, rounded down
+    castles        5       per cent of the cells, 0..20, rounded down
+    min_distance   0       steps between the generals at least, on plain cells, 1..rows + cols - 2; 0 takes
+                           (rows + cols) // 2
+
+    From one general to the other there is always a way on plain cells. Random maps are fair within a
+    bound: of the plain cells that each general reaches in half of min_distance steps (rounded down), one
+    has at most an eighth more than the other. Both seats are equally likely to have the better place.
+
+Observation, int16 [14, rows, cols]
+    plane    numbers    meaning, of what the seat sees since the last tick; 0 elsewhere
+    0        0..        armies
+    1 2 3    0, 1       generals, castles, mountains
+    4 5 6    0, 1       neutral cells (no mountains), own cells, the opponent's cells
+    7        0, 1       fog: cells it does not see, but for those of the next plane
+    8        0, 1       structures in fog: mountains and castles it does not see. Which they are is hidden
+    9 10     0..        own land (cells), own army, in every cell the same number
+    11 12    0..        the opponent's land and army, likewise: both are public
+    13       0..        ticks so far, likewise
+
+Actions
+    (row * cols + col) * 8 + direction * 2 + half   move from there; direction 0 up, 1 down, 2 left, 3 right;
+                                                    half 1 moves half of the army
+    rows * cols * 8                                 pass
+    Legal are moves from own cells with an army above 1 to a cell of the board that is no mountain. The
+    mover sees all eight cells around, so this tells it nothing new.
+
+Rewards
+    +1 for the winner and -1 for the loser, at the end; 0 each in a draw.
+
+The map is drawn by `deal` from the match's own random numbers: no chance node, as no tree of all maps can
+be walked.
+
+Source of the rules: generals-bots 2.5.0 (Straka & Schmid 2025), where the draw is a truncation and castles
+are called cities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NoReturn
+
+import gymnasium
+import numpy as np
+
+from envs.core import REFEREE, Array, Game, State, Viewer, draw, draw_below, record, verb
+from envs.drawing import (
+    CELL,
+    INK,
+    SEATS,
+    Board,
+    Panel,
+    cell_name,
+    grid_text,
+    moved,
+    panels,
+    polygon,
+    situation,
+    square_board,
+    words,
+)
+
+NOBODY = -1
+PLAIN, MOUNTAIN, CASTLE, GENERAL = 0, 1, 2, 3
+ARMIES, GENERALS, CASTLES, MOUNTAINS, NEUTRAL, OWN, OPPONENT, FOG, FOGGED_STRUCTURES = range(9)
+OWN_LAND, OWN_ARMY, OPPONENT_LAND, OPPONENT_ARMY, TIME = range(9, 14)
+PLANES = 14
+MOST = 32_767  # an int16 holds no more
+HARVEST = 50  # ticks between two of all land
+CASTLE_ARMY = 40
+CASTLE_MORE = 10  # a castle's army is up to so much more
+ATTEMPTS = 64
+"""So many random maps are drawn until one is fit for play, before one is made that always is. At the default
+densities that happens in fewer than 1 of 1,000 maps on every board."""
+SLACK = 8  # one general may reach an eighth more cells than the other
+FAR = MOST
+LETTERS = ".#0123456789xAB"
+NAMES = ("A", "B")  # of the seats
+LAND = ("#a9c8ec", "#f6c397")  # a seat's plain cells
+HAZE, HAZE_SIGN = "#b4bac2", "#8a929c"  # a cell in fog
+ROCK, SNOW, WALL = "#8c8577", "#e9e6de", "#ddd6c2"  # a mountain's cell and its top, a neutral castle's cell
+
+
+# A cell is row * cols + col, as drawn above; a move of a seat is its action.
+
+
+@verb
+def deal(s: State) -> None:
+    if not s.has_map:
+        draw_map(s)
+    count(s)
+
+
+@verb
+def legal(s: State, mask: Array) -> None:
+    rows, cols = s.rows, s.cols
+    for row in range(rows):
+        for col in range(cols):
+            c = row * cols + col
+            if s.owner[c] == s.seat and s.army[c] > 1:
+                allow(s, mask, c, 0, row > 0, c - cols)
+                allow(s, mask, c, 1, row < rows - 1, c + cols)
+                allow(s, mask, c, 2, col > 0, c - 1)
+                allow(s, mask, c, 3, col < cols - 1, c + 1)
+    mask[8 * rows * cols] = True
+
+
+@verb
+def allow(s: State, mask: Array, cell: int, direction: int, is_inside: bool, target: int) -> None:
+    """Mark both moves in a direction if they lead somewhere."""
+    if is_inside and s.terrain[target] != MOUNTAIN:
+        mask[8 * cell + 2 * direction] = True
+        mask[8 * cell + 2 * direction + 1] = True
+
+
+# ---------------------------------------------------------------- a tick
+
+
+@verb
+def play(s: State, action: int) -> None:
+    """Seat 0's move is kept until seat 1 has moved, too."""
+    if s.seat == 0:
+        s.move = action
+        s.seat = 1
+    else:
+        s.seat = 0
+        play_tick(s, s.move, action)
+
+
+@verb
+def play_tick(s: State, move_0: int, move_1: int) -> None:
+    """Carry out the moves of seat 0 and seat 1."""
+    if is_second_seat_first(s, move_0, move_1):
+        march(s, 1, move_1)
+        if not s.over:
+            march(s, 0, move_0)
+    else:
+        march(s, 0, move_0)
+        if not s.over:
+            march(s, 1, move_1)
+    s.time += 1
+    if not s.over:
+        grow(s)
+        s.over = s.time == s.max_ticks
+    count(s)
+
+
+@verb
+def is_second_seat_first(s: State, move_0: int, move_1: int) -> bool:
+    if is_pass(s, move_0) or is_pass(s, move_1):
+        return False
+    source_0, target_0 = move_0 // 8, target_of(s, move_0)
+    source_1, target_1 = move_1 // 8, target_of(s, move_1)
+    if target_0 == source_1 or target_1 == source_0:
+        return target_0 != source_1
+    if s.owner[target_0] == 0 or s.owner[target_1] == 1:
+        return s.owner[target_0] != 0
+    return s.army[source_1] > s.army[source_0]  # type: ignore[no-any-return]
+
+
+@verb
+def is_pass(s: State, move: int) -> bool:
+    return move == 8 * s.army.shape[0]  # type: ignore[no-any-return]
+
+
+@verb
+def target_of(s: State, move: int) -> int:
+    """The cell a legal move leads to."""
+    direction = move // 2 % 4
+    if direction < 2:
+        return move // 8 + (s.cols if direction == 1 else -s.cols)  # type: ignore[no-any-return]
+    return move // 8 + (1 if direction == 3 else -1)
+
+
+@verb
+def march(s: State, seat: int, move: int) -> None:
+    """Carry out a move of `seat`, if it can still be carried out."""
+    if is_pass(s, move):
+        return
+    source, target = move // 8, target_of(s, move)
+    army = s.army[source]
+    moved = army // 2 if move % 2 == 1 else army - 1
+    if s.owner[source] != seat or moved < 1:
+        return
+    s.army[source] = army - moved
+    if s.owner[target] == seat:
+        s.army[target] += moved
+    else:
+        left = moved - s.army[target]
+        s.army[target] = abs(left)
+        if left > 0:
+            s.owner[target] = seat
+            if s.terrain[target] == GENERAL:
+                win(s, seat)
+
+
+@verb
+def win(s: State, seat: int) -> None:
+    for c in range(s.owner.shape[0]):
+        if s.owner[c] == 1 - seat:
+            s.owner[c] = seat
+    s.over = True
+    s.reward[seat] = 1.0
+    s.reward[1 - seat] = -1.0
+
+
+@verb
+def grow(s: State) -> None:
+    is_harvest, is_even = s.time % HARVEST == 0, s.time % 2 == 0
+    for c in range(s.army.shape[0]):
+        if s.owner[c] != NOBODY:
+            s.army[c] += is_harvest + (is_even and s.terrain[c] >= CASTLE)
+
+
+@verb
+def count(s: State) -> None:
+    """Count both seats' land and army."""
+    for p in range(2):
+        s.land[p] = 0
+        s.total[p] = 0
+    for c in range(s.army.shape[0]):
+        if s.owner[c] != NOBODY:
+            s.land[s.owner[c]] += 1
+            s.total[s.owner[c]] += s.army[c]
+
+
+# ---------------------------------------------------------------- observing
+
+
+@verb
+def observe(s: State, seat: int, out: Array) -> None:
+    rows, cols = s.rows, s.cols
+    mark_seen(s, seat, out[FOG])
+    for row in range(rows):
+        for col in range(cols):
+            c = row * cols + col
+            terrain, owner = s.terrain[c], s.owner[c]
+            is_structure = terrain == MOUNTAIN or terrain == CASTLE
+            if out[FOG, row, col] == 0:
+                out[FOG, row, col] = not is_structure
+                out[FOGGED_STRUCTURES, row, col] = is_structure
+            else:
+                out[FOG, row, col] = 0
+                out[ARMIES, row, col] = s.army[c]
+                out[GENERALS, row, col] = terrain == GENERAL
+                out[CASTLES, row, col] = terrain == CASTLE
+                out[MOUNTAINS, row, col] = terrain == MOUNTAIN
+                out[NEUTRAL, row, col] = owner == NOBODY and terrain != MOUNTAIN
+                out[OWN, row, col] = owner == seat
+                out[OPPONENT, row, col] = owner == 1 - seat
+    fill(out[OWN_LAND], s.land[seat])
+    fill(out[OWN_ARMY], s.total[seat])
+    fill(out[OPPONENT_LAND], s.land[1 - seat])
+    fill(out[OPPONENT_ARMY], s.total[1 - seat])
+    fill(out[TIME], s.time)
+
+
+@verb
+def fill(plane: Array, number: int) -> None:
+    for row in range(plane.shape[0]):
+        for col in range(plane.shape[1]):
+            plane[row, col] = number
+
+
+@verb
+def mark_seen(s: State, seat: int, plane: Array) -> None:
+    """Write 1 into the cells of `plane` that the seat sees."""
+    rows, cols = s.rows, s.cols
+    for row in range(rows):
+        for col in range(cols):
+            if s.owner[row * cols + col] == seat:
+                for r in range(max(row - 1, 0), min(row + 2, rows)):
+                    for c in range(max(col - 1, 0), min(col + 2, cols)):
+                        plane[r, c] = 1
+
+
+# ---------------------------------------------------------------- random maps
+#
+# While a map is drawn, `army` holds distances.
+
+
+@verb
+def draw_map(s: State) -> None:
+    """Draw maps until one is fit for play."""
+    for _ in range(ATTEMPTS):
+        draw_terrain(s)
+        if draw_generals(s):
+            return
+    draw_terrain(s)
+    make_fit(s)
+
+
+@verb
+def draw_terrain(s: State) -> None:
+    """Go through the cells once; each gets one of the mountains and castles left with the same odds."""
+    cells = s.terrain.shape[0]
+    mountains, castles = s.mountains, s.castles
+    for c in range(cells):
+        lot = draw(s) * (cells - c)
+        if lot < mountains:
+            s.terrain[c] = MOUNTAIN
+            mountains -= 1
+        elif lot < mountains + castles:
+            s.terrain[c] = CASTLE
+            castles -= 1
+        else:
+            s.terrain[c] = PLAIN
+
+
+@verb
+def draw_generals(s: State) -> bool:
+    """Place the generals, one on any plain cell and one on any far enough from it; is the map fair?"""
+    first = draw_plain(s, 0)
+    flood(s, first)
+    reach = count_within(s, s.min_distance // 2)
+    second = draw_plain(s, s.min_distance)
+    if second < 0:
+        return False
+    flood(s, second)
+    other_reach = count_within(s, s.min_distance // 2)
+    if SLACK * abs(reach - other_reach) > min(reach, other_reach):
+        return False
+    settle(s, first, second)
+    return True
+
+
+@verb
+def draw_plain(s: State, distance: int) -> int:
+    """Draw one of the plain cells that are `distance` or more steps away, all with the same probability.
+
+    Without a distance it is any plain cell. Returns -1 if there is none.
+    """
+    number = 0
+    for c in range(s.terrain.shape[0]):
+        number += is_away(s, c, distance)
+    left = draw_below(s, number)
+    for c in range(s.terrain.shape[0]):
+        if is_away(s, c, distance):
+            if left == 0:
+                return c
+            left -= 1
+    return -1
+
+
+@verb
+def is_away(s: State, cell: int, distance: int) -> bool:
+    return s.terrain[cell] == PLAIN and (distance == 0 or distance <= s.army[cell] < FAR)  # type: ignore[no-any-return]
+
+
+@verb
+def flood(s: State, start: int) -> None:
+    """Write the steps from `start` to every plain cell into `army`; FAR where none lead."""
+    cells, cols = s.terrain.shape[0], s.cols
+    for c in range(cells):
+        s.army[c] = FAR
+    s.army[start] = 0
+    has_changed = True
+    while has_changed:
+        has_changed = False
+        for k in range(2 * cells):  # there and back, as steps lead both ways
+            c = k if k < cells else 2 * cells - 1 - k
+            if s.terrain[c] == MOUNTAIN or s.terrain[c] == CASTLE:
+                continue
+            near = s.army[c] - 1
+            if c >= cols:
+                near = min(near, s.army[c - cols])
+            if c < cells - cols:
+                near = min(near, s.army[c + cols])
+            if c % cols > 0:
+                near = min(near, s.army[c - 1])
+            if c % cols < cols - 1:
+                near = min(near, s.army[c + 1])
+            if near < s.army[c] - 1:
+                s.army[c] = near + 1
+                has_changed = True
+
+
+@verb
+def count_within(s: State, distance: int) -> int:
+    """Plain cells at most `distance` steps away."""
+    number = 0
+    for c in range(s.army.shape[0]):
+        number += s.army[c] <= distance
+    return number
+
+
+@verb
+def make_fit(s: State) -> None:
+    """Turn any terrain into a map fit for play: generals in two corners, a plain rim, and inside of it the
+    second half of the cells is the first one turned by 180 degrees."""
+    cells, cols = s.terrain.shape[0], s.cols
+    for c in range(cells):
+        if c < cols or c >= cells - cols or c % cols == 0 or c % cols == cols - 1:
+            s.terrain[c] = PLAIN
+        elif c >= cells // 2:
+            s.terrain[c] = s.terrain[cells - 1 - c]
+    settle(s, 0, cells - 1)
+
+
+@verb
+def settle(s: State, first: int, second: int) -> None:
+    """A coin says whose general lies on which cell; all armies are drawn up."""
+    coin = draw_below(s, 2)
+    for c in range(s.terrain.shape[0]):
+        s.owner[c] = NOBODY
+        s.army[c] = CASTLE_ARMY + draw_below(s, CASTLE_MORE + 1) if s.terrain[c] == CASTLE else 0
+    for cell, seat in ((first, coin), (second, 1 - coin)):
+        s.terrain[cell] = GENERAL
+        s.owner[cell] = seat
+        s.army[cell] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Generals(Game):
+    """Generals on `rows` x `cols` cells; see the module's docstring."""
+
+    rows: int = 0
+    cols: int = 0
+    max_ticks: int = 500
+    map: str = ""
+    mountains: int = 20
+    castles: int = 5
+    min_distance: int = 0
+
+    name = "generals"
+    simultaneous = True
+
+    deal = staticmethod(deal)
+    legal = staticmethod(legal)
+    play = staticmethod(play)
+    observe = staticmethod(observe)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.map:
+            self._settle_map()
+        else:
+            self._settle_random_maps()
+        self._require("max_ticks", 1, MOST)
+        if self.most_army > MOST:
+            self._refuse("max_ticks", f"must be so low that no army grows beyond {MOST}")
+
+    def _settle_map(self) -> None:
+        """Judge the map; its size is the board's."""
+        for option in ("mountains", "castles", "min_distance"):
+            if getattr(self, option) != getattr(type(self), option):
+                self._refuse(option, "is for random maps, not beside a map")
+        rows = self.map.split("/")
+        for number, row in enumerate(rows, 1):
+            if len(row) != len(rows[0]):
+                self._refuse("map", f"must have rows of one length; row {number} has {len(row)}, not {len(rows[0])}")
+            for letter in row:
+                if letter not in LETTERS:
+                    self._refuse("map", f"must be written in {LETTERS} and /; row {number} has {letter!r}")
+        for option, size in (("rows", len(rows)), ("cols", len(rows[0]))):
+            if getattr(self, option) not in (0, size):
+                self._refuse(option, f"is {size} on the given map")
+            object.__setattr__(self, option, size)
+            self._require(option, 4, 21)
+        generals = [self.map.count(letter) for letter in NAMES]
+        if generals != [1, 1]:
+            self._refuse("map", f"must have one A and one B, not {generals[0]} and {generals[1]}")
+        s = self.blank()
+        first, second = np.flatnonzero(s.terrain == GENERAL)
+        flood(s, int(first))
+        if s.army[second] == FAR:
+            self._refuse("map", "must have a way from A to B without mountains and castles")
+
+    def _settle_random_maps(self) -> None:
+        """Fill in what was left open, and judge what was given."""
+        for option in ("rows", "cols"):
+            object.__setattr__(self, option, getattr(self, option) or 8)
+            self._require(option, 4, 21)
+        object.__setattr__(self, "min_distance", self.min_distance or (self.rows + self.cols) // 2)
+        self._require("min_distance", 1, self.rows + self.cols - 2)
+        self._require("mountains", 0, 40)
+        self._require("castles", 0, 20)
+
+    def _refuse(self, option: str, expected: str) -> NoReturn:
+        raise ValueError(f"{self.name}: option {option!r} {expected}, got {getattr(self, option)!r}")
+
+    @property
+    def cells(self) -> int:
+        return self.rows * self.cols
+
+    @property
+    def most_army(self) -> int:
+        """No army, and not both seats' together, ever grows beyond this."""
+        s = self.blank()
+        castles = int((s.terrain == CASTLE).sum()) if self.map else int(s.castles)
+        begun = 2 + castles * (CASTLE_ARMY + CASTLE_MORE)
+        return begun + (2 + castles) * (self.max_ticks // 2) + self.cells * (self.max_ticks // HARVEST)
+
+    @property
+    def actions(self) -> int:
+        return 8 * self.cells + 1
+
+    @property
+    def max_length(self) -> int:
+        return 2 * self.max_ticks
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.Box:
+        high = np.ones((PLANES, self.rows, self.cols), np.int16)
+        high[[ARMIES, OWN_ARMY, OPPONENT_ARMY]] = self.most_army
+        high[[OWN_LAND, OPPONENT_LAND]] = self.cells
+        high[TIME] = self.max_ticks
+        return gymnasium.spaces.Box(np.zeros_like(high), high, dtype=np.int16)
+
+    @property
+    def state(self) -> np.dtype[Any]:
+        return record(
+            2,
+            ("army", np.int16, (self.cells,)),
+            ("land", np.int16, (2,)),  # cells of each seat
+            ("total", np.int16, (2,)),  # army of each seat
+            ("time", np.int16),  # ticks so far
+            ("move", np.int16),  # seat 0's, while seat 1 is to move
+            ("rows", np.int16),
+            ("cols", np.int16),
+            ("max_ticks", np.int16),
+            ("mountains", np.int16),  # of a random map, as many
+            ("castles", np.int16),
+            ("min_distance", np.int16),
+            ("owner", np.int8, (self.cells,)),  # of each cell, NOBODY or a seat
+            ("terrain", np.uint8, (self.cells,)),  # PLAIN .. GENERAL
+            ("has_map", np.bool_),  # a fixed one: terrain, owner and army are options
+        )
+
+    def blank(self) -> State:
+        s = super().blank()
+        s.rows, s.cols, s.max_ticks = self.rows, self.cols, self.max_ticks
+        s.has_map = self.map != ""
+        if s.has_map:
+            self._lay_map(s)
+        else:
+            s.mountains, s.castles = self.cells * self.mountains // 100, self.cells * self.castles // 100
+            s.min_distance = self.min_distance
+        return s
+
+    def _lay_map(self, s: State) -> None:
+        """Write the fixed map into a blank record."""
+        for c, letter in enumerate(self.map.replace("/", "")):
+            s.owner[c] = NAMES.index(letter) if letter in NAMES else NOBODY
+            if letter == "#":
+                s.terrain[c] = MOUNTAIN
+            elif letter in NAMES:
+                s.terrain[c], s.army[c] = GENERAL, 1
+            elif letter != ".":
+                s.terrain[c], s.army[c] = CASTLE, CASTLE_ARMY + "0123456789x".index(letter)
+
+    def action_name(self, action: int) -> str:
+        cell, move = divmod(action, 8)
+        if cell == self.cells:
+            return "pass"
+        half = " (half)" if move % 2 else ""
+        return f"{cell_name(cell, self.cols)} {('up', 'down', 'left', 'right')[move // 2]}{half}"
+
+    # ---------------------------------------------------------------- drawn for a viewer
+
+    def text(self, state: State, viewer: Viewer = REFEREE) -> str:
+        """Each cell: `a` `b` land of a seat and its army, `A` `B` its general, `*` a castle, `.` plain,
+        `#` mountain, `~` fog, `?` a mountain or castle in fog."""
+        signs = [self._sign(state, c, seen) for c, seen in enumerate(self._seen(state, viewer))]
+        return f"{grid_text(signs, self.cols)}\n{self._situation(state, viewer)[0]}   {_holdings(state)}"
+
+    def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        board = square_board(self.rows, self.cols, min(80.0, max(26.0, 448.0 / max(self.rows, self.cols))))
+        viewers: list[Viewer] = [0, REFEREE, 1] if viewer == REFEREE else [viewer]
+        shown = [
+            Panel(
+                "the board" if seer == REFEREE else f"{NAMES[seer]} sees",
+                INK if seer == REFEREE else SEATS[seer],
+                board,
+                self._drawn(board, state, seer),
+                _holdings(state) if seer == viewer else "",
+            )
+            for seer in viewers
+        ]
+        options = f"{self.rows} x {self.cols}, a draw after {self.max_ticks} ticks"
+        return panels("Generals", options, *self._situation(state, viewer), shown)
+
+    def _seen(self, state: State, viewer: Viewer) -> list[bool]:
+        """Of each cell: does `viewer` see it?"""
+        plane = np.ones((self.rows, self.cols), np.int16)
+        if viewer != REFEREE:
+            plane[:] = 0
+            mark_seen(state, viewer, plane)
+        return [bool(seen) for seen in plane.flat]
+
+    def _sign(self, state: State, cell: int, is_seen: bool) -> str:
+        """What is said of a cell in `text`."""
+        terrain, owner, army = state.terrain[cell], state.owner[cell], int(state.army[cell])
+        if not is_seen:
+            return "?" if terrain in (MOUNTAIN, CASTLE) else "~"
+        if terrain == MOUNTAIN:
+            return "#"
+        castle = "*" if terrain == CASTLE else ""
+        if owner == NOBODY:
+            return f"{army}{castle}" if castle else "."
+        name = NAMES[owner] if terrain == GENERAL else NAMES[owner].lower()
+        return f"{name}{army}{castle}"
+
+    def _drawn(self, board: Board, state: State, viewer: Viewer) -> str:
+        """The cells and what lies on them, as `viewer` sees them."""
+        drawn = []
+        for cell, is_seen in enumerate(self._seen(state, viewer)):
+            terrain, owner, army = state.terrain[cell], int(state.owner[cell]), int(state.army[cell])
+            x, y = board.centres[cell]
+            r = board.stone / 0.36 / 2  # half a cell's side
+            if not is_seen:
+                drawn.append(board.cell(cell, HAZE))
+                if terrain in (MOUNTAIN, CASTLE):
+                    drawn.append(words(x, y + 0.3 * r, "?", 0.85 * r, HAZE_SIGN, bold=True))
+                continue
+            face = ROCK if terrain == MOUNTAIN else WALL if terrain == CASTLE else CELL
+            if owner != NOBODY:
+                face = LAND[owner] if terrain == PLAIN else SEATS[owner]
+            drawn.append(board.cell(cell, face))
+            ink = CELL if owner != NOBODY and terrain != PLAIN else INK
+            if terrain == MOUNTAIN:
+                drawn.append(mountain(x, y, r))
+            elif terrain == CASTLE:
+                drawn.append(tower(x, y - 0.4 * r, 0.36 * r, ink))
+            elif terrain == GENERAL:
+                drawn.append(crown(x, y - 0.4 * r, 0.42 * r, ink))
+            if terrain == CASTLE or owner != NOBODY:
+                said = str(army)
+                below = 0.3 if terrain == PLAIN else 0.72
+                size = min(0.85 * r if terrain == PLAIN else 0.75 * r, 2.6 * r / len(said))
+                drawn.append(words(x, y + below * r, said, size, ink, bold=True))
+        return "".join(drawn)
+
+    def _situation(self, state: State, viewer: Viewer) -> tuple[str, int | None]:
+        """What may be said to `viewer`, and the seat it is about."""
+        said, about = f"tick {state.time}", None if viewer == REFEREE else int(viewer)
+        if state.over:
+            result, about = situation(state, NAMES)
+            said = f"{said}, {result}"
+        return said if viewer == REFEREE else f"seen by {NAMES[viewer]}, {said}", about
+
+
+def _holdings(state: State) -> str:
+    """Both seats' land and army, which are public."""
+    return "; ".join(f"{NAMES[p]}: {state.land[p]} land, {state.total[p]} army" for p in range(2))
+
+
+def mountain(x: float, y: float, r: float) -> str:
+    """A peak with snow in a cell of side 2 r."""
+    peak = polygon([(-0.8 * r, 0.62 * r), (0, -0.68 * r), (0.8 * r, 0.62 * r)], fill=INK, fill_opacity=0.55)
+    snow = polygon([(0, -0.68 * r), (0.29 * r, -0.21 * r), (0, -0.06 * r), (-0.29 * r, -0.21 * r)], fill=SNOW)
+    return moved(x, y, peak, snow)
+
+
+def tower(x: float, y: float, r: float, fill: str) -> str:
+    """A battlement, 2 r wide."""
+    tops = [(-1, -1), (-0.55, -1), (-0.55, -0.45), (-0.22, -0.45), (-0.22, -1)]
+    outline = [(-0.8, 1), (-0.8, 0), (-1, -0.1), *tops, *((-a, b) for a, b in reversed(tops))]
+    outline += [(1, -0.1), (0.8, 0), (0.8, 1)]
+    return moved(x, y, polygon([(a * r, b * r) for a, b in outline], fill=fill))
+
+
+def crown(x: float, y: float, r: float, fill: str) -> str:
+    """A crown, 2 r wide."""
+    outline = [(-0.85, 0.8), (-1, -0.7), (-0.45, 0), (0, -0.95), (0.45, 0), (1, -0.7), (0.85, 0.8)]
+    return moved(x, y, polygon([(a * r, b * r) for a, b in outline], fill=fill))
