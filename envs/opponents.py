@@ -141,5 +141,7 @@ class FunctionOpponent:
         except TypeError:
             raise TypeError(f"{who} must return an integer action, got {action!r}") from None
         if not 0 <= action < len(mask) or not mask[action]:
-            raise ValueError(f"{who} chose action {action}; legal are {listed(np.flatnonzero(mask).tolist())}")
+            raise ValueError(
+                f"{who} chose action {action}; legal are {listed(np.flatnonzero(mask).tolist())}"
+            )
         return action
