@@ -3,7 +3,7 @@
 game = envs.make("dark_hex", rows=4, cols=4)
 match = envs.Match(game, seed=1)            # one match
 batch = envs.Batch(game, 4096)              # many, stepped together
-env = envs.aec("dark_hex", rows=4, cols=4)  # PettingZoo
+env = envs.aec("dark_hex", rows=4, cols=4)  # PettingZoo; envs.parallel("generals") where all move at once
 env = gymnasium.make("fogbound/DarkHex-v0", rows=4, opponent="bot")
 """
 
@@ -28,7 +28,8 @@ from envs.games.phantom_tictactoe import PhantomTicTacToe
 from envs.match import Match
 
 if TYPE_CHECKING:
-    from envs.adapters.pettingzoo import FogboundAEC
+    from envs.adapters.pettingzoo import FogboundAEC, FogboundParallel
+    from envs.seated import IllegalRule
 
 GAMES: dict[str, type[Game]] = {
     game.name: game
@@ -69,6 +70,19 @@ def aec(name: str, render_mode: str | None = None, **options: Any) -> FogboundAE
     return FogboundAEC(make(name, **options), render_mode)
 
 
+def parallel(
+    name: str, render_mode: str | None = None, illegal: IllegalRule = "lose", **options: Any
+) -> FogboundParallel:
+    """A game with simultaneous moves as a PettingZoo parallel environment; see `envs.adapters.pettingzoo`.
+
+    Raises:
+        ValueError: the game is played in turns; the message names those that are not.
+    """
+    from envs.adapters.pettingzoo import FogboundParallel
+
+    return FogboundParallel(make(name, **options), render_mode, illegal)
+
+
 def _register() -> None:
     """Gymnasium's ids: `fogbound/<class of the game>-v0`, and classics made to need a memory.
 
@@ -98,4 +112,4 @@ def _register() -> None:
 
 _register()
 
-__all__ = ["CHANCE", "GAMES", "REFEREE", "Batch", "Game", "Match", "aec", "make"]
+__all__ = ["CHANCE", "GAMES", "REFEREE", "Batch", "Game", "Match", "aec", "make", "parallel"]

@@ -102,24 +102,31 @@ class Match:
             TypeError: `action` is no integer.
             ValueError: the match is over, or the action is not legal. The match stays as it was.
         """
+        action = self.check(action)
+        self.actions.append(action)
+        self._apply(action)
+        self._draw_chance()
+
+    def check(self, action: int, seat: int | None = None) -> int:
+        """The action, if it may be played now; `seat` as in `mask`.
+
+        Raises:
+            TypeError, ValueError: as `play`.
+        """
         try:
             action = operator.index(action)
         except TypeError:
             raise TypeError(f"{self.game.name}: an action is an integer, got {action!r}") from None
         if self.over:
             raise ValueError(f"{self.game.name}: the match is over, action {action} came too late")
-        legal = self.legal()
-        if action not in legal:
-            who = "chance" if self.seat == CHANCE else f"seat {self.seat}"
-            named = ""
+        choices = self.chance() if self.seat == CHANCE else self.mask(seat)
+        if not 0 <= action < len(choices) or not choices[action]:
+            who = "chance" if self.seat == CHANCE else f"seat {self.seat if seat is None else seat}"
+            legal = listed(np.flatnonzero(choices).tolist())
             if self.seat != CHANCE and 0 <= action < self.game.actions:
-                named = f"; {action} is {self.game.action_name(action)!r}"
-            raise ValueError(
-                f"{self.game.name}: action {action} of {who} is illegal; legal are {listed(legal)}{named}"
-            )
-        self.actions.append(action)
-        self._apply(action)
-        self._draw_chance()
+                legal = f"{legal}; {action} is {self.game.action_name(action)!r}"
+            raise ValueError(f"{self.game.name}: action {action} of {who} is illegal; legal are {legal}")
+        return action
 
     def observation(self, seat: int) -> npt.NDArray[Any]:
         """What `seat` sees now, in the game's observation space; any seat, at any time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gymnasium
 import numpy as np
@@ -18,6 +18,7 @@ SeatChoice = int | Literal["alternate"]
 
 IllegalRule = Literal["lose", "raise"]
 """What an illegal action of the agent does: it loses the match, as in a `Batch`, or raises ValueError."""
+ILLEGAL_RULES = get_args(IllegalRule)
 
 
 def check_options(game: Game, opponent: OpponentChoice, seat: SeatChoice, illegal: IllegalRule) -> None:
@@ -31,7 +32,7 @@ def check_options(game: Game, opponent: OpponentChoice, seat: SeatChoice, illega
     seats = [*range(game.seats), "alternate"]
     if seat not in seats:
         raise ValueError(f"{game.name}: seat must be one of {', '.join(map(repr, seats))}, got {seat!r}")
-    if illegal not in ("lose", "raise"):
+    if illegal not in ILLEGAL_RULES:
         raise ValueError(f"{game.name}: illegal must be 'lose' or 'raise', got {illegal!r}")
 
 

@@ -106,7 +106,8 @@ ATTEMPTS = 64
 densities that happens in fewer than 1 of 1,000 maps on every board."""
 SLACK = 8  # one general may reach an eighth more cells than the other
 FAR = MOST
-LETTERS = ".#0123456789xAB"
+CASTLE_LETTERS = "0123456789x"  # by what an army has above CASTLE_ARMY
+LETTERS = f".#{CASTLE_LETTERS}AB"
 NAMES = ("A", "B")  # of the seats
 LAND = ("#a9c8ec", "#f6c397")  # a seat's plain cells
 HAZE, HAZE_SIGN = "#b4bac2", "#8a929c"  # a cell in fog
@@ -183,10 +184,14 @@ def is_second_seat_first(s: State, move_0: int, move_1: int) -> bool:
         return False
     source_0, target_0 = move_0 // 8, target_of(s, move_0)
     source_1, target_1 = move_1 // 8, target_of(s, move_1)
-    if target_0 == source_1 or target_1 == source_0:
-        return target_0 != source_1
-    if s.owner[target_0] == 0 or s.owner[target_1] == 1:
-        return s.owner[target_0] != 0
+    if target_0 == source_1:
+        return False
+    if target_1 == source_0:
+        return True
+    if s.owner[target_0] == 0:
+        return False
+    if s.owner[target_1] == 1:
+        return True
     return s.army[source_1] > s.army[source_0]  # type: ignore[no-any-return]
 
 
@@ -267,7 +272,7 @@ def observe(s: State, seat: int, out: Array) -> None:
         for col in range(cols):
             c = row * cols + col
             terrain, owner = s.terrain[c], s.owner[c]
-            is_structure = terrain == MOUNTAIN or terrain == CASTLE
+            is_structure = MOUNTAIN <= terrain <= CASTLE
             if out[FOG, row, col] == 0:
                 out[FOG, row, col] = not is_structure
                 out[FOGGED_STRUCTURES, row, col] = is_structure
@@ -376,7 +381,7 @@ def draw_plain(s: State, distance: int) -> int:
 
 @verb
 def is_away(s: State, cell: int, distance: int) -> bool:
-    return s.terrain[cell] == PLAIN and (distance == 0 or distance <= s.army[cell] < FAR)  # type: ignore[no-any-return]
+    return s.terrain[cell] == PLAIN and (distance == 0 or distance <= s.army[cell] < FAR)
 
 
 @verb
@@ -391,7 +396,7 @@ def flood(s: State, start: int) -> None:
         has_changed = False
         for k in range(2 * cells):  # there and back, as steps lead both ways
             c = k if k < cells else 2 * cells - 1 - k
-            if s.terrain[c] == MOUNTAIN or s.terrain[c] == CASTLE:
+            if MOUNTAIN <= s.terrain[c] <= CASTLE:
                 continue
             near = s.army[c] - 1
             if c >= cols:
@@ -480,7 +485,9 @@ class Generals(Game):
         rows = self.map.split("/")
         for number, row in enumerate(rows, 1):
             if len(row) != len(rows[0]):
-                self._refuse("map", f"must have rows of one length; row {number} has {len(row)}, not {len(rows[0])}")
+                self._refuse(
+                    "map", f"must have rows of one length; row {number} has {len(row)}, not {len(rows[0])}"
+                )
             for letter in row:
                 if letter not in LETTERS:
                     self._refuse("map", f"must be written in {LETTERS} and /; row {number} has {letter!r}")
@@ -515,11 +522,14 @@ class Generals(Game):
     def cells(self) -> int:
         return self.rows * self.cols
 
+    def _share(self, per_cent: int) -> int:
+        """So many cells of a random map."""
+        return 0 if self.map else self.cells * per_cent // 100
+
     @property
     def most_army(self) -> int:
         """No army, and not both seats' together, ever grows beyond this."""
-        s = self.blank()
-        castles = int((s.terrain == CASTLE).sum()) if self.map else int(s.castles)
+        castles = sum(letter in CASTLE_LETTERS for letter in self.map) or self._share(self.castles)
         begun = 2 + castles * (CASTLE_ARMY + CASTLE_MORE)
         return begun + (2 + castles) * (self.max_ticks // 2) + self.cells * (self.max_ticks // HARVEST)
 
@@ -566,7 +576,7 @@ class Generals(Game):
         if s.has_map:
             self._lay_map(s)
         else:
-            s.mountains, s.castles = self.cells * self.mountains // 100, self.cells * self.castles // 100
+            s.mountains, s.castles = self._share(self.mountains), self._share(self.castles)
             s.min_distance = self.min_distance
         return s
 
@@ -579,7 +589,7 @@ class Generals(Game):
             elif letter in NAMES:
                 s.terrain[c], s.army[c] = GENERAL, 1
             elif letter != ".":
-                s.terrain[c], s.army[c] = CASTLE, CASTLE_ARMY + "0123456789x".index(letter)
+                s.terrain[c], s.army[c] = CASTLE, CASTLE_ARMY + CASTLE_LETTERS.index(letter)
 
     def action_name(self, action: int) -> str:
         cell, move = divmod(action, 8)

@@ -2,11 +2,11 @@
 
     python recorded.py RECORDING.npz generals-2.5.0.npz
 
-RECORDING holds `<match>/<field>`: `map` (letters [H, W]), `actions` int8 [T, 2, 5] (pass, row, col, direction,
-split), and before the first tick and after each one `armies` [T + 1, H, W], `owner` (-1 nobody), `planes`
-[T + 1, 2, 9, H, W] (what each seat sees) and `totals` [T + 1, 5] (land and army of seat 0, of seat 1, time);
-`winner`, -1 where the recording stopped. The file beside this one holds the same in half of the bytes: all
-matches in one array per field, numbers as differences from tick to tick.
+RECORDING holds `<match>/<field>`: `map` (letters [H, W]), `actions` int8 [T, 2, 5] (pass, row, col,
+direction, split), and before the first tick and after each one `armies` [T + 1, H, W], `owner` (-1 nobody),
+`planes` [T + 1, 2, 9, H, W] (what each seat sees) and `totals` [T + 1, 5] (land and army of seat 0, of seat
+1, time); `winner`, -1 where the recording stopped. The file beside this one holds the same in half of the
+bytes: all matches in one array per field, numbers as differences from tick to tick.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from listed import small
 
 import envs
 from envs import Batch, Match, kernels, make
@@ -55,7 +56,7 @@ def assert_same_lanes(one, two, lanes):
 @pytest.mark.parametrize("name", envs.GAMES)
 def test_every_batch_size_and_thread_count_plays_the_same(name, threads, monkeypatch):
     """5,000 matches on 1, 2 and 4 threads, and the first 1, 7 and 1,025 lanes alone."""
-    game = make(name)
+    game = small(name)
     numbers = lots(20, 5_000, game.actions)
     threads(1)
     alone = story(Batch(game, 5_000, seed=9), numbers)
@@ -75,7 +76,7 @@ def test_every_batch_size_and_thread_count_plays_the_same(name, threads, monkeyp
 @pytest.mark.parametrize("name", envs.GAMES)
 def test_a_lane_plays_what_a_match_plays(name):
     """Lane b's n-th match is `Match(seed=match_seed(seed, b, n))`, chance and all."""
-    game, lanes, seed = make(name), 5, 2**64 - 3
+    game, lanes, seed = small(name), 5, 2**64 - 3
     batch = Batch(game, lanes, seed=seed)
     episode = [0] * lanes
     matches = [Match(game, seed=int(match_seed(np.uint64(seed), b, 0))) for b in range(lanes)]
@@ -210,7 +211,7 @@ def test_the_mask_shown_is_no_way_to_cheat():
 def test_lanes_that_wait_play_the_same_matches_later(name):
     """Each step plays in about half of 40 lanes. A lane's k-th turn is that of a batch in which nobody
     waits; a lane that waits shows what it showed and earns nothing."""
-    game, lanes = make(name), 40
+    game, lanes = small(name), 40
     numbers = lots(30, lanes, game.actions)
     told, _ = story(Batch(game, lanes, seed=4), numbers)
     random = np.random.default_rng(2)
@@ -235,7 +236,7 @@ def test_lanes_that_wait_play_the_same_matches_later(name):
 @pytest.mark.parametrize("name", envs.GAMES)
 def test_what_every_seat_saw_at_the_end(name):
     """`final` is what `Match` shows each seat after the last move; it stays until the next end."""
-    game, lanes, seed = make(name), 5, 8
+    game, lanes, seed = small(name), 5, 8
     batch = Batch(game, lanes, seed=seed)
     assert batch.final is None
     final = batch.keep_final()
@@ -274,7 +275,7 @@ def test_keeping_the_final_observations_changes_nothing_else():
 @pytest.mark.parametrize("name", envs.GAMES)
 def test_reset(name):
     """`reset(seed)` is a new Batch with that seed; `reset()` begins the same one anew."""
-    game = make(name)
+    game = small(name)
     numbers = lots(12, 9, game.actions)
     batch = Batch(game, 9, seed=1)
     first = story(batch, numbers)
@@ -288,7 +289,7 @@ def test_reset(name):
 
 @pytest.mark.parametrize("name", envs.GAMES)
 def test_a_saved_batch_goes_on_exactly(name):
-    game = make(name)
+    game = small(name)
     numbers = lots(40, 9, game.actions)
     batch = Batch(game, 9, seed=2**63 + 5)
     story(batch, numbers[:15])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from listed import SMALL
 
 import envs
 from envs.check import check_game
@@ -33,6 +34,11 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "concentration": ({"level": "medium"}, {"level": "hard"}),
     "minesweeper": ({"level": "medium"}, {"level": "hard"}),
+    "generals": (
+        SMALL["generals"],
+        {"map": "AB../..../..0./...#", "max_ticks": 60},
+        {"rows": 5, "cols": 6, "max_ticks": 60, "castles": 20},
+    ),
 }
 LISTED = [(name, options) for name in envs.GAMES for options in ({}, *VARIANTS.get(name, ()))]
 
@@ -117,7 +123,62 @@ class TokensInPlanes(Tokens):
     observe = staticmethod(observe_planes)
 
 
-@pytest.mark.parametrize("toy", [Tokens, TokensInPlanes])
+# And one in which both move at once: each seat shows a side of its penny, twice. If the sides are the same
+# seat 0 wins a half, else seat 1. Seat 0's choice waits in the record until seat 1 has chosen, too.
+
+
+@verb
+def begin_pennies(s):
+    s.waiting = -1
+
+
+@verb
+def either_side(s, mask):  # noqa: ARG001
+    mask[0] = True
+    mask[1] = True
+
+
+@verb
+def show_penny(s, action):
+    if s.seat == 0:
+        s.waiting = action
+        s.seat = 1
+        return
+    winner = 0 if s.waiting == action else 1
+    s.reward[winner] = 0.5
+    s.reward[1 - winner] = -0.5
+    s.latest = 1 + winner
+    s.waiting = -1
+    s.rounds += 1
+    s.over = s.rounds == 2
+    s.seat = 0
+
+
+@verb
+def see_pennies(s, seat, out):  # noqa: ARG001
+    out[0] = s.latest
+
+
+@dataclasses.dataclass(frozen=True)
+class Pennies(Game):
+    name = "pennies"
+    simultaneous = True
+    deal, legal = staticmethod(begin_pennies), staticmethod(either_side)
+    play, observe = staticmethod(show_penny), staticmethod(see_pennies)
+    actions, max_length, observation_space = 2, 4, codes(3)
+    state = record(2, ("waiting", np.int8), ("latest", np.int8), ("rounds", np.int8))
+
+    def action_name(self, action):
+        return ("heads", "tails")[action]
+
+    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+        return f"latest {state.latest}"
+
+    def svg(self, state, viewer=REFEREE):
+        return f'<svg xmlns="http://www.w3.org/2000/svg"><text>{self.text(state, viewer)}</text></svg>'
+
+
+@pytest.mark.parametrize("toy", [Tokens, TokensInPlanes, Pennies])
 def test_a_sound_toy_passes(toy):
     check_game(toy())
 
@@ -340,6 +401,49 @@ class CanBeChanged(Game):
     name = "can_be_changed"
 
 
+class IsHalfSimultaneous(Pennies):
+    simultaneous = 1
+
+
+class LetsSeat1Begin(Pennies):
+    @staticmethod
+    def deal(s):
+        begin_pennies(s)
+        s.seat = 1
+
+
+class ShowsThePenny(Pennies):
+    observation_space = codes(5)
+
+    @staticmethod
+    def observe(s, seat, out):
+        see_pennies(s, seat, out)
+        if s.waiting >= 0:
+            out[0] = 3 + s.waiting
+
+
+class MaskTellsThePenny(Pennies):
+    @staticmethod
+    def legal(s, mask):
+        mask[0] = True
+        mask[1] = s.waiting != 0
+
+
+class PaysTooEarly(Pennies):
+    @staticmethod
+    def play(s, action):
+        show_penny(s, action)
+        if s.seat == 1:
+            s.reward[0], s.reward[1] = -0.25, 0.25
+
+
+class EndsTooEarly(Pennies):
+    @staticmethod
+    def play(s, action):
+        show_penny(s, action)
+        s.over = s.over or (s.rounds == 1 and s.seat == 1)
+
+
 @pytest.mark.parametrize(
     ("toy", "clause"),
     [
@@ -377,6 +481,12 @@ class CanBeChanged(Game):
         (CountsInFloats, "actions is an int, at least 1; got 2.0"),
         (HasDiceButNoChance, "chance is given where there are chance outcomes"),
         (CanBeChanged, "a game is a frozen dataclass of its options"),
+        (IsHalfSimultaneous, "simultaneous is True or False; got 1"),
+        (LetsSeat1Begin, "simultaneous moves are made in the order of the seats; got 1"),
+        (ShowsThePenny, "simultaneous moves show and earn nothing until all seats have moved"),
+        (MaskTellsThePenny, "simultaneous moves show and earn nothing until all seats have moved"),
+        (PaysTooEarly, "simultaneous moves show and earn nothing until all seats have moved"),
+        (EndsTooEarly, "a match with simultaneous moves ends when all seats have moved"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

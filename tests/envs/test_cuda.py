@@ -15,6 +15,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+from listed import LISTED, small
 
 import envs
 from envs import Batch, kernels, make
@@ -24,7 +25,8 @@ cuda = pytest.importorskip("numba.cuda", reason="needs numba-cuda")
 ROOT = Path(__file__).parents[2]
 OUTPUTS = ("observation", "legal", "seat", "reward", "over", "illegal")
 
-VARIANTS = [(name, {}) for name in envs.GAMES] + [
+VARIANTS = [
+    *LISTED,
     ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
     ("dark_hex", {"rows": 2, "cols": 2, "abrupt": True}),
     ("dark_hex", {"rows": 5, "cols": 4, "reveal": "turns"}),
@@ -32,9 +34,11 @@ VARIANTS = [(name, {}) for name in envs.GAMES] + [
     ("concentration", {"level": "hard"}),
     ("minesweeper", {"level": "medium"}),
 ]
+NEIGHBOURS = ("generals", {"map": "AB../..../..0./...#", "max_ticks": 20})
+"""Generals that sometimes fall; for the compiler it is the same as another board of this size."""
 IDS = [f"{name}-{options}" for name, options in VARIANTS]
 EVERY, SOME = "every match", "some matches"  # `step` and `step_if`
-PLAYS = [(name, options, which) for name, options in VARIANTS for which in (EVERY, SOME)]
+PLAYS = [(name, options, which) for name, options in (*VARIANTS, NEIGHBOURS) for which in (EVERY, SOME)]
 PLAY_IDS = [f"{name}-{options}-{which}" for name, options, which in PLAYS]
 
 
@@ -219,7 +223,7 @@ def test_a_saved_batch_moves_between_devices(gpu):
 def test_a_step_can_be_captured_in_a_cuda_graph(name, gpu):
     """Choosing (the first legal action) and stepping, captured once and replayed 50 times, is what the
     CPU plays; the graph reads and writes the batch's own tensors."""
-    game = make(name)
+    game = small(name)
     batch = Batch(game, 300, device=gpu, seed=1)
 
     def move():

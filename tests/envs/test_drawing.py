@@ -13,14 +13,16 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from listed import LISTED
 from PIL import Image, ImageFont
 
 import envs
 from envs import drawing
 from envs.core import REFEREE
+from envs.games.generals import CASTLE, MOUNTAIN
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in envs.GAMES),
+    *LISTED,
     ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
     ("dark_hex", {"rows": 2, "cols": 2}),
     ("dark_hex", {"rows": 4, "cols": 6, "abrupt": True}),
@@ -28,6 +30,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("battleship", {"seats": 2, "rows": 3, "cols": 4, "ships": "3,2", "shots": 20}),
     ("concentration", {"level": "hard"}),
     ("minesweeper", {"level": "medium"}),
+    ("generals", {"map": "AB../..../..0./...#", "max_ticks": 20}),
 ]
 VIEWERS = (REFEREE, 0, 1)  # of a game for two
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -90,6 +93,19 @@ def change_stones(state: Any, viewer: int) -> None:
         state.attempts += 1
 
 
+def change_what_lies_in_fog(state: Any, viewer: int) -> None:
+    """Another army and the other one's move; mountains and castles change places."""
+    planes = envs.make("generals", rows=int(state.rows), cols=int(state.cols)).observation_space.shape
+    seen = np.zeros(planes, np.int16)
+    envs.GAMES["generals"].observe(state, viewer, seen)
+    hidden = (seen[7] + seen[8]).ravel() > 0
+    structures = hidden & np.isin(state.terrain, (MOUNTAIN, CASTLE))
+    state.terrain[structures] = MOUNTAIN + CASTLE - state.terrain[structures]
+    state.army[hidden] += 1
+    if viewer != 0:
+        state.move = 0
+
+
 CHANGE = {
     "kuhn_poker": change_a_card,
     "leduc_poker": change_a_card,
@@ -98,6 +114,7 @@ CHANGE = {
     "battleship": change_a_fleet,
     "concentration": change_cards_face_down,
     "minesweeper": change_mines,
+    "generals": change_what_lies_in_fog,
 }
 """Changes everything in a game's state that a viewer may not know."""
 

@@ -14,6 +14,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from listed import SMALL
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 from stable_baselines3.common.env_util import make_vec_env
@@ -34,10 +35,12 @@ PASS, BET = 0, 1
 
 def arguments(game):
     """Ways of making an environment for one agent of a listed game."""
+    options = SMALL.get(game, {})
     if envs.make(game).seats == 1:
-        return [{}]
+        return [options]
     opponent = "bot" if game in BOTS else "random"
-    return [{}, {"opponent": opponent, "seat": 1}, {"opponent": opponent, "seat": "alternate"}]
+    seats = ({}, {"opponent": opponent, "seat": 1}, {"opponent": opponent, "seat": "alternate"})
+    return [options | seat for seat in seats]
 
 
 MADE = [(game, options) for game in envs.GAMES for options in arguments(game)]

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pettingzoo.test import api_test, render_test, seed_test
+from listed import LISTED
+from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, render_test, seed_test
 from pettingzoo.utils import TerminateIllegalWrapper
 
 import envs
-from envs.adapters.pettingzoo import FogboundAEC
+from envs.adapters.pettingzoo import FogboundAEC, FogboundParallel
 from envs.window import Window
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in envs.GAMES),
+    *LISTED,
     ("phantom_tictactoe", {"abrupt": True, "reveal": "turns"}),
     ("dark_hex", {"rows": 2, "cols": 5, "abrupt": True}),
     ("dark_hex", {"rows": 9, "cols": 8, "reveal": "turns"}),
@@ -32,7 +33,8 @@ ALL_IS_LEGAL = {"kuhn_poker", "concentration", "minesweeper"}
 def unseen_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows open on SDL's dummy display, and nobody waits between two pictures."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setitem(FogboundAEC.metadata, "render_fps", 10_000)
+    for kind in (FogboundAEC, FogboundParallel):
+        monkeypatch.setitem(kind.metadata, "render_fps", 10_000)
 
 
 def played(env: Any, chooser: np.random.Generator) -> Iterator[tuple[Any, ...]]:
@@ -67,9 +69,9 @@ def test_pettingzoo_finds_the_environment_reproducible(name: str, options: dict[
 
 
 @pytest.mark.usefixtures("unseen_window")
-@pytest.mark.parametrize("name", envs.GAMES)
-def test_pettingzoo_sees_every_render_mode(name: str) -> None:
-    render_test(lambda render_mode: envs.aec(name, render_mode))
+@pytest.mark.parametrize(("name", "options"), LISTED)
+def test_pettingzoo_sees_every_render_mode(name: str, options: dict[str, Any]) -> None:
+    render_test(lambda render_mode: envs.aec(name, render_mode, **options))
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
@@ -109,6 +111,103 @@ def test_nothing_but_the_observation_speaks_of_the_match(name: str, options: dic
             assert observation["observation"].dtype == env.game.observation_space.dtype
             if not terminated and env.game.seats == 2:
                 assert set(env.rewards.values()) == {0.0}  # these games pay at the end
+
+
+# ---------------------------------------------------------------- all at once
+
+AT_ONCE = [(name, options) for name, options in LISTED if envs.GAMES[name].simultaneous]
+IN_TURNS = [name for name in envs.GAMES if not envs.GAMES[name].simultaneous]
+NEIGHBOURS = {"map": "AB../..../..../....", "max_ticks": 60}
+
+
+@pytest.mark.parametrize(("name", "options"), AT_ONCE)
+def test_pettingzoo_accepts_the_parallel_environment(
+    name: str, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parallel_api_test(envs.parallel(name, **options), num_cycles=60)
+    assert "Passed Parallel API test" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "options"), AT_ONCE)
+def test_pettingzoo_finds_the_parallel_environment_reproducible(name: str, options: dict[str, Any]) -> None:
+    parallel_seed_test(lambda: envs.parallel(name, **options), num_cycles=60)
+
+
+@pytest.mark.parametrize(("name", "options"), [*AT_ONCE, ("generals", NEIGHBOURS)])
+def test_both_views_show_the_same_matches(name: str, options: dict[str, Any]) -> None:
+    """A tick of the parallel view is one move of each agent in the other, in 20 matches from one seed."""
+    parallel, aec, chooser = (
+        envs.parallel(name, **options),
+        envs.aec(name, **options),
+        np.random.default_rng(3),
+    )
+    won = 0
+    for episode in range(20):
+        shown, infos = parallel.reset(seed=7 if episode == 0 else None)
+        aec.reset(seed=7 if episode == 0 else None)
+        assert infos == {"player_0": {}, "player_1": {}}
+        while parallel.agents:
+            actions = {a: chooser.choice(np.flatnonzero(shown[a]["action_mask"])) for a in parallel.agents}
+            for agent in aec.possible_agents:
+                assert aec.agent_selection == agent
+                np.testing.assert_equal(aec.observe(agent), shown[agent])
+                aec.step(actions[agent])
+            shown, rewards, terminations, truncations, infos = parallel.step(actions)
+            assert (rewards, terminations, truncations) == (aec.rewards, aec.terminations, aec.truncations)
+            assert not any(info["illegal"] for info in infos.values())
+            won += rewards["player_0"] != 0.0
+        assert parallel.match.state.tobytes() == aec.match.state.tobytes()
+        assert all(not shown[agent]["action_mask"].any() for agent in parallel.possible_agents)
+    assert (won > 0) == (options is NEIGHBOURS)
+
+
+def test_an_illegal_action_loses_the_parallel_match() -> None:
+    """At the start only a pass (128) is legal. If both err, it is seat 0 that loses."""
+    for actions, rewards in (((0, 128), (-1.0, 1.0)), ((128, 999), (1.0, -1.0)), ((-1, 0), (-1.0, 1.0))):
+        env = envs.parallel("generals", rows=4, cols=4)
+        env.reset(seed=1)
+        named = dict(zip(env.possible_agents, actions, strict=True))
+        shown, earned, terminations, _, infos = env.step(named)
+        assert (tuple(earned.values()), env.agents) == (rewards, [])
+        assert terminations == {"player_0": True, "player_1": True}
+        assert [info["illegal"] for info in infos.values()] == [reward < 0 for reward in rewards]
+        assert not shown["player_0"]["action_mask"].any()
+        with pytest.raises(ValueError, match=r"the match is over; call reset\(\)"):
+            env.step(named)
+
+
+def test_what_the_parallel_environment_refuses() -> None:
+    env = envs.parallel("generals", rows=4, cols=4, illegal="raise")
+    env.reset(seed=1)
+    before = env.match.state.tobytes()
+    with pytest.raises(ValueError, match=r"action 8 of seat 1 is illegal; legal are \[128\]; 8 is 'b1 up'"):
+        env.step({"player_0": 128, "player_1": 8})
+    with pytest.raises(TypeError, match="an action is an integer, got None"):
+        env.step({"player_0": 128, "player_1": None})
+    with pytest.raises(ValueError, match=r"of player_0, player_1 are needed, got those of \['player_0'\]"):
+        env.step({"player_0": 128})
+    assert env.match.state.tobytes() == before
+    with pytest.raises(ValueError, match="illegal must be 'lose' or 'raise', got 'pass'"):
+        envs.parallel("generals", illegal="pass")
+    for name in IN_TURNS:
+        said = f"^{name} is played in turns, by envs.aec; all move at once in generals$"
+        with pytest.raises(ValueError, match=said):
+            envs.parallel(name)
+
+
+@pytest.mark.usefixtures("unseen_window")
+def test_the_parallel_environment_is_drawn() -> None:
+    for mode, kind in (("ansi", str), ("rgb_array", np.ndarray), ("human", type(None))):
+        env = envs.parallel("generals", mode, rows=4, cols=4)
+        with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
+            env.render()
+        env.reset(seed=1)
+        env.step({"player_0": 128, "player_1": 128})
+        assert isinstance(env.render(), kind)
+        env.close()
+
+
+# ---------------------------------------------------------------- matches told by hand
 
 
 def test_rewards_reach_both_agents() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from listed import SMALL, small
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import PPO
@@ -85,17 +86,18 @@ def trained_looking_agent(game):
 
 def arguments(name):
     """Ways of making a BatchVecEnv of a listed game."""
+    options = SMALL.get(name, {})
     if envs.make(name).seats == 1:
-        return [{}]
-    return [{}, {"seat": "alternate", "opponent": "bot" if name in BOTS else "random"}]
+        return [options]
+    return [options, options | {"seat": "alternate", "opponent": "bot" if name in BOTS else "random"}]
 
 
 MADE = [(name, options) for name in envs.GAMES for options in arguments(name)]
 GAMES: list[tuple[Any, Any, Any]] = [
-    *((game, 0, "random") for game in map(envs.make, envs.GAMES) if game.seats == 1),
+    *((game, 0, "random") for game in map(small, envs.GAMES) if game.seats == 1),
     *(
         (game, seat, mixed)
-        for game in map(envs.make, envs.GAMES)
+        for game in map(small, envs.GAMES)
         if game.seats > 1
         for seat in (0, 1, "alternate")
     ),
