@@ -290,11 +290,11 @@ GENERALS = envs.make("generals", rows=4, cols=4, max_ticks=9)
 
 
 @pytest.fixture
-def played(make_model):
+def played(make_model, device):
     """Makes a model of Generals 4 x 4 and its third rollout; matches of 18 decisions cross its borders."""
 
     def play(**policy_kwargs):
-        model = make_model(GENERALS, 8, SIZES | policy_kwargs, n_steps=7, batch_size=28)
+        model = make_model(GENERALS, 8, SIZES | policy_kwargs, device, n_steps=7, batch_size=28)
         with torch.no_grad():
             model.policy.action_head.moves[-1].weight.mul_(100.0)
         collector = Collector(model.batch, model.policy)
@@ -309,7 +309,7 @@ def test_replay_equals_play(played, cell, shape):
     model, rollout = played(cell=cell, **shape)
     assert not rollout.start[0].any()
     assert rollout.start.any()
-    assert replay_drift(model.policy, rollout, torch.arange(8)) <= 1e-5
+    assert replay_drift(model.policy, rollout, torch.arange(8, device=model.device)) <= 1e-5
 
 
 def test_an_agent_plays_on_from_its_file(make_model, tmp_path):
@@ -338,7 +338,7 @@ def test_its_memory_is_measured(played):
 
 def test_the_exported_file_decides_the_same(played):
     """40 decisions in each of 3 matches, with the memory handed from call to call."""
-    policy = played(skip_connection=True, **SHARED)[0].policy
+    policy = played(skip_connection=True, **SHARED)[0].policy.cpu()
     session = onnxruntime.InferenceSession(onnx_model(Agent(policy, GENERALS)).SerializeToString())
     batch, random, start = (
         envs.Batch(GENERALS, 3),
