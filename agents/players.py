@@ -10,7 +10,7 @@ A player sits at B matches at once and keeps its own memory of each:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from agents.bots import BOTS, batched
 from agents.distributions import Categorical
 from agents.normalizer import Normalizer
 from agents.policy import Memory, RecurrentPolicy
@@ -246,17 +247,19 @@ def _pick_legal(legal: Any, bits: Any, actions: Any) -> None:
 class Bot(ScriptedPlayer):
     """A plain player that knows the rules: it follows a few of them, and may take notes.
 
-    Its rules are the function of its game in `BOTS`, compiled, on one decision:
-    `rules(observation, legal, seat, tie, game_columns, notes) -> action`, with `tie` uniform in [0, 1).
-    `notes` (int16 [A], zeros at a match's start) is all that the seat remembers of the match, one number
-    an action; the rules read it and write into it what they like.
+    Args:
+        name: of its rules, see `agents.bots.BOTS`.
+
+    Raises:
+        ValueError: the game has no such bot.
     """
 
     def __init__(self, game: Game, name: str = "bot", seed: int = 0) -> None:
         super().__init__(game, name, seed)
-        if game.name not in BOTS:
-            raise ValueError(f"{game.name} has no bot; games with one are {', '.join(sorted(BOTS))}")
-        self.rules = BOTS[game.name]
+        if name not in BOTS.get(game.name, ()):
+            known = [title for title, bots in BOTS.items() if name in bots]
+            raise ValueError(f"{game.name} has no {name}; games with one are {', '.join(sorted(known))}")
+        self.decide_all = batched(BOTS[game.name][name])
         self.columns = int(game.options.get("cols", 1))
         self.reset()
 
@@ -268,19 +271,18 @@ class Bot(ScriptedPlayer):
         self.notes[over.cpu()] = 0
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
-        notes = self.notes.numpy()  # the same memory
-        decisions = zip(
-            observation.cpu().numpy(),
-            legal.cpu().numpy(),
-            seat.tolist(),
-            self.ties(len(seat)).tolist(),
-            range(self.matches) if rows is None else rows.tolist(),
-            strict=True,
+        actions = torch.empty(len(seat), dtype=torch.int64)
+        self.decide_all(
+            observation.cpu().contiguous().numpy(),
+            legal.cpu().contiguous().numpy(),
+            seat.cpu().numpy(),
+            self.ties(len(seat)).numpy(),
+            self.columns,
+            self.notes.numpy(),  # the same memory
+            np.arange(self.matches) if rows is None else rows.cpu().numpy(),
+            actions.numpy(),
         )
-        actions = [
-            self.rules(o, mask, p, tie, self.columns, notes[row, p]) for o, mask, p, tie, row in decisions
-        ]
-        return torch.tensor(actions, device=observation.device)
+        return actions.to(observation.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | {"notes": self.notes.clone()}
@@ -291,209 +293,11 @@ class Bot(ScriptedPlayer):
         self.matches = len(self.notes)
 
 
-@njit(cache=True)
-def kuhn_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
-    """Plays its card's face: bets the king, calls with the queen, lets the jack go."""
-    card = observation[0]
-    was_bet = observation[1] == 2 or observation[2] == 2
-    return 1 if card == 3 or (card == 2 and was_bet) else 0
-
-
-@njit(cache=True)
-def leduc_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
-    """Raises with a pair or a king, calls with a queen, else folds to a raise and checks without one."""
-    fold, call, raise_ = 0, 1, 2
-    rank, public = (observation[0] - 1) // 2, (observation[1] - 1) // 2
-    if rank == 2 or (observation[1] != 0 and rank == public):
-        return raise_ if legal[raise_] else call
-    return fold if rank == 0 and legal[fold] else call
-
-
-@njit(cache=True)
-def tictactoe_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
-    """Completes its own line, else stops one it knows of, else takes centre, corners, sides in this order."""
-    for stone in (1, 2):  # own, then the opponent's
-        for line in ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)):
-            stones, free = 0, -1
-            for c in line:
-                if observation[c] == stone:
-                    stones += 1
-                elif observation[c] == 0:
-                    free = c
-            if stones == 2 and free >= 0:
-                return free
-    first = int(tie * 4)
-    if legal[4]:
-        return 4
-    for cells in ((0, 2, 6, 8), (1, 3, 5, 7)):
-        for k in range(4):
-            c = cells[(first + k) % 4]
-            if legal[c]:
-                return c
-    return -1
-
-
-@njit(cache=True)
-def dark_hex_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
-    """Plays on a shortest way between its edges, as far as it knows the board.
-
-    Own stones cost nothing, unknown cells one move; cells known to be the opponent's are closed.
-    """
-    cells = legal.shape[0]
-    from_start = _hex_distance(observation, cells, columns, seat, False)
-    from_goal = _hex_distance(observation, cells, columns, seat, True)
-    shortest = 10 * cells
-    for c in range(cells):
-        if legal[c]:
-            shortest = min(shortest, from_start[c] + from_goal[c])
-    on_way = 0
-    for c in range(cells):
-        on_way += legal[c] and from_start[c] + from_goal[c] == shortest
-    left = int(tie * on_way)
-    choice = -1
-    for c in range(cells):
-        if legal[c] and from_start[c] + from_goal[c] == shortest:
-            choice = c
-            if left == 0:
-                break
-            left -= 1
-    return choice
-
-
-@njit(cache=True)
-def _hex_distance(observation: Any, cells: int, columns: int, seat: int, from_goal: bool) -> Any:
-    """Moves needed to link each cell with one of the seat's edges, the cell's own move counted in."""
-    rows = cells // columns
-    far = 4 * cells
-    distance = np.full(cells, far)
-    changed = True
-    while changed:
-        changed = False
-        for c in range(cells):
-            if observation[c] == 2:
-                continue
-            row, column = c // columns, c % columns
-            along, length = (row, rows) if seat == 0 else (column, columns)
-            nearest = 0 if along == (length - 1 if from_goal else 0) else far
-            for down in range(-1, 2):
-                for right in range(-1, 2):
-                    r, k = row + down, column + right
-                    if down != right and 0 <= r < rows and 0 <= k < columns:
-                        nearest = min(nearest, distance[r * columns + k])
-            reached = nearest + (0 if observation[c] == 1 else 1)
-            if reached < distance[c]:
-                distance[c] = reached
-                changed = True
-    return distance
-
-
-@njit(cache=True)
-def new_action_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
-    """Names no action twice in a match while there are others, and is not choosy among those.
-
-    Notes: 1 = named.
-    """
-    fewest = 1
-    for a in range(legal.shape[0]):
-        if legal[a]:
-            fewest = min(fewest, notes[a])
-    count = 0
-    for a in range(legal.shape[0]):
-        count += legal[a] and notes[a] == fewest
-    wanted = int(tie * count)
-    for a in range(legal.shape[0]):
-        if legal[a] and notes[a] == fewest:
-            if wanted == 0:
-                notes[a] = 1
-                return a
-            wanted -= 1
-    return -1
-
-
-UNSEEN, GONE, NAMED, OPEN = 0, -1, -2, 100
-
-
-@njit(cache=True)
-def concentration_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
-    """Forgets no card: takes a pair it knows, else turns a card it has not seen, and then that one's
-    match if it knows it, else another card it has not seen.
-
-    Notes of a card: UNSEEN; 1 + its face; OPEN + 1 + its face while its turn waits for the second card;
-    GONE when its match is found; NAMED by the latest action.
-    """
-    first = _note_what_was_turned(observation, notes)
-    card = _match_of(notes, notes[first] - OPEN) if first >= 0 else _card_with_a_match(notes)
-    if card < 0:
-        card = _any_unseen(notes, tie)
-    notes[card] = NAMED
-    return card
-
-
-@njit(cache=True)
-def _note_what_was_turned(observation: Any, notes: Any) -> int:
-    """Returns the card whose turn waits for a second one, or -1."""
-    first, latest = -1, -1
-    for card in range(notes.shape[0]):
-        if notes[card] == NAMED:
-            latest = card
-        elif notes[card] > OPEN:
-            first = card
-    if latest < 0:  # the match begins
-        return -1
-    face = 1 + np.int16(observation[latest])
-    if first < 0:
-        notes[latest] = OPEN + face
-        return latest
-    is_pair = notes[first] == OPEN + face
-    notes[first] = GONE if is_pair else notes[first] - OPEN
-    notes[latest] = GONE if is_pair else face
-    return -1
-
-
-@njit(cache=True)
-def _match_of(notes: Any, note: int, after: int = -1) -> int:
-    """The next card with this note, or -1."""
-    for card in range(after + 1, notes.shape[0]):
-        if notes[card] == note:
-            return card
-    return -1
-
-
-@njit(cache=True)
-def _card_with_a_match(notes: Any) -> int:
-    """A card that is known as well as its match, or -1."""
-    for card in range(notes.shape[0]):
-        if notes[card] > UNSEEN and _match_of(notes, notes[card], card) >= 0:
-            return card
-    return -1
-
-
-@njit(cache=True)
-def _any_unseen(notes: Any, tie: float) -> int:
-    """One of the cards not seen yet. There is one: of the cards that are left and known, two match."""
-    count = 0
-    for card in range(notes.shape[0]):
-        count += notes[card] == UNSEEN
-    wanted = int(tie * count)
-    card = _match_of(notes, UNSEEN)
-    for _ in range(wanted):
-        card = _match_of(notes, UNSEEN, card)
-    return card
-
-
-BOTS: dict[str, Callable[[Any, Any, int, float, int, Any], int]] = {
-    "kuhn_poker": kuhn_bot,
-    "leduc_poker": leduc_bot,
-    "phantom_tictactoe": tictactoe_bot,
-    "dark_hex": dark_hex_bot,
-    "battleship": new_action_bot,
-    "concentration": concentration_bot,
-    "minesweeper": new_action_bot,
+FIXED_PLAYERS: dict[str, type[ScriptedPlayer]] = {
+    "random": RandomPlayer,
+    **{name: Bot for bots in BOTS.values() for name in bots},
 }
-"""A bot's rules per game."""
-
-FIXED_PLAYERS: dict[str, type[ScriptedPlayer]] = {"random": RandomPlayer, "bot": Bot}
-"""Players that need no training, by the name the scripts take."""
+"""Players that need no training, by the name the scripts take; a game has some of them."""
 
 
 def fixed_player(name: str, game: Game, seed: int = 0) -> Player:

@@ -27,7 +27,8 @@ class Arguments:
     """Who meets whom, and how often."""
 
     players: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PLAYERS...")]
-    """Runs, checkpoints, agents' files, or fixed players (random, bot); at least two."""
+    """Runs, checkpoints, agents' files, or fixed players (random, bot, in generals greedy, expander); two
+    or more."""
     matches_per_seat: int = 2_000
     """Matches of each pair in each seating."""
     game: str | None = None

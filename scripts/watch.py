@@ -32,7 +32,7 @@ class Arguments:
     """What to watch."""
 
     player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")]
-    """A run, a checkpoint, an agent's file, or a fixed player (random, bot)."""
+    """A run, a checkpoint, an agent's file, or a fixed player (random, bot, in generals greedy, expander)."""
     opponent: str = "random"
     """Who sits opposite, named the same way; nobody does in a game for one seat."""
     games: int = 1

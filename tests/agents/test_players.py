@@ -7,14 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from listed import small
 
 import envs
 from agents import FIXED_PLAYERS, fixed_player
-from agents.arena import play_alone
+from agents.arena import play_alone, play_matches
 from agents.players import BOTS, Agent, Bot, RandomPlayer
 from agents.policy import RecurrentPolicy
 
 KUHN, TICTACTOE = envs.make("kuhn_poker"), envs.make("phantom_tictactoe")
+GENERALS = envs.make("generals", map="A.../..../..../...B")
 
 
 def make_agent(deterministic=False, seed=0, matches=1, game=TICTACTOE):
@@ -240,6 +242,92 @@ def test_the_bots_of_the_games_for_one_have_a_perfect_memory(name, level, mean, 
     assert abs(returns.mean() - mean) < 4 * (float(returns.var()) / 2_000 + error**2) ** 0.5
 
 
+def generals_moves(title, armies, owners, times=200):
+    """What a bot in seat 0 does on 4 x 4 plain cells, by name; an owner is a seat, or -1: nobody."""
+    match = envs.Match(GENERALS)
+    match.state.army[:], match.state.owner[:] = armies, owners
+    shown = [match.observation(0), match.mask(), 0]
+    moves = {Bot(GENERALS, title, seed).act(*shown) for seed in range(times)}
+    return {GENERALS.action_name(move) for move in moves}
+
+
+@pytest.mark.parametrize(
+    ("armies", "owners", "expander", "greedy"),
+    [
+        (  # b1 takes the opponent's c1, b2 the opponent's c2: 3 > 1 + 1 and 6 > 4 + 1
+            [1, 3, 1, 0, 1, 6, 4, 0] + [0] * 7 + [1],
+            [0, 0, 1, -1, 0, 0, 1, -1] + [-1] * 7 + [1],
+            {"b1 right", "b2 right"},
+            {"b2 right"},
+        ),
+        (  # c2 is too strong for them: they take what is nobody's
+            [1, 3, 2, 0, 1, 6, 5, 0] + [0] * 7 + [1],
+            [0, 0, 1, -1, 0, 0, 1, -1] + [-1] * 7 + [1],
+            {"b2 down"},
+            {"b2 down"},
+        ),
+        (  # own land all around but for d4: it moves anywhere, or the strongest army comes nearer to d4
+            [5, 1, 1, 1, 1, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1, 3],
+            [0] * 15 + [1],
+            {"a1 right", "a1 down", "b2 up", "b2 down", "b2 left", "b2 right"},
+            {"b2 right", "b2 down"},
+        ),
+        (  # nothing can move
+            [1] + [0] * 14 + [1],
+            [0] + [-1] * 14 + [1],
+            {"pass"},
+            {"pass"},
+        ),
+    ],
+    ids=["the opponent's", "nobody's", "nothing to take", "nothing to move"],
+)
+def test_the_generals_bots_in_known_positions(armies, owners, expander, greedy):
+    assert generals_moves("expander", armies, owners) == expander
+    assert generals_moves("greedy", armies, owners) <= greedy
+
+
+def test_the_greedy_bot_marches_on_a_general_it_has_seen():
+    """A's land at c3 shows B's general at d4. When that land is lost A still knows where to go."""
+    match, bot = envs.Match(GENERALS), Bot(GENERALS, "greedy")
+    s = match.state
+    names = []
+    for lost in (False, True):
+        s.owner[:12], s.army[:12] = -1, 0
+        s.owner[[0, 1]], s.army[[0, 1]] = 0, (1, 7)
+        if not lost:
+            s.owner[10], s.army[10] = 0, 1
+        names.append(GENERALS.action_name(bot.act(match.observation(0), match.mask(), 0)))
+    assert set(names) <= {"b1 right", "b1 down"}
+    s.owner[1], s.owner[4], s.army[4] = -1, 0, 7  # to the left of it lies a free cell, not worth a step now
+    assert GENERALS.action_name(bot.act(match.observation(0), match.mask(), 0)) in {"a2 right", "a2 down"}
+    bot.restart(torch.tensor([True]))
+    assert not bot.notes.any()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "least"), [("expander", "random", 0.9), ("greedy", "expander", 0.9)]
+)
+def test_the_generals_bots_are_ever_stronger(first, second, least):
+    """1,000 matches on random maps of 5 x 6 cells, both seats alike: the lower end of the 95 % interval."""
+    game = envs.make("generals", rows=5, cols=6)
+    r = play_matches(game, fixed_player(first, game, 1), fixed_player(second, game, 2), 500)
+    assert r.win_interval[0] > least
+
+
+def test_a_bot_decides_the_same_alone_and_among_many():
+    """Some rows of 100 matches at once, and one by one: the same numbers, the same moves."""
+    game = small("generals")
+    batch, random = envs.Batch(game, 100, seed=3), RandomPlayer(game)
+    many, single = Bot(game, "expander", 5), Bot(game, "expander", 5)
+    many.reset(100)
+    for _ in range(20):
+        batch.step(random.choose(batch.observation, batch.legal, batch.seat, None))
+        rows = torch.arange(0, 100, 3)
+        shown = [batch.observation[rows], batch.legal[rows], batch.seat[rows]]
+        alone = [single.act(o.numpy(), legal.numpy(), p) for o, legal, p in zip(*shown, strict=True)]
+        assert many.act(*shown, rows).tolist() == alone
+
+
 def test_a_bots_saved_notes_resume_it():
     game, seen = envs.make("battleship"), torch.zeros(3, 1, dtype=torch.uint8)
     one, two = Bot(game, seed=1), Bot(game, seed=2)
@@ -251,11 +339,11 @@ def test_a_bots_saved_notes_resume_it():
         assert torch.equal(one.act(seen), two.act(seen))
 
 
-@pytest.mark.parametrize("name", BOTS)
-def test_a_bot_plays_only_legal_moves(name):
+@pytest.mark.parametrize(("name", "title"), [(name, title) for name in BOTS for title in BOTS[name]])
+def test_a_bot_plays_only_legal_moves(name, title):
     """50 matches against a random player, in both seats; `Match.play` raises at an illegal move."""
-    game = envs.make(name)
-    bot, random = Bot(game), RandomPlayer(game)
+    game = small(name)
+    bot, random = Bot(game, title), RandomPlayer(game)
     for seed in range(50):
         match = envs.Match(game, seed)
         bot.reset()
@@ -265,16 +353,21 @@ def test_a_bot_plays_only_legal_moves(name):
 
 
 def test_fixed_players_come_by_name():
-    assert {type(fixed_player(name, KUHN)) for name in FIXED_PLAYERS} == {RandomPlayer, Bot}
+    assert list(FIXED_PLAYERS) == ["random", "bot", "expander", "greedy"]
+    for name, kind in FIXED_PLAYERS.items():
+        player = fixed_player(name, GENERALS)
+        assert (type(player), player.name) == (kind, name)
     assert fixed_player("bot", KUHN).name == "bot"
-    with pytest.raises(ValueError, match="unknown player 'alphago'; known are random, bot"):
+    with pytest.raises(ValueError, match="unknown player 'alphago'; known are random, bot, expander, greedy"):
         fixed_player("alphago", KUHN)
+    with pytest.raises(ValueError, match=r"^kuhn_poker has no expander; games with one are generals$"):
+        fixed_player("expander", KUHN)
 
 
 def test_a_game_without_a_bot_says_which_have_one(monkeypatch):
     monkeypatch.delitem(BOTS, "kuhn_poker")
     with pytest.raises(
-        ValueError, match=r"kuhn_poker has no bot; games with one are .*dark_hex, leduc_poker"
+        ValueError, match=r"kuhn_poker has no bot; games with one are .*dark_hex, generals, leduc_poker"
     ):
         Bot(KUHN)
 

@@ -13,6 +13,7 @@ import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import FlattenObservation
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from listed import SMALL
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
@@ -122,9 +123,17 @@ def test_gymnasium_accepts_the_environment(name, options):
     check_env(gymnasium.make(id_of(name), **options).unwrapped)
 
 
+# SB3 takes every Box of three axes for an image, and remarks that planes are none.
+@pytest.mark.filterwarnings("ignore:It seems that your observation .*is an image:UserWarning")
+@pytest.mark.filterwarnings("ignore:Treating image space as channels-last:UserWarning")
+@pytest.mark.filterwarnings("ignore:The minimal resolution for an image:UserWarning")
 @pytest.mark.parametrize(("name", "options"), MADE, ids=str)
 def test_stable_baselines_accepts_the_environment(name, options):
     check_env_of_sb3(gymnasium.make(id_of(name), **options))
+
+
+def test_stable_baselines_finds_nothing_to_remark_where_planes_are_flat():
+    check_env_of_sb3(FlattenObservation(gymnasium.make("fogbound/Generals-v0", **SMALL["generals"])))
 
 
 def test_games_alone_and_games_of_planes_are_accepted():
