@@ -43,6 +43,9 @@ HEADER: Final = 114.0
 PANEL_WIDTH: Final = 280.0
 """Least width of a panel: room for a document's title and a panel's words."""
 
+COLOUR_SAMPLES: Final = 6_000_000
+"""A GIF's colours are chosen from about so many numbers of its frames, three a pixel."""
+
 Point = tuple[float, float]
 
 
@@ -486,7 +489,9 @@ def save_gif(
 ) -> None:
     """Write pictures as an endless GIF that rests on the last one for four times as long.
 
-    Pillow joins equal neighbours into one longer frame.
+    Pillow joins equal neighbours into one longer frame, and writes of others what has changed. All frames
+    share the 256 colours that suit them together, as what stays the same must not change its colour: with
+    colours of their own 159 frames of Generals took 1,100 kB and 11 s, so 400 kB and 1 s.
 
     Args:
         path: file to write.
@@ -501,7 +506,11 @@ def save_gif(
     shapes = sorted({frame.shape for frame in frames})
     if len(shapes) != 1:
         raise ValueError(f"a GIF needs frames of one shape, got {shapes or 'no frame'}")
-    first, *others = [Image.fromarray(frame).quantize(dither=Image.Dither.NONE) for frame in frames]
+    every = math.ceil(math.sqrt(sum(frame.size for frame in frames) / COLOUR_SAMPLES))
+    sample = Image.fromarray(np.concatenate([frame[::every, ::every] for frame in frames]))
+    plain = Image.Dither.NONE
+    palette = sample.quantize(dither=plain)
+    first, *others = [Image.fromarray(frame).quantize(palette=palette, dither=plain) for frame in frames]
     pause = round(1000 / frames_per_second)
     durations = [pause] * len(others) + [4 * pause]
     first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0)

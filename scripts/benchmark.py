@@ -1,8 +1,9 @@
 """Speed beside other packages: both in one process, by turns, as ratios with their spread.
 
-    python scripts/benchmark.py env                     stepping games, beside OpenSpiel
+    python scripts/benchmark.py env                     stepping games, beside OpenSpiel and generals-bots
+    python scripts/benchmark.py env generals            some of them
     python scripts/benchmark.py train                   training with memory, beside sb3-contrib
-    python scripts/benchmark.py env --games dark_hex:7 --matches 16384 --repeats 15
+    python scripts/benchmark.py env dark_hex:7 --matches 16384 --repeats 15
     python scripts/benchmark.py train --markdown        tables as docs/benchmarks.md holds them
 
 Before anything is timed it is checked that both sides do the same thing; if they do not, nothing is timed.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import importlib.util
 import math
 import os
 import platform
@@ -22,7 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -37,6 +39,7 @@ import agents
 import envs
 from agents.distributions import sample
 from agents.players import RandomPlayer
+from envs.kernels import MATCHES_PER_THREAD
 
 OPENSPIEL = {
     "dark_hex": "dark_hex(num_rows={size},num_cols={size},gameversion=cdh,obstype=reveal-nothing)",
@@ -47,6 +50,9 @@ OPENSPIEL = {
 """The same game in OpenSpiel."""
 
 HEADLINE, ENV_GOAL, TRAIN_GOAL = "dark_hex:5", 30.0, 2.0
+GENERALS_HEADLINE, GENERALS_GOAL = "generals:8", 200_000.0  # ticks a second
+GENERALS_CHECK = 200  # matches of generals-bots before anything is timed: it plays some 1,000 ticks a second
+MATCHES, GENERALS_MATCHES = 4096, 1024  # side by side
 CHUNK = 16  # steps of ours between two looks at the clock
 STANDARD_ERRORS = 4.0  # a mean of equal distributions lies further off once in 16,000 comparisons
 STEPS, RATIO = "{:,.0f} ({:,.0f}..{:,.0f})", "{:.2f}x ({:.2f}..{:.2f})"
@@ -78,10 +84,13 @@ class Common:
 class Env(Common):
     """Random legal play with mask and observation; matches are played to their end and begin anew."""
 
-    games: tuple[str, ...] = (HEADLINE, "phantom_tictactoe", "kuhn_poker", "leduc_poker", "dark_hex:11")
-    """Games to step; dark_hex takes the side of its board behind a colon."""
-    matches: int = 4096
-    """Matches side by side on our side; OpenSpiel plays one at a time."""
+    games: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="GAME")] = (
+        *(HEADLINE, "phantom_tictactoe", "kuhn_poker", "leduc_poker", "dark_hex:11"),
+        GENERALS_HEADLINE,
+    )
+    """Games to step; dark_hex and generals take the side of their board behind a colon."""
+    matches: int | None = None
+    """Matches side by side on our side; None = 4,096, of generals 1,024. The others play one at a time."""
     seconds: float = 0.5
     """Time per side and repeat."""
     check_matches: int = 4096
@@ -134,12 +143,20 @@ def main() -> int:
 
 def measure_env(options: Env) -> str:
     """The whole comparison, as text."""
+    generals = [_generals(name) for name in options.games if name.partition(":")[0] == "generals"]
+    others = [name for name in options.games if name.partition(":")[0] != "generals"]
+    sections = [measure_openspiel(options, others)] if others else []
+    return "\n\n".join(sections + ([measure_generals(options, generals)] if generals else []))
+
+
+def measure_openspiel(options: Env, names: Sequence[str]) -> str:
+    """Games that OpenSpiel has, too, beside it."""
     try:
         import pyspiel  # noqa: F401
     except ImportError:
         raise ImportError("OpenSpiel is missing; install it with: pip install -e '.[oracles]'") from None
     threads = torch.get_num_threads()
-    chosen = [(name, *_games(name)) for name in options.games]
+    chosen = [(name, *_games(name)) for name in names]
     speeds, facts, verdicts = [], [], []
     with _bar(options, len(chosen) * options.repeats) as bar:
         for name, game, theirs in chosen:
@@ -152,9 +169,9 @@ def measure_env(options: Env) -> str:
 
             sides: dict[str, Callable[[], float]] = {}
             for t in sorted({threads, 1}, reverse=True):
-                sides[f"CPU, {t} thread{'s' * (t > 1)}"] = Ours(game, options, "cpu", t).speed
+                sides[f"CPU, {t} thread{'s' * (t > 1)}"] = Ours(game, MATCHES, options, "cpu", t).speed
             if options.device == "cuda":
-                sides["GPU"] = Ours(game, options, "cuda", threads).speed
+                sides["GPU"] = Ours(game, MATCHES, options, "cuda", threads).speed
             ours = list(sides)
             for way, peer in peers.items():
                 sides[way] = functools.partial(peer.speed, options.seconds)
@@ -175,10 +192,11 @@ def measure_env(options: Env) -> str:
 
     return _report(
         options,
+        ["open_spiel"],
         "Stepping games",
         [
-            f"{options.matches} matches side by side, beside OpenSpiel stepped from Python one match at a "
-            f"time; {options.repeats} repeats by turns, {options.seconds} s per side each.",
+            f"{options.matches or MATCHES} matches side by side, beside OpenSpiel stepped from Python one "
+            f"match at a time; {options.repeats} repeats by turns, {options.seconds} s per side each.",
             "A step is one decision: choose a random legal action, play it (with any chance outcomes), begin "
             "anew if the match ended, make mask and observation of the seat to move.",
             "OpenSpiel's observation is made in two ways: list = state.observation_tensor(); buffer = its "
@@ -224,8 +242,8 @@ def measure_env(options: Env) -> str:
 class Ours:
     """A `Batch` under random play on one device."""
 
-    def __init__(self, game: envs.Game, options: Env, device: str, threads: int) -> None:
-        self.batch = envs.Batch(game, options.matches, device, options.seed)
+    def __init__(self, game: envs.Game, matches: int, options: Env, device: str, threads: int) -> None:
+        self.batch = envs.Batch(game, options.matches or matches, device, options.seed)
         self.player = RandomPlayer(game, seed=options.seed)
         self.threads, self.seconds = threads, options.seconds
         torch.set_num_threads(threads)
@@ -306,29 +324,13 @@ def _games(name: str) -> tuple[envs.Game, str]:
 
 def _compare_play(game: envs.Game, peer: OpenSpiel, options: Env) -> list[str]:
     """Both sides play the same game: the cells of its row of facts, or ComparisonError."""
-    batch, first = None, 0.0
+    first = 0.0
     devices = ("cpu", "cuda") if options.device == "cuda" else ("cpu",)
     finished = [peer.play_match() for _ in range(options.check_matches)]
     theirs = np.array([(decisions, state.returns()[0]) for decisions, state in finished])
     for device in devices:
-        began = time.perf_counter()
-        batch = envs.Batch(game, options.check_matches, device, options.seed)
-        player = RandomPlayer(game, seed=options.seed)
-        # The first match of every lane, all of them to their end: no match is counted for being short.
-        length = torch.zeros(batch.matches, device=batch.device)
-        total = torch.zeros(batch.matches, device=batch.device)
-        is_first = torch.ones(batch.matches, dtype=torch.bool, device=batch.device)
-        for step in range(game.max_length):
-            random_step(batch, player)
-            length += is_first
-            total += is_first * batch.reward[:, 0]
-            is_first &= ~batch.over
-            if step == 0:
-                _wait(batch.device)
-                first = first or time.perf_counter() - began
-        if bool(is_first.any()):
-            raise ComparisonError(f"{game}: a match on {device} took more than {game.max_length} decisions")
-        ours = torch.stack([length, total], 1).cpu().numpy().astype(float)
+        ours, seconds = _first_matches(game, options, device)
+        first = first or seconds
         off = [_standard_errors(ours[:, k], theirs[:, k]) for k in range(2)]
         for k, what in enumerate(("length", "return of seat 0")):
             if off[k] > STANDARD_ERRORS:
@@ -337,11 +339,10 @@ def _compare_play(game: envs.Game, peer: OpenSpiel, options: Env) -> list[str]:
                     f"{theirs[:, k].mean():.4f}; they lie {off[k]:.1f} standard errors apart, allowed are "
                     f"{STANDARD_ERRORS}"
                 )
-    assert batch is not None
-    observation = batch.observation[0]
+    space = game.observation_space
     return [
         str(game.state.itemsize),
-        str(observation.numel() * observation.element_size()),
+        str(math.prod(space.shape) * space.dtype.itemsize),
         str(4 * math.prod(peer.game.observation_tensor_shape())),  # float32
         f"{first:.2f}",
         *(f"{ours[:, k].mean():.3f} / {theirs[:, k].mean():.3f}" for k in range(2)),
@@ -349,11 +350,184 @@ def _compare_play(game: envs.Game, peer: OpenSpiel, options: Env) -> list[str]:
     ]
 
 
+def _first_matches(game: envs.Game, options: Env, device: str) -> tuple[Any, float]:
+    """Decisions and return of seat 0 in the first match of every lane, [check_matches, 2], all of them to
+    their end: no match is counted for being short. And the seconds until the first step was done."""
+    began, first = time.perf_counter(), 0.0
+    batch = envs.Batch(game, options.check_matches, device, options.seed)
+    player = RandomPlayer(game, seed=options.seed)
+    length = torch.zeros(batch.matches, device=batch.device)
+    total = torch.zeros(batch.matches, device=batch.device)
+    is_first = torch.ones(batch.matches, dtype=torch.bool, device=batch.device)
+    for step in range(game.max_length):
+        random_step(batch, player)
+        length += is_first
+        total += is_first * batch.reward[:, 0]
+        is_first &= ~batch.over
+        if step == 0:
+            _wait(batch.device)
+            first = time.perf_counter() - began
+    if bool(is_first.any()):
+        raise ComparisonError(f"{game}: a match on {device} took more than {game.max_length} decisions")
+    return torch.stack([length, total], 1).cpu().numpy().astype(float), first
+
+
 def _standard_errors(a: Any, b: Any) -> float:
     """How many standard errors the means of two samples lie apart."""
     apart = abs(a.mean() - b.mean())
     error = math.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
     return float(apart / error) if error > 0.0 else (0.0 if apart == 0.0 else math.inf)
+
+
+# ---------------------------------------------------------------- stepping Generals
+
+
+def measure_generals(options: Env, games: Sequence[envs.Game]) -> str:
+    """Generals, beside generals-bots if that is there."""
+    threads = torch.get_num_threads()
+    has_peer = importlib.util.find_spec("generals") is not None
+    compared = _compare_generals(options) if has_peer else "nothing was compared: generals-bots is not here"
+    speeds, facts, verdicts = [], [], []
+    with _bar(options, len(games) * options.repeats) as bar:
+        for game in games:
+            name = f"generals:{game.options['rows']}"
+            bar.set_description(name)
+            ours = {
+                f"CPU, {t} thread{'s' * (t > 1)}": Ours(game, GENERALS_MATCHES, options, "cpu", t)
+                for t in sorted({threads, 1}, reverse=True)
+            }
+            if options.device == "cuda":
+                ours["GPU"] = Ours(game, GENERALS_MATCHES, options, "cuda", threads)
+            sides: dict[str, Callable[[], float]] = {
+                place: functools.partial(_ticks, side) for place, side in ours.items()
+            }
+            if has_peer:
+                peer = GeneralsBots(options.seed, game)
+                sides["peer"] = functools.partial(peer.speed, options.seconds)
+            measured = interleave(sides, options.repeats, bar)
+
+            for place in ours:
+                row = [name, place, spread(STEPS, measured[place]), "not here", "-"]
+                if has_peer:
+                    ratios = _ratios(measured[place], measured["peer"])
+                    row[3:] = spread(STEPS, measured["peer"]), spread(RATIO, ratios)
+                speeds.append(row)
+            if "GPU" not in ours:
+                speeds.append([name, "GPU", _not_measured(), "-", "-"])
+            if name == GENERALS_HEADLINE:
+                place, ticks = next(iter(ours)), measured[next(iter(ours))]
+                reached = "reached" if statistics.median(ticks) >= GENERALS_GOAL else "NOT reached"
+                said = f"{name}, {place}: {spread(STEPS, ticks)}, {reached}."
+                verdicts.append(f"Goal {GENERALS_GOAL:,.0f} ticks/s, {said}")
+            space = game.observation_space
+            sizes = (game.state.itemsize, math.prod(space.shape) * space.dtype.itemsize, game.actions)
+            facts.append([name, *map(str, sizes)])
+    torch.set_num_threads(threads)
+
+    matches = options.matches or GENERALS_MATCHES
+    return _report(
+        options,
+        ["generals_bots"] if has_peer else [],
+        "Stepping Generals",
+        [
+            f"{matches} matches side by side, beside generals-bots' PettingZoo environment stepped from "
+            f"Python one match at a time; {options.repeats} repeats by turns, {options.seconds} s per side "
+            "each.",
+            "A tick is a move of both seats, random and legal: the observations and the masks of both are "
+            "made, the moves chosen and carried out; a match that ended is followed by one on a new random "
+            "map.",
+        ],
+        [
+            (["game", "ours on", "ours, ticks/s, median (least..most)", "generals-bots", "ratio"], speeds),
+            (["game", "state, bytes", "observation, bytes", "mask, bytes"], facts),
+        ],
+        [
+            f"Checked before timing: {compared}.",
+            f"A CPU thread is woken for {MATCHES_PER_THREAD} matches or more: fewer than twice as many are "
+            "stepped by one.",
+            *verdicts,
+        ],
+    )
+
+
+def _generals(name: str) -> envs.Game:
+    """The game for a name such as generals:8, or ValueError."""
+    _, _, size = name.partition(":")
+    if size and not size.isdecimal():
+        raise ValueError(f"generals takes the side of its board, e.g. generals:8, got {name!r}")
+    side = int(size or 8)
+    return envs.make("generals", rows=side, cols=side)
+
+
+def _ticks(side: Ours) -> float:
+    """Ticks per second, of two decisions each."""
+    return side.speed() / 2.0
+
+
+class GeneralsBots:
+    """generals-bots stepped from Python: one match at a time, random legal moves.
+
+    Args:
+        game: maps are drawn with its numbers; or the map itself, if it has one.
+    """
+
+    def __init__(self, seed: int, game: envs.Game) -> None:
+        from generals.core.action import Action, compute_valid_move_mask
+        from generals.core.grid import GridFactory
+        from generals.envs import PettingZooGenerals
+
+        o = game.options
+        size = (o["rows"], o["cols"])
+        shares = o["mountains"] / 100, o["castles"] / 100
+        factory = GridFactory("uniform", size, size, *shares, seed=seed)
+        self.env = PettingZooGenerals(list("AB"), factory, o["max_ticks"])
+        self.reset_options = {"grid": o["map"].replace("/", "\n")} if o["map"] else {}
+        self.move, self.mask = Action, compute_valid_move_mask
+        self.random = random.Random(seed)
+
+    def play_match(self) -> tuple[int, float]:
+        """One match to its end: its ticks, and the return of seat 0."""
+        seed = self.random.getrandbits(32)
+        observations, _ = self.env.reset(seed, dict(self.reset_options))
+        ticks, is_over = 0, False
+        while not is_over:
+            moves = {agent: self._choose(seen) for agent, seen in observations.items()}
+            observations, _, is_won, is_late, infos = self.env.step(moves)
+            ticks, is_over = ticks + 1, is_won or is_late
+        return ticks, float(infos["A"]["is_winner"]) - float(infos["B"]["is_winner"])
+
+    def _choose(self, seen: Any) -> Any:
+        """Each legal move, of the whole army or of half, or a pass, with the same probability."""
+        moves = np.argwhere(self.mask(seen))
+        number = self.random.randrange(2 * len(moves) + 1)
+        if number == 2 * len(moves):
+            return self.move(to_pass=True)
+        row, col, direction = moves[number // 2]
+        return self.move(False, row, col, direction, to_split=number % 2 == 1)
+
+    def speed(self, seconds: float) -> float:
+        """Ticks per second."""
+        ticks, began = 0, time.perf_counter()
+        while (passed := time.perf_counter() - began) < seconds:
+            ticks += self.play_match()[0]
+        return ticks / passed
+
+
+def _compare_generals(options: Env) -> str:
+    """Both sides play the same game on a small map: what was found, or ComparisonError."""
+    game = envs.make("generals", map="AB../..../..3./...#", max_ticks=120)
+    peer = GeneralsBots(options.seed, game)
+    theirs = np.array([peer.play_match() for _ in range(GENERALS_CHECK)])
+    ours, _ = _first_matches(game, options, "cpu")
+    ours[:, 0] /= 2.0
+    found = []
+    for k, what in enumerate(("number of ticks", "return of seat 0")):
+        off = _standard_errors(ours[:, k], theirs[:, k])
+        means = f"mean {what} {ours[:, k].mean():.2f} / {theirs[:, k].mean():.2f}"
+        if off > STANDARD_ERRORS:
+            raise ComparisonError(f"{game}: {means} (generals-bots) lie {off:.1f} standard errors apart")
+        found.append(f"{means} ({off:.1f} standard errors)")
+    return f"{len(ours)} / {GENERALS_CHECK} random matches on a map of 4 x 4, {', '.join(found)}"
 
 
 # ---------------------------------------------------------------- training
@@ -414,6 +588,7 @@ def measure_train(options: Train) -> str:
     T, minibatches = options.n_steps, options.minibatches
     return _report(
         options,
+        ["stable-baselines3", "sb3-contrib"],
         "Training with memory",
         [
             "MaskableRecurrentPPO beside sb3-contrib's RecurrentPPO, rollout and update together: phantom "
@@ -668,7 +843,7 @@ def _check(options: Env | Train) -> None:
         raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use --device cpu")
     sizes = {"repeats": options.repeats} | ({} if options.threads is None else {"threads": options.threads})
     if isinstance(options, Env):
-        sizes |= {"matches": options.matches}
+        sizes |= {} if options.matches is None else {"matches": options.matches}
         if options.check_matches < 2:
             raise ValueError(f"check-matches must be at least 2, got {options.check_matches}")
         if not options.seconds > 0.0:
@@ -698,14 +873,13 @@ def _bar(options: Common, total: int) -> Any:
     return tqdm(total=total, leave=False, unit="repeat", disable=None if options.progress else True)
 
 
-def _machine(options: Common) -> str:
+def _machine(peers: Sequence[str]) -> str:
     """What it ran on and with."""
     cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if info.exists():
         models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = models[0].partition(":")[2].strip() if models else cpu
-    peer = ("open_spiel",) if isinstance(options, Env) else ("stable-baselines3", "sb3-contrib")
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy", "numba", *peer)]
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy", "numba", *peers)]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
         f"{cpu}, {os.cpu_count()} cores, {gpu}; {torch.get_num_threads()} torch threads; "
@@ -715,6 +889,7 @@ def _machine(options: Common) -> str:
 
 def _report(
     options: Common,
+    peers: Sequence[str],
     title: str,
     opening: Sequence[str],
     tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]],
@@ -722,7 +897,7 @@ def _report(
 ) -> str:
     """Everything as text, or as Markdown."""
     heading = f"## {title}" if options.markdown else f"{title}\n{'=' * len(title)}"
-    blocks = [heading, *opening, f"Machine: {_machine(options)}"]
+    blocks = [heading, *opening, f"Machine: {_machine(peers)}"]
     blocks += [_table(header, rows, options.markdown) for header, rows in tables]
     blocks.append("\n".join(f"- {line}" for line in closing))
     return "\n\n".join(blocks)

@@ -51,6 +51,8 @@ class Arguments:
     """Agents take their most probable action instead of drawing one."""
     frames_per_second: float = 1.5
     """Speed of the GIF and of the window."""
+    width: int | None = None
+    """Of the GIF's and the window's pictures, in pixels; the height follows. None takes the drawing's own."""
     seed: int = 0
     """Seed of the matches and of the players."""
     device: str = "cpu"
@@ -65,6 +67,8 @@ def main() -> None:
         raise ValueError(f"--games must be at least 1, got {a.games}")
     if a.frames_per_second <= 0:
         raise ValueError(f"--frames-per-second must be above 0, got {a.frames_per_second}")
+    if a.width is not None and a.width < 1:
+        raise ValueError(f"--width must be at least 1, got {a.width}")
     game, players = cli.sit_down(
         [a.player, a.opponent], a.game, a.options, device=a.device, deterministic=a.deterministic, seed=a.seed
     )
@@ -106,7 +110,7 @@ def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
 
 def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
     path = a.out or Path("match.gif")
-    frames = [rasterise(match.svg(viewer)) for _, match, viewer, _ in bar(moments, a)]
+    frames = [rasterise(match.svg(viewer), a.width) for _, match, viewer, _ in bar(moments, a)]
     save_gif(path, frames, a.frames_per_second)
     print(f"{len(frames)} frames in {path}")
 
@@ -116,7 +120,7 @@ def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -
     try:
         for _, match, viewer, headline in moments:
             print(headline, f"move {len(match.actions)}")
-            if not window.show(rasterise(match.svg(viewer))):
+            if not window.show(rasterise(match.svg(viewer), a.width)):
                 return
         time.sleep(2.0)
     finally:

@@ -46,6 +46,7 @@ ONLY_IN = {
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
     "pyspiel": {"scripts/benchmark.py"},
     "open_spiel": {"scripts/benchmark.py"},
+    "generals": {"scripts/benchmark.py"},
 }
 """Libraries at the edge, and the files that may touch them."""
 

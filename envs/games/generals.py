@@ -126,24 +126,20 @@ def deal(s: State) -> None:
 
 @verb
 def legal(s: State, mask: Array) -> None:
-    rows, cols = s.rows, s.cols
+    rows, cols, seat = s.rows, s.cols, s.seat
     for row in range(rows):
         for col in range(cols):
             c = row * cols + col
-            if s.owner[c] == s.seat and s.army[c] > 1:
-                allow(s, mask, c, 0, row > 0, c - cols)
-                allow(s, mask, c, 1, row < rows - 1, c + cols)
-                allow(s, mask, c, 2, col > 0, c - 1)
-                allow(s, mask, c, 3, col < cols - 1, c + 1)
+            if s.owner[c] == seat and s.army[c] > 1:
+                up = row > 0 and s.terrain[c - cols] != MOUNTAIN
+                down = row < rows - 1 and s.terrain[c + cols] != MOUNTAIN
+                left = col > 0 and s.terrain[c - 1] != MOUNTAIN
+                right = col < cols - 1 and s.terrain[c + 1] != MOUNTAIN
+                mask[8 * c] = mask[8 * c + 1] = up
+                mask[8 * c + 2] = mask[8 * c + 3] = down
+                mask[8 * c + 4] = mask[8 * c + 5] = left
+                mask[8 * c + 6] = mask[8 * c + 7] = right
     mask[8 * rows * cols] = True
-
-
-@verb
-def allow(s: State, mask: Array, cell: int, direction: int, is_inside: bool, target: int) -> None:
-    """Mark both moves in a direction if they lead somewhere."""
-    if is_inside and s.terrain[target] != MOUNTAIN:
-        mask[8 * cell + 2 * direction] = True
-        mask[8 * cell + 2 * direction + 1] = True
 
 
 # ---------------------------------------------------------------- a tick
@@ -267,17 +263,15 @@ def count(s: State) -> None:
 @verb
 def observe(s: State, seat: int, out: Array) -> None:
     rows, cols = s.rows, s.cols
-    mark_seen(s, seat, out[FOG])
+    above, here = 0, near_own(s, seat, 0)
     for row in range(rows):
+        below = near_own(s, seat, row + 1)
+        seen = above | here | below
+        above, here = here, below
         for col in range(cols):
             c = row * cols + col
             terrain, owner = s.terrain[c], s.owner[c]
-            is_structure = MOUNTAIN <= terrain <= CASTLE
-            if out[FOG, row, col] == 0:
-                out[FOG, row, col] = not is_structure
-                out[FOGGED_STRUCTURES, row, col] = is_structure
-            else:
-                out[FOG, row, col] = 0
+            if (seen >> col) & 1:
                 out[ARMIES, row, col] = s.army[c]
                 out[GENERALS, row, col] = terrain == GENERAL
                 out[CASTLES, row, col] = terrain == CASTLE
@@ -285,6 +279,10 @@ def observe(s: State, seat: int, out: Array) -> None:
                 out[NEUTRAL, row, col] = owner == NOBODY and terrain != MOUNTAIN
                 out[OWN, row, col] = owner == seat
                 out[OPPONENT, row, col] = owner == 1 - seat
+            elif MOUNTAIN <= terrain <= CASTLE:
+                out[FOGGED_STRUCTURES, row, col] = 1
+            else:
+                out[FOG, row, col] = 1
     fill(out[OWN_LAND], s.land[seat])
     fill(out[OWN_ARMY], s.total[seat])
     fill(out[OPPONENT_LAND], s.land[1 - seat])
@@ -293,22 +291,21 @@ def observe(s: State, seat: int, out: Array) -> None:
 
 
 @verb
+def near_own(s: State, seat: int, row: int) -> int:
+    """The seat's cells of a row and their neighbours in it, as bits by column."""
+    bits = 0
+    if row < s.rows:
+        for col in range(s.cols):
+            if s.owner[row * s.cols + col] == seat:
+                bits |= 7 << col
+    return bits >> 1
+
+
+@verb
 def fill(plane: Array, number: int) -> None:
     for row in range(plane.shape[0]):
         for col in range(plane.shape[1]):
             plane[row, col] = number
-
-
-@verb
-def mark_seen(s: State, seat: int, plane: Array) -> None:
-    """Write 1 into the cells of `plane` that the seat sees."""
-    rows, cols = s.rows, s.cols
-    for row in range(rows):
-        for col in range(cols):
-            if s.owner[row * cols + col] == seat:
-                for r in range(max(row - 1, 0), min(row + 2, rows)):
-                    for c in range(max(col - 1, 0), min(col + 2, cols)):
-                        plane[r, c] = 1
 
 
 # ---------------------------------------------------------------- random maps
@@ -624,11 +621,10 @@ class Generals(Game):
 
     def _seen(self, state: State, viewer: Viewer) -> list[bool]:
         """Of each cell: does `viewer` see it?"""
-        plane = np.ones((self.rows, self.cols), np.int16)
+        planes = np.zeros((PLANES, self.rows, self.cols), np.int16)
         if viewer != REFEREE:
-            plane[:] = 0
-            mark_seen(state, viewer, plane)
-        return [bool(seen) for seen in plane.flat]
+            observe(state, viewer, planes)
+        return [not fog for fog in (planes[FOG] + planes[FOGGED_STRUCTURES]).flat]
 
     def _sign(self, state: State, cell: int, is_seen: bool) -> str:
         """What is said of a cell in `text`."""

@@ -333,6 +333,23 @@ def test_a_match_becomes_an_endless_gif(tmp_path: Path) -> None:
     assert durations == [250] * (len(frames) - 1) + [1000]
 
 
+def test_what_stays_the_same_in_a_gif_keeps_its_colour(tmp_path: Path) -> None:
+    """Shades in the upper half, all of them in every frame; a disc of another colour below in each."""
+    shades = np.linspace(0, 255, 300).astype(np.uint8)
+    frames = np.zeros((5, 40, 300, 3), np.uint8)
+    frames[:, :20] = shades[:, None]
+    for k in range(5):
+        frames[k, 25:35, 50 * k : 50 * k + 20] = (200, 50 * k, 40)
+    drawing.save_gif(tmp_path / "shades.gif", list(frames))
+    with Image.open(tmp_path / "shades.gif") as gif:
+        shown = []
+        for k in range(5):
+            gif.seek(k)
+            shown.append(np.asarray(gif.convert("RGB"), int))
+    assert all((frame[:20] == shown[0][:20]).all() for frame in shown)
+    assert abs(np.stack(shown) - frames).max() < 16
+
+
 def test_a_gif_needs_frames_of_one_size(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no frame"):
         drawing.save_gif(tmp_path / "none.gif", [])

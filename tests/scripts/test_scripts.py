@@ -124,6 +124,31 @@ def test_games_for_one_are_watched_and_compared(script):
     assert " 40 " in rows[0]
 
 
+def test_simultaneous_moves_are_one_picture(script, tmp_path):
+    """Eight ticks of Generals are nine drawings, not seventeen, for the referee and for a seat."""
+    game = ["--game", "generals", "--options", "rows", 4, "cols", 4, "max_ticks", 8]
+    players = ["watch", "greedy", "--opponent", "expander", *game, "--render"]
+    for viewer in ("referee", "seat"):
+        folder = tmp_path / viewer
+        ended = script(*players, "svg", "--viewer", viewer, "--out", folder)
+        assert ended.out == f"9 drawings in {folder}\n"
+        assert ["B sees" in path.read_text() for path in folder.iterdir()] == [viewer == "referee"] * 9
+    ended = script(*players, "gif", "--width", 300, "--out", tmp_path / "match.gif")
+    assert ended.out == f"9 frames in {tmp_path / 'match.gif'}\n"
+    with Image.open(tmp_path / "match.gif") as gif:
+        assert gif.size[0] == 300
+
+
+def test_stepping_generals_is_measured(script):
+    """On 4 x 4 cells: 112 bytes a match, 14 x 4 x 4 numbers of 2 bytes, 129 actions."""
+    few = ["--matches", 64, "--repeats", 1, "--seconds", 0.01, "--check-matches", 500]
+    ended = script("benchmark", "env", "generals:4", *few)
+    assert ended.code == 0, ended
+    assert "64 matches side by side" in ended.out
+    (sizes,) = [line.split() for line in ended.out.splitlines() if line.startswith("generals:4  112")]
+    assert sizes == ["generals:4", "112", "448", "129"]
+
+
 def test_watching_one_seat_hides_the_other_card(script):
     both = script("watch", "random", "--opponent", "random", "--game", "kuhn_poker", "--seed", 3).out
     one = script(
@@ -312,7 +337,11 @@ def test_a_damaged_checkpoint(refused, trained, tmp_path, name, damage):
 
 def test_players_that_cannot_meet(refused, trained):
     run = trained[0]
-    refused("watch", "nobody", told="'nobody' is neither a fixed player (random, bot) nor a path")
+    refused(
+        "watch",
+        "nobody",
+        told="'nobody' is neither a fixed player (random, bot, expander, greedy) nor a path",
+    )
     refused("watch", "random", told="say which game with --game; known are kuhn_poker")
     refused(
         "watch",
@@ -326,6 +355,10 @@ def test_players_that_cannot_meet(refused, trained):
     refused("tournament", told="at least two players")
     refused("watch", run, "--games", 0, told="--games must be at least 1, got 0")
     refused("watch", run, "--frames-per-second", 0, told="--frames-per-second must be above 0, got 0")
+    refused("watch", run, "--width", 0, told="--width must be at least 1, got 0")
+    refused(
+        "watch", "greedy", "--game", "kuhn_poker", told="kuhn_poker has no greedy; games with one are gen"
+    )
 
 
 def test_an_agent_of_another_size_is_refused(script, refused, tmp_path):
