@@ -19,13 +19,11 @@ from agents.config import (
     read_config,
     write_config,
 )
-from agents.policy import BoardCore
 from agents.training import make_model
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(), re.MULTILINE)]
-BOARDS = [path for path in FILES if re.search(r"_\d+x\d+$", path.stem)]
-CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS]
+CONFIGS = [path for path in FILES if path not in WORLDS]
 
 
 @pytest.fixture
@@ -81,22 +79,6 @@ def test_the_two_files_of_a_game_differ_in_the_cell_alone():
         lstm = read_config(path)
         gated = read_config(path.with_stem(path.stem.replace("_lstm", "_gated")))
         assert dataclasses.replace(gated, policy=dataclasses.replace(gated.policy, cell="lstm")) == lstm
-
-
-@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
-def test_a_file_named_by_a_board_makes_a_spatial_policy_of_that_size(path):
-    game, size = path.stem.rsplit("_", 1)
-    config = read_config(path)
-    rows, cols = map(int, size.split("x"))
-    assert (config.game, config.options["rows"], config.options["cols"]) == (game, rows, cols)
-    model = make_model(config)
-    assert isinstance(model.policy.core, BoardCore)
-    assert model.policy.core.squares == rows * cols
-    assert model.n_steps * model.n_envs <= config.total_timesteps
-
-
-def test_the_boards_of_a_game_differ_in_size_and_length_of_the_run_alone():
-    assert [path.stem for path in BOARDS] == ["generals_4x4", "generals_6x6", "generals_8x8"]
 
 
 def test_there_are_files_for_worlds_without_velocities():
