@@ -65,7 +65,7 @@ FILES = (
 ARGUMENTS = (
     "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range",
     "clip_range_vf", "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "target_kl",
-    "kl_coef", "magnet_coef",
+    "kl_coef", "magnet_coef", "shaping_coef",
     "magnet_every", "ema_decay", "snapshot_every", "seed",
 )  # fmt: skip
 """Arguments of MaskableRecurrentPPO that a checkpoint keeps."""

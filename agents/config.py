@@ -51,6 +51,8 @@ class PolicyConfig:
     """Feed the seat to the core."""
     skip_connection: bool = False
     """The heads read the features beside the core's output."""
+    spatial: bool = False
+    """Features, memory and logits for every square of a board; sizes count per square."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +99,10 @@ class AlgoConfig:
     """What the policy is drawn to."""
     magnet_every: int = 100
     """Updates between two snapshots of the magnet."""
+    shaping_coef: float = 0.0
+    """Weight of the game's potential in the shaping of rewards at the beginning, if the game has one."""
+    shaping_coef_schedule: ScheduleName = "linear"
+    """How it goes on."""
     ema_decay: float = 0.999
     """Decay of the averaged weights per gradient step; 0 keeps none."""
 

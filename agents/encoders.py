@@ -6,15 +6,18 @@
     any other Box, MultiBinary  linear
     Dict                        the sum over its entries, each by its own encoder
 
+A spatial policy takes `BoardEncoder` instead, whose features belong to the squares of a board one by one.
+
 Leading dimensions are free: [..., observation] -> [..., features]. A rollout keeps observations as one
 tensor, so `pack` lays the entries of a Dict side by side as numbers, and the encoder takes them apart.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,12 +66,34 @@ class LinearEncoder(nn.Module):
         return self.linear(x.flatten(-self.dimensions) if self.dimensions else x.unsqueeze(-1))  # type: ignore[no-any-return]
 
 
-class PlaneEncoder(nn.Module):
-    """Two 3 x 3 convolutions over planes [C, h, w], then one linear layer."""
+class PlaneScale(nn.Module):
+    """Planes [C, h, w] as numbers of like size: integer counts that may exceed 1 become log2(1 + x) / 4.
 
-    def __init__(self, shape: tuple[int, int, int], features: int, channels: int = 32) -> None:
+    A count of 15 becomes 1 and one of 255 becomes 2, whatever the bounds, so that it means the same on
+    boards of all sizes. Other planes stay: those of 0 and 1, those with negative numbers, and floats.
+    """
+
+    counts: Tensor
+
+    def __init__(self, space: spaces.Box) -> None:
         super().__init__()
-        planes, height, width = shape
+        is_count = (space.high > 1).any((1, 2)) & (space.low >= 0).all((1, 2))
+        is_count &= np.issubdtype(space.dtype, np.integer)
+        self.register_buffer("counts", torch.from_numpy(is_count)[:, None, None], persistent=False)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """[N, C, h, w] -> float32 of the same shape, channels last in memory, as convolutions like it."""
+        x = planes.to(torch.float32, memory_format=torch.channels_last)
+        return torch.where(self.counts, torch.log2(x + 1.0) * 0.25, x)
+
+
+class PlaneEncoder(nn.Module):
+    """Two 3 x 3 convolutions over planes [C, h, w], see `PlaneScale`, then one linear layer."""
+
+    def __init__(self, space: spaces.Box, features: int, channels: int = 32) -> None:
+        super().__init__()
+        planes, height, width = space.shape
+        self.scale = PlaneScale(space)
         self.convolutions = nn.Sequential(
             nn.Conv2d(planes, channels, 3, padding=1),
             nn.ReLU(),
@@ -80,9 +105,100 @@ class PlaneEncoder(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """[..., C, h, w] -> [..., E]."""
-        leading = planes.shape[:-3]
-        x = planes.to(self.linear.weight.dtype).flatten(0, -4)
-        return self.linear(self.convolutions(x)).unflatten(0, leading)  # type: ignore[no-any-return]
+        x = self.convolutions(self.scale(planes.flatten(0, -4)))
+        return self.linear(x).unflatten(0, planes.shape[:-3])  # type: ignore[no-any-return]
+
+
+class Board(NamedTuple):
+    """Where the actions of a game lie on the planes it shows.
+
+    Action (row * cols + col) * moves + what is made on a square; behind them come the further actions.
+    """
+
+    rows: int
+    cols: int
+    moves: int  # on each square
+    further: int  # on none, such as to pass
+
+    @property
+    def squares(self) -> int:
+        """S."""
+        return self.rows * self.cols
+
+
+def board_of(space: spaces.Space[Any], actions: int) -> Board:
+    """The board that `space` shows and `actions` are made on, as many on its squares as fit.
+
+    Raises:
+        ValueError: the observations are no integer planes, or there are fewer actions than squares.
+    """
+    if isinstance(space, spaces.Box) and len(space.shape) == 3 and np.issubdtype(space.dtype, np.integer):
+        _, rows, cols = space.shape
+        moves, further = divmod(actions, rows * cols)
+        if moves > 0:
+            return Board(rows, cols, moves, further)
+    raise ValueError(
+        "spatial needs integer planes Box [C, rows, cols] and at least rows * cols Discrete actions, "
+        f"got {type(space).__name__} {list(space.shape or ())} of {space.dtype} and {actions} actions"
+    )
+
+
+def pooled(x: Tensor) -> Tensor:
+    """Mean and maximum over the squares: [..., S, E] -> [..., 2 E]."""
+    return torch.cat([x.mean(-2), x.amax(-2)], -1)
+
+
+class BoardEncoder(nn.Module):
+    """Features of every square from planes [C, rows, cols]: two 3 x 3 convolutions, see `PlaneScale`.
+
+    Every square also learns of all others: mean and maximum over the board come in through one linear
+    layer. No weight depends on the size of the board.
+    """
+
+    def __init__(self, space: spaces.Space[Any], features: int) -> None:
+        super().__init__()
+        assert isinstance(space, spaces.Box)  # `board_of` sees to it
+        self.scale = PlaneScale(space)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(space.shape[0], features, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(features, features, 3, padding=1),
+        )
+        self.whole = nn.Linear(2 * features, features)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """[..., C, rows, cols] -> [..., S, E]."""
+        x = self.convolutions(self.scale(planes.flatten(0, -4))).flatten(2).transpose(1, 2)
+        return (x + self.whole(pooled(x))[:, None]).unflatten(0, planes.shape[:-3])  # type: ignore[no-any-return]
+
+
+class BoardContext(nn.Module):
+    """What the squares are told beside the planes: all of them who decides, one what was last done on it.
+
+    Args:
+        board: S squares.
+        seats: P, or 0 if the seat is not told.
+        has_previous: the previous action is told; a further one, or none yet, to all squares.
+        features: E.
+    """
+
+    def __init__(self, board: Board, seats: int, has_previous: bool, features: int) -> None:
+        super().__init__()
+        self.board = board
+        self.seat = SlotEncoder([seats], features) if seats > 0 else None
+        codes = board.moves + board.further + 1  # the last: none yet
+        self.previous = SlotEncoder([codes], features) if has_previous else None
+
+    def forward(self, slots: Tensor) -> Tensor:
+        """Codes [..., K], the seat and the previous action as far as they are told -> [..., S or 1, E]."""
+        told: list[Tensor] = [] if self.seat is None else [self.seat(slots[..., None, :1])]
+        if self.previous is not None:
+            action, S, k = slots[..., None, -1:], self.board.squares, self.board.moves
+            is_further = action >= S * k
+            what = torch.where(is_further, action - S * k + k, action % k)
+            squares = torch.arange(S, device=slots.device)[:, None]
+            told.append(self.previous(what) * (is_further | (action // k == squares)))
+        return functools.reduce(torch.add, told)
 
 
 class ImageEncoder(nn.Module):
@@ -163,7 +279,7 @@ def make_encoder(space: spaces.Space[Any], features: int) -> nn.Module:
         case spaces.Box() if len(space.shape) == 3 and space.dtype == np.uint8 and min(space.shape[1:]) >= 36:
             return ImageEncoder(space.shape, features)
         case spaces.Box() if len(space.shape) == 3:
-            return PlaneEncoder(space.shape, features)
+            return PlaneEncoder(space, features)
         case spaces.Box() | spaces.MultiBinary():
             return LinearEncoder(math.prod(space.shape), len(space.shape), features)
         case _:

@@ -98,7 +98,7 @@ def onnx_model(agent: Agent) -> onnx.ModelProto:
         seat         [B] int64       who decides
         start        [B] bool        this is the first decision of its match
         previous     [B, P, ...]     each seat's own latest action
-        core_<k>     [L, B, P, H]    the parts of the memory, `Memory.cores`
+        core_<k>     [L, B, P, H]    the parts of the memory, `Memory.cores`; of a spatial policy S * H
 
     Outputs:
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from agents.arena import NOBODY, Result
-from agents.cells import GRU, Gated
+from agents.cells import GRU, Cell, Gated
 from agents.checkpoint import write_file
 from agents.policy import RecurrentPolicy
 from agents.rollout import Rollout
@@ -125,15 +125,19 @@ def memory_statistics(policy: RecurrentPolicy, rollout: Rollout) -> dict[str, fl
     Taken at the rollout's first step from the state that was stored there, first layer of the actor.
     """
     cell = policy.core.cells[0]
+    assert isinstance(cell, Cell)
     seat = rollout.seat[0]
     state = tuple(
-        part[0].masked_fill(rollout.start[0, :, None, None], 0.0)[torch.arange(len(seat)), seat]
+        part[0]
+        .masked_fill(rollout.start[0, :, None, None], 0.0)[torch.arange(len(seat)), seat]
+        .reshape(-1, cell.hidden_size)  # a spatial policy has one on every square
         for part in rollout.memory.cores[: policy.core.parts]
     )
     statistics = {"rnn/hidden_norm": float(state[0].norm(dim=-1).mean())}
     if not isinstance(cell, (Gated, GRU)):
         return statistics
-    z = cell.project(policy.features(rollout.observation[0], seat, rollout.previous[0]))
+    features = policy.features(rollout.observation[0], seat, rollout.previous[0])
+    z = cell.project(features.reshape(-1, cell.input_size))
     u = state[0] @ cell.U.t()
     names = "ifo" if isinstance(cell, Gated) else "ry"
     u = u.unflatten(-1, (cell.recurrent_blocks, -1))  # the gated cell's one block serves every gate
@@ -157,5 +161,5 @@ def gradient_by_lag(
     state = rollout.memory.cores[: policy.core.parts]
     outputs, _ = policy.core(features, state, rollout.start, rollout.seat)
     (gradient,) = torch.autograd.grad(outputs[-1].sum(), features)
-    norms: Tensor = gradient.norm(dim=-1).mean(1)
+    norms: Tensor = gradient.flatten(2).norm(dim=-1).mean(1)
     return {f"rnn/grad_norm_by_lag/{k}": float(norms[T - 1 - k]) for k in lags if k < T}

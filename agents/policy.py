@@ -6,9 +6,9 @@ itself keeps nothing between calls.
 
 from __future__ import annotations
 
+import functools
 import inspect
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from agents.cells import CELLS, Cell
 from agents.distributions import Categorical, Gaussian, make_family
-from agents.encoders import LinearEncoder, SlotEncoder, make_encoder
+from agents.encoders import (
+    BoardContext,
+    BoardEncoder,
+    LinearEncoder,
+    SlotEncoder,
+    board_of,
+    make_encoder,
+)
+from agents.heads import BoardActionHead, BoardValueHead, make_head
 from agents.scan import scan
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
@@ -26,7 +34,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "si
 class Memory(NamedTuple):
     """What the seats of B matches remember."""
 
-    cores: tuple[Tensor, ...]  # [L, B, P, H] per part of the cell's state; the actor's, then the critic's
+    cores: tuple[Tensor, ...]  # [L, B, P, H] per part of the cell's state; the actor's, then the critic's.
+    # Of a spatial policy [L, B, P, S * H].
     previous: Tensor  # [B, P, *], each seat's own latest action; `RecurrentPolicy.no_action` = none yet
 
     def select(self, rows: Tensor) -> Memory:
@@ -107,6 +116,37 @@ class Core(nn.Module):
         return cell
 
 
+class BoardCore(Core):
+    """A `Core` on each of the S squares of a board: the same weights, a memory of its own.
+
+    Parts of the state are [L, B, P, S * H].
+    """
+
+    def __init__(self, squares: int, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.squares = squares
+
+    def initial_state(self, matches: int, seats: int) -> tuple[Tensor, ...]:
+        """Zeros, [L, B, P, S * H] per part."""
+        return tuple(part.repeat(1, 1, 1, self.squares) for part in super().initial_state(matches, seats))
+
+    def forward(
+        self, x: Tensor, state: tuple[Tensor, ...], start: Tensor, seat: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """x [T, B, S, I] and parts [L, B, P, S * H] -> outputs [T, B, S, H] and the new parts."""
+        S = self.squares
+
+        def on_squares(rows: Tensor) -> Tensor:  # [T, B] -> [T, B * S]
+            return rows[:, :, None].expand(-1, -1, S).flatten(1)
+
+        apart = tuple(part.unflatten(-1, (S, -1)).transpose(2, 3).flatten(1, 2) for part in state)
+        x, new = super().forward(
+            x.flatten(1, 2), apart, on_squares(start), None if seat is None else on_squares(seat)
+        )
+        joined = (part.unflatten(1, (-1, S)).transpose(2, 3).flatten(3) for part in new)
+        return x.unflatten(1, (-1, S)), tuple(joined)
+
+
 class RecurrentPolicy(nn.Module):
     """A policy with memory for games in which seats take turns. Names are sb3-contrib's where it has them.
 
@@ -129,6 +169,11 @@ class RecurrentPolicy(nn.Module):
             what can be seen at the moment.
         previous_action: feed the seat's own previous action to the core.
         seat_input: feed the seat to the core (with one seat there is nothing to feed).
+        spatial: for boards. Every square of the board that the observation shows has features, a core with a
+            memory of its own and logits for the actions made on it, all with the same weights, so that a
+            policy of one size of board can play on another. H and E then count per square. It needs integer
+            planes Box [C, rows, cols] and Discrete actions (row * cols + col) * k + what, behind which may
+            come fewer than rows * cols further ones, such as to pass.
         log_std_init: where the logarithms of the standard deviations of Box actions begin.
 
     Raises:
@@ -156,6 +201,7 @@ class RecurrentPolicy(nn.Module):
         skip_connection: bool = False,
         previous_action: bool = True,
         seat_input: bool = True,
+        spatial: bool = False,
         log_std_init: float = 0.0,
     ) -> None:
         super().__init__()
@@ -169,14 +215,26 @@ class RecurrentPolicy(nn.Module):
         self.skip_connection = skip_connection
         activation = ACTIVATIONS[activation_fn]
 
-        self.encoder = make_encoder(observation_space, features_dim)
+        board = None
+        if spatial:
+            discrete = self.family.actions if isinstance(self.family, Categorical) else 0
+            board = board_of(observation_space, discrete)
+
+        E, H = features_dim, lstm_hidden_size
+        self.encoder = (
+            make_encoder(observation_space, E) if board is None else BoardEncoder(observation_space, E)
+        )
         self.feeds_seat, self.feeds_previous = seat_input and seats > 1, previous_action
         slots = [seats] if self.feeds_seat else []
         slots += [n + 1 for n in self.family.codes] if self.feeds_previous else []
-        self.context = SlotEncoder(slots, features_dim) if slots else None
+        self.context: nn.Module | None = None
+        if slots and board is None:
+            self.context = SlotEncoder(slots, E)
+        elif slots and board is not None:
+            self.context = BoardContext(board, seats if self.feeds_seat else 0, self.feeds_previous, E)
         has_numbers = isinstance(self.family, Gaussian)
         self.previous_numbers = (
-            LinearEncoder(self.family.outputs, len(self.family.shape), features_dim)
+            LinearEncoder(self.family.outputs, len(self.family.shape), E)
             if has_numbers and self.feeds_previous
             else None
         )
@@ -184,19 +242,26 @@ class RecurrentPolicy(nn.Module):
         self.log_std = nn.Parameter(torch.full((self.family.outputs,), log_std_init)) if has_numbers else None
         self.activation = activation()
 
-        H = lstm_hidden_size
         options = lstm_kwargs or {}
-        self.core = Core(cell, features_dim, H, n_lstm_layers, options)
-        self.critic_core = Core(cell, features_dim, H, n_lstm_layers, options) if enable_critic_lstm else None
+        make_core = Core if board is None else functools.partial(BoardCore, board.squares)
+        self.core = make_core(cell, E, H, n_lstm_layers, options)
+        self.critic_core = make_core(cell, E, H, n_lstm_layers, options) if enable_critic_lstm else None
         has_memory = shared_lstm or enable_critic_lstm
-        self.critic = None if has_memory else nn.Linear(features_dim, H)
+        self.critic = None if has_memory else nn.Linear(E, H)
 
         widths = net_arch if isinstance(net_arch, Mapping) else {"pi": net_arch or [], "vf": net_arch or []}
         if set(widths) - {"pi", "vf"}:
             raise ValueError(f"net_arch has the parts 'pi' and 'vf', got {sorted(widths)}")
-        H += features_dim if skip_connection else 0
-        self.action_head = _head([H, *widths.get("pi", []), self.family.outputs], activation, gain=0.01)
-        self.value_head = _head([H, *widths.get("vf", []), 1], activation, gain=1.0)
+        pi, vf = widths.get("pi", []), widths.get("vf", [])
+        inputs = H + E if skip_connection else H
+        self.action_head: nn.Module
+        self.value_head: nn.Module
+        if board is None:
+            self.action_head = make_head([inputs, *pi, self.family.outputs], activation, gain=0.01)
+            self.value_head = make_head([inputs, *vf, 1], activation, gain=1.0)
+        else:
+            self.action_head = BoardActionHead(board, inputs, H, pi, activation)
+            self.value_head = BoardValueHead(inputs, vf, activation)
 
     def initial_memory(self, matches: int) -> Memory:
         """The memory of seats that have seen nothing."""
@@ -245,7 +310,11 @@ class RecurrentPolicy(nn.Module):
         return outputs, value, actor_state + critic_state
 
     def features(self, observation: Tensor, seat: Tensor, previous: Tensor) -> Tensor:
-        """What the core is fed: observation [..., *], seat [...] and previous action [..., *] -> [..., E]."""
+        """What the core is fed: observation [..., *], seat [...] and previous action [..., *].
+
+        Returns:
+            [..., E], of a spatial policy [..., S, E].
+        """
         features = self.encoder(observation)
         if self.context is not None:
             slots = [seat[..., None]] if self.feeds_seat else []
@@ -308,15 +377,3 @@ class RecurrentPolicy(nn.Module):
 def _seat_of(previous: Tensor, seat: Tensor) -> Tensor:
     """Index [B, 1, *] of the rows `seat` [B] in `previous` [B, P, *]."""
     return seat.reshape(-1, *[1] * (previous.dim() - 1)).expand(-1, 1, *previous.shape[2:])
-
-
-def _head(widths: list[int], activation: Callable[[], nn.Module], gain: float) -> nn.Sequential:
-    """Linear layers with activations between them; orthogonal start, `gain` at the last one."""
-    layers: list[nn.Module] = []
-    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        linear = nn.Linear(inputs, outputs)
-        is_last = i == len(widths) - 2
-        nn.init.orthogonal_(linear.weight, gain if is_last else 2**0.5)
-        nn.init.zeros_(linear.bias)
-        layers += [linear] if is_last else [linear, activation()]
-    return nn.Sequential(*layers)

@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -166,6 +166,8 @@ def update(
     max_grad_norm: float,
     target_kl: float | None = None,
     reward_scale: float = 1.0,
+    potential: Callable[[Tensor], Tensor] | None = None,
+    shaping_coef: float = 0.0,
     generator: torch.Generator | None = None,
     ema: RecurrentPolicy | None = None,
     ema_decay: float = 0.0,
@@ -178,6 +180,8 @@ def update(
     Args:
         batch_size: decisions in a minibatch; T times a divisor of B.
         reward_scale: rewards are multiplied by it, so that values lie in about -1..1.
+        potential: Phi, of observations [..., *] -> [...], see `envs.Game`; None = 0.
+        shaping_coef: c of the shaping, see `shaped_values`.
         generator: of the minibatches, on the CPU.
         ema: a copy of the policy whose weights follow with `ema_decay` per step.
         target_kl: stop early once `approx_kl` exceeds 1.5 times this (None: never).
@@ -190,12 +194,15 @@ def update(
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
     T, B = rollout.shape
+    value, next_value = rollout.value, rollout.next_value
+    if potential is not None and shaping_coef > 0.0:
+        value, next_value = shaped_values(rollout, potential, shaping_coef)
     advantage, known = seat_advantages(
         rollout.reward * reward_scale + gamma * rollout.bootstrap[..., None],
-        rollout.value,
+        value,
         rollout.seat,
         rollout.over,
-        rollout.next_value,
+        next_value,
         rollout.next_seat,
         gamma,
         gae_lambda,
@@ -253,6 +260,30 @@ def update(
     }
 
 
+def shaped_values(
+    rollout: Rollout, potential: Callable[[Tensor], Tensor], shaping_coef: float
+) -> tuple[Tensor, Tensor]:
+    """Values with the potential added, for advantages as if the rewards were shaped.
+
+    Shaping (Ng, Harada & Russell 1999) adds to what a seat earns from its decision d up to its next one
+
+        F_d = gamma c Phi(o_{d+1}) - c Phi(o_d),        Phi = 0 after the match's end,
+
+    where o_d is what it sees there: over a match its sum telescopes to -c Phi(o_0) (gamma = 1), which no
+    decision changes, so the best policies stay the best. With values V of the shaped rewards,
+
+        delta_d = R_d + F_d + gamma V_{d+1} - V_d = R_d + gamma (V_{d+1} + c Phi_{d+1}) - (V_d + c Phi_d):
+
+    the advantages of the rewards as they are, with V + c Phi in place of V (Wiewiora 2003). So nothing else
+    needs to know: rewards and returns stay what the game pays.
+
+    Returns:
+        `value` [T, B] and `next_value` [B] of the rollout, c Phi added.
+    """
+    value = rollout.value + shaping_coef * potential(rollout.observation)
+    return value, rollout.next_value + shaping_coef * potential(rollout.next_observation)
+
+
 @torch.no_grad()
 def follow(ema: RecurrentPolicy, policy: RecurrentPolicy, decay: float) -> None:
     """ema <- decay * ema + (1 - decay) * policy, weight by weight."""
@@ -275,13 +306,16 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         env: a `Batch`: the policy plays all its seats, each with its own memory. Or what SB3 takes: a
             Gymnasium env, its id, or a `VecEnv`. Masks are found as MaskablePPO finds them, by
             `action_masks()`; worlds without it allow everything.
-        learning_rate, clip_range, ent_coef, kl_coef, magnet_coef: a number or a schedule (`Schedule`).
+        learning_rate, clip_range, ent_coef, kl_coef, magnet_coef, shaping_coef: a number or a schedule
+            (`Schedule`).
         n_steps: T, decisions of each match in a rollout.
         batch_size: decisions in a minibatch, a multiple of `n_steps` that divides the rollout.
         kl_coef: weight of the reverse KL to the policy that played.
         magnet_coef: weight of the KL to the magnet.
         magnet: "uniform" (over the legal actions), "snapshot" (the policy as it was at the latest
             multiple of `magnet_every` updates) or "ema".
+        shaping_coef: weight of the game's potential in the shaping of rewards, see `shaped_values`; in units
+            of the highest return. Rewards that are logged and matches that judge know nothing of it.
         ema_decay: keep `model.ema`, a copy whose weights follow with this decay per gradient step.
         opposition: gives a share of the matches to past selves or fixed players.
         snapshot_every: updates between two past selves added to the opposition's pool.
@@ -318,6 +352,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         magnet_coef: float | Schedule = 0.0,
         magnet: Literal["uniform", "snapshot", "ema"] = "uniform",
         magnet_every: int = 100,
+        shaping_coef: float | Schedule = 0.0,
         ema_decay: float = 0.0,
         opposition: Opposition | None = None,
         snapshot_every: int = 50,
@@ -352,6 +387,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.ent_coef, self.kl_coef, self.magnet_coef = ent_coef, kl_coef, magnet_coef
         self.max_grad_norm, self.target_kl = max_grad_norm, target_kl
         self.magnet_kind, self.magnet_every, self.ema_decay = magnet, magnet_every, ema_decay
+        self.shaping_coef = shaping_coef
         self.opposition, self.snapshot_every = opposition, snapshot_every
         self._predictions = 0  # calls of predict that began in the middle of nothing
         self.ema: RecurrentPolicy | None = None
@@ -400,6 +436,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def begin(self, game: Game | World) -> None:
         """Make the networks for `game`; `set_env` does it for the first env."""
         self.game = game
+        self.potential = game.potential if isinstance(game, Game) else None
+        if self.potential is None and _at(self.shaping_coef, 1.0) > 0.0:
+            raise ValueError(f"{game.name} has no potential to shape rewards with: shaping_coef must be 0")
         self.observation_space = game.observation_space
         self.action_space = game.action_space if isinstance(game, World) else spaces.Discrete(game.actions)
         self._setup_model()
@@ -447,6 +486,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             kl_coef=_at(self.kl_coef, progress),
             magnet_coef=_at(self.magnet_coef, progress),
         )
+        shaping_coef = _at(self.shaping_coef, progress)
         self.policy.train()
         parts = update(
             self.policy,
@@ -460,6 +500,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             max_grad_norm=self.max_grad_norm,
             target_kl=self.target_kl,
             reward_scale=self.reward_scale,
+            potential=self.potential,
+            shaping_coef=shaping_coef,
             generator=self.shuffler,
             ema=self.ema,
             ema_decay=self.ema_decay,
@@ -481,6 +523,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.logger.record("train/learning_rate", learning_rate)
         self.logger.record("train/clip_range", coefficients.clip_range)
         self.logger.record("train/ent_coef", coefficients.ent_coef)
+        if self.potential is not None:
+            self.logger.record("train/shaping_coef", shaping_coef)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def predict(  # type: ignore[override]

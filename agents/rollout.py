@@ -38,6 +38,7 @@ class Rollout:
     memory: Memory  # before the first decision
     next_seat: Tensor  # int64 [B], to decide after the last
     next_value: Tensor  # [B], of that seat
+    next_observation: Tensor  # [B, ...], of that seat
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -120,7 +121,13 @@ class Collector:
                 return None
 
         _, next_value, _, _ = policy.look(batch.observation, batch.legal, batch.seat, self.start, self.memory)
-        return Rollout(**r, memory=before, next_seat=batch.seat.clone(), next_value=next_value)
+        return Rollout(
+            **r,
+            memory=before,
+            next_seat=batch.seat.clone(),
+            next_value=next_value,
+            next_observation=batch.observation.clone(),
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides how the matches of a game go on, as tensors."""

@@ -72,7 +72,7 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
         fixed_player(name, game)  # an unknown name is refused now, not after the first evaluation
 
     algo = dataclasses.asdict(config.algo)
-    for name in ("learning_rate", "ent_coef", "magnet_coef"):
+    for name in ("learning_rate", "ent_coef", "magnet_coef", "shaping_coef"):
         kind = SCHEDULES[algo.pop(f"{name}_schedule")]
         algo[name] = kind(algo[name])
     return MaskableRecurrentPPO(

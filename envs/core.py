@@ -161,6 +161,10 @@ class Game:
                             is new since the seat's last decision and nothing it may not know
         chance(s, probabilities)  write the outcome's probabilities; they arrive as zeros
 
+    Optional, for training
+        potential(observation)  how well the seat stands that sees `observation` (a torch tensor
+                            [..., *shape]): [...], in about -1..1. Rewards are shaped with it
+
     Drawn for a viewer, a seat number or REFEREE
         text(state, viewer), svg(state, viewer), action_name(action)
     """
@@ -174,6 +178,7 @@ class Game:
     play: ClassVar[Callable[..., Any]]
     observe: ClassVar[Callable[..., Any]]
     chance: ClassVar[Callable[..., Any]] = staticmethod(no_chance)
+    potential: ClassVar[Callable[..., Any] | None] = None
 
     def __post_init__(self) -> None:
         """Check that every option has its declared type; a game adds its own limits."""
