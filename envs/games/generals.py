@@ -308,6 +308,15 @@ def fill(plane: Array, number: int) -> None:
             plane[row, col] = number
 
 
+def potential(observation: Any) -> Any:
+    """How well a seat stands, -1..1: the mean of its leads in land and in army, each as a share of both's.
+
+    All four totals are public.
+    """
+    land, army, other_land, other_army = observation[..., OWN_LAND:TIME, 0, 0].float().unbind(-1)
+    return 0.5 * (land - other_land) / (land + other_land) + 0.5 * (army - other_army) / (army + other_army)
+
+
 # ---------------------------------------------------------------- random maps
 #
 # While a map is drawn, `army` holds distances.
@@ -463,6 +472,7 @@ class Generals(Game):
     legal = staticmethod(legal)
     play = staticmethod(play)
     observe = staticmethod(observe)
+    potential = staticmethod(potential)
 
     def __post_init__(self) -> None:
         super().__post_init__()

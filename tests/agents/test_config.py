@@ -20,11 +20,13 @@ from agents.config import (
     world_of,
     write_config,
 )
+from agents.policy import BoardCore
 from agents.training import make_model
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(), re.MULTILINE)]
-CONFIGS = [path for path in FILES if path not in WORLDS]
+BOARDS = [path for path in FILES if re.search(r"_\d+x\d+$", path.stem)]
+CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS]
 
 
 @pytest.fixture
@@ -83,6 +85,18 @@ def test_the_files_of_a_game_differ_in_the_cell_alone():
         start = gated.policy.lstm_kwargs if cell in ("gated", "lstm", "gru") else {}
         policy = dataclasses.replace(gated.policy, cell=cell, lstm_kwargs=start)
         assert dataclasses.replace(gated, policy=policy) == read_config(path)
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+def test_a_file_named_by_a_board_makes_a_spatial_policy_of_that_size(path):
+    game, size = path.stem.rsplit("_", 1)
+    config = read_config(path)
+    rows, cols = map(int, size.split("x"))
+    assert (config.game, config.options["rows"], config.options["cols"]) == (game, rows, cols)
+    model = make_model(config)
+    assert isinstance(model.policy.core, BoardCore)
+    assert model.policy.core.squares == rows * cols
+    assert model.n_steps * model.n_envs <= config.total_timesteps
 
 
 def test_there_are_files_for_worlds_without_velocities():
