@@ -116,7 +116,9 @@ def test_a_player_comes_by_name_or_by_path(model, tmp_path):
     assert checkpoint.load_player("bot", TICTACTOE).name == "bot"
     for path in (tmp_path / "agent.zip", str(tmp_path / "agent")):
         assert isinstance(checkpoint.load_player(path, TICTACTOE, seed=3), Agent)
-    with pytest.raises(ValueError, match=r"'nobody' is neither a fixed player \(random, bot\) nor a path"):
+    with pytest.raises(
+        ValueError, match=r"'nobody' is neither a fixed player \(random, bot, expander, greedy\) nor a path"
+    ):
         checkpoint.load_player("nobody", TICTACTOE)
     with pytest.raises(
         ValueError, match=r"agent\.zip' plays PhantomTicTacToe\(.*, expected an agent of Kuhn"
