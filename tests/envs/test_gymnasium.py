@@ -481,7 +481,7 @@ class Nameless:
         (
             {"opponent": "nobody"},
             ValueError,
-            r"'nobody' is neither a fixed player \(random, bot\) nor a path",
+            r"'nobody' is neither a fixed player \(random, bot, expander, greedy\) nor a path",
         ),
         ({"opponent": Path("no/such.zip")}, ValueError, r"'no.such\.zip' is neither a fixed player"),
         (
