@@ -157,7 +157,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         agent = Agent(frozen(self.model.ema or self.model.policy), game, seed=step)
         frames = []
         for match in watch(game, [agent] * game.seats, seed=step):
-            frames.append(match.svg())
+            if save_as_gif or match.over:
+                frames.append(match.svg())
         moves = {
             "game": game.name,
             "options": dict(game.options),
