@@ -109,9 +109,7 @@ def test_it_learns_with_every_space(observation_space, action_space):
     model = model_of(make_vec_env(lambda: Anything(observation_space, action_space), 2), batch_size=16)
     model.learn(32)
     assert model.num_timesteps == 32
-    drift = model.kept.values["train/replay_drift"]
-    assert drift < 1e-5
-    assert drift > 0.0 or cell == "feedforward"  # which makes the same sums in the same order
+    assert 0.0 < model.kept.values["train/replay_drift"] < 1e-5
     seen = np.stack if not isinstance(observation_space, spaces.Dict) else None
     one = observation_space.sample()
     action, state = model.predict(one, episode_start=np.ones(1, bool))
