@@ -83,12 +83,27 @@ class Outcome(Generic[R]):
 def begin(config: RunConfig, name: str, command: str) -> Path:
     """Make a run's folder, `name` and the time in its own name; what was asked is written down in it."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    run = Path(config.run_dir) / f"{name}__s{config.seed}__{now}"
+    run = _new_folder(Path(config.run_dir) / f"{name}__s{config.seed}__{now}")
     for folder in ("tensorboard", "checkpoints", "replays"):
-        (run / folder).mkdir(parents=True)
+        (run / folder).mkdir()
     checkpoint.write_file(run / "config.yaml", write_config(config).encode())
     checkpoint.write_file(run / "command.txt", (command + "\n").encode())
     return run
+
+
+def _new_folder(path: Path) -> Path:
+    """Make the folder; if another run began in the same second, one with a number behind its name."""
+    run, number = path, 1
+    while True:
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            if not run.exists():  # what is in the way is above it
+                raise
+        else:
+            return run
+        number += 1
+        run = path.with_name(f"{path.name}-{number}")
 
 
 def changed(run: Path, kind: type[C], change: Callable[[C], C]) -> C:

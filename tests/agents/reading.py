@@ -1,4 +1,4 @@
-"""What the tests of runs read in a run's folder."""
+"""What the tests of runs share: reading a run's folder, and stepping in at one of its decisions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,28 @@ import json
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents.runs import RunKeeper
+
 
 def quiet(_):
     """Says nothing."""
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def at_decision(monkeypatch, n, act):
+    """Calls `act` once, in the middle of the rollout that passes decision `n`."""
+    original, done = RunKeeper._on_step, []
+
+    def on_step(self):
+        if self.model.num_timesteps >= n and not done:
+            done.append(n)
+            act()
+        return original(self)
+
+    monkeypatch.setattr(RunKeeper, "_on_step", on_step)
 
 
 def lines(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import shutil
 import signal
@@ -11,12 +12,12 @@ import time
 import pytest
 import torch
 from PIL import Image
-from reading import curves, lines, numbers, quiet
+from reading import at_decision, curves, lines, names, numbers, quiet
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import agents
 import envs
-from agents import checkpoint, training
+from agents import checkpoint, runs, training
 from agents.config import AlgoConfig, Config, EvalConfig, OpponentsConfig, PolicyConfig, read_config
 from agents.metrics import JSONLines, memory_statistics
 from agents.runs import MAY_CHANGE, RunKeeper
@@ -71,29 +72,27 @@ def status(run):
     return json.loads((run / "run.json").read_text())
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def at_decision(monkeypatch, n, act):
-    """Calls `act` once, in the middle of the rollout that passes decision `n`."""
-    original, done = RunKeeper._on_step, []
-
-    def on_step(self):
-        if self.model.num_timesteps >= n and not done:
-            done.append(n)
-            act()
-        return original(self)
-
-    monkeypatch.setattr(RunKeeper, "_on_step", on_step)
-
-
 def press_ctrl_c():
     signal.raise_signal(signal.SIGINT)
 
 
 def pull_the_plug():
     raise SystemExit("killed")
+
+
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    class Stopped(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+    monkeypatch.setattr(datetime, "datetime", Stopped)
+    made = [runs.begin(tiny(tmp_path), "game", "") for _ in range(3)]
+    assert names(tmp_path) == sorted(run.name for run in made)
+    assert [run.name.removeprefix("game__s3__20260102-030405") for run in made] == ["", "-2", "-3"]
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileExistsError):
+        runs.begin(tiny(tmp_path / "nowhere"), "game", "")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from PIL import Image
-from reading import curves, lines, numbers, quiet
+from reading import at_decision, curves, lines, names, numbers, quiet
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
@@ -27,7 +27,6 @@ from agents.config import ArgumentsConfig, EpisodesConfig, WorldConfig, read_con
 from agents.encoders import pack
 from agents.episodes import MAX_FRAMES, Episodes, Film, Random, play
 from agents.normalizer import Normalizer
-from agents.runs import RunKeeper
 from agents.stock import STOCK
 from agents.world_training import make_model, open_worlds, resume, run_name, train
 from agents.worlds import World
@@ -106,23 +105,6 @@ def tiny(folder, algo="maskable_recurrent_ppo", **changes):
         eval=EpisodesConfig(every=UPDATE, episodes=4, final_episodes=6, gif=False),
     )
     return dataclasses.replace(config, **changes)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def at_decision(monkeypatch, n, act):
-    """Calls `act` once, in the middle of the rollout that passes decision `n`."""
-    original, done = RunKeeper._on_step, []
-
-    def on_step(self):
-        if self.model.num_timesteps >= n and not done:
-            done.append(n)
-            act()
-        return original(self)
-
-    monkeypatch.setattr(RunKeeper, "_on_step", on_step)
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS)
