@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from agents.players import Player
-from envs import Batch, Game, Match
+from envs import REFEREE, Batch, Game, Match
+from envs.core import Viewer
 
 Z = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
@@ -179,21 +180,29 @@ def _play_lanes(
     return own, first_seat.cpu(), length.cpu(), *opposite
 
 
-def watch(game: Game, players: Sequence[Player], seed: int | None = None) -> Iterator[Match]:
-    """Play one match; yields it before the first move and after every move.
+def watch(
+    game: Game, players: Sequence[Player], seed: int | None = None, viewer: Viewer = REFEREE
+) -> Iterator[Match]:
+    """Play one match; yields it before the first move, after every move that the viewer sees, and at its end.
+
+    A seat sees nothing of most of its opponent's moves, and nobody half of a move made at once.
 
     Args:
         players: one per seat; the same player may hold several.
         seed: of the match.
+        viewer: who watches.
     """
     match = Match(game, seed)
     for player in players:
         player.reset(1)
+    seen = match.text(viewer)
     yield match
     while not match.over:
         seat = match.seat
         match.play(players[seat].act(match.observation(seat), match.mask(), seat))
-        yield match
+        before, seen = seen, match.text(viewer)
+        if seen != before or match.over:
+            yield match
 
 
 def tournament(

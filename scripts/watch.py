@@ -102,12 +102,8 @@ def play(game: Game, players: list[Player], a: Arguments) -> Iterator[tuple[int,
         seats = (players if number % 2 == 0 else players[::-1]) if game.seats == 2 else players[:1]
         viewer: Viewer = REFEREE if a.viewer == "referee" else seats.index(players[0])
         names = " against ".join(f"{player.name} (seat {seat})" for seat, player in enumerate(seats))
-        before = None
-        for match in watch(game, seats, a.seed + number):
-            now = match.text(viewer)
-            if now != before:  # a seat sees nothing of most of its opponent's moves
-                yield number, match, viewer, f"game {number + 1}: {names}"
-            before = now
+        for match in watch(game, seats, a.seed + number, viewer):
+            yield number, match, viewer, f"game {number + 1}: {names}"
 
 
 def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:  # noqa: ARG001
