@@ -246,6 +246,20 @@ def test_the_bots_of_the_games_for_one_have_a_perfect_memory(name, level, mean, 
     assert abs(returns.mean() - mean) < 4 * (float(returns.var()) / 2_000 + error**2) ** 0.5
 
 
+def test_in_concentration_much_is_to_be_had_without_memory():
+    """Whoever turns any card that lies face down gets +0.455 at easy (docs/benchmarks.md), 0.003 its standard
+    error; 4,096 matches, within 4 standard errors."""
+    batch, generator = envs.Batch(envs.make("concentration"), 4_096, seed=1), torch.Generator().manual_seed(0)
+    returns, is_first = torch.zeros(batch.matches), torch.ones(batch.matches, dtype=torch.bool)
+    for _ in range(batch.game.max_length):
+        weight = (batch.observation == 2).float() + 1e-9  # none lies face down: any card
+        batch.step(torch.multinomial(weight, 1, generator=generator)[:, 0])
+        returns += batch.reward[:, 0] * is_first
+        is_first &= ~batch.over
+    assert not is_first.any()
+    assert abs(returns.mean() - 0.455) < 4 * (float(returns.var()) / batch.matches + 0.003**2) ** 0.5
+
+
 def generals_moves(title, armies, owners, times=200):
     """What a bot in seat 0 does on 4 x 4 plain cells, by name; an owner is a seat, or -1: nobody."""
     match = envs.Match(GENERALS)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from listed import SMALL
+from toys import both
 
 import envs
 from envs.check import check_game
@@ -133,12 +134,6 @@ def begin_pennies(s):
 
 
 @verb
-def either_side(s, mask):  # noqa: ARG001
-    mask[0] = True
-    mask[1] = True
-
-
-@verb
 def show_penny(s, action):
     if s.seat == 0:
         s.waiting = action
@@ -163,7 +158,7 @@ def see_pennies(s, seat, out):  # noqa: ARG001
 class Pennies(Game):
     name = "pennies"
     simultaneous = True
-    deal, legal = staticmethod(begin_pennies), staticmethod(either_side)
+    deal, legal = staticmethod(begin_pennies), staticmethod(both)
     play, observe = staticmethod(show_penny), staticmethod(see_pennies)
     actions, max_length, observation_space = 2, 4, codes(3)
     state = record(2, ("waiting", np.int8), ("latest", np.int8), ("rounds", np.int8))
