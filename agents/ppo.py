@@ -464,7 +464,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
                 break
             self.rollout = rollout
             iteration += 1
-            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            # The last rollout may go beyond the end; a schedule may not.
+            self._update_current_progress_remaining(min(self.num_timesteps, total_timesteps), total_timesteps)
             self.train(rollout)
             if iteration % log_interval == 0:
                 self._log(iteration, rollout)

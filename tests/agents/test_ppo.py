@@ -511,8 +511,10 @@ def test_schedules(schedule, values):
     assert [schedule(progress) for progress in (1.0, 0.5, 0.0)] == pytest.approx(values)
 
 
-def test_a_schedule_moves_the_learning_rate(make_model):
-    """Two rollouts of 64 in a run of 128: the updates come at progress 1/2 and 0."""
+@pytest.mark.parametrize(("total", "expected"), [(128, [0.1, 0.05, 0.0]), (100, [0.1, 0.036, 0.0])])
+def test_a_schedule_moves_the_learning_rate_and_never_beyond_its_end(make_model, total, expected):
+    """Rollouts of 64. In a run of 128 the updates come at progress 1/2 and 0; in one of 100 the second comes
+    at 128, beyond the end."""
     rates = []
 
     class Watching(BaseCallback):
@@ -525,8 +527,8 @@ def test_a_schedule_moves_the_learning_rate(make_model):
         def _on_training_end(self):
             self._on_rollout_start()
 
-    make_model(learning_rate=Linear(0.1), ent_coef=Linear(0.1)).learn(128, callback=Watching())
-    assert rates == pytest.approx([0.1, 0.05, 0.0])
+    make_model(learning_rate=Linear(0.1), ent_coef=Linear(0.1)).learn(total, callback=Watching())
+    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("magnet", ["uniform", "snapshot", "ema"])
