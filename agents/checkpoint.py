@@ -264,6 +264,30 @@ def load(
     return Agent(policy.to(device), game, _name(path), deterministic, seed, scale)
 
 
+def copy_weights(path: str | Path, model: MaskableRecurrentPPO) -> None:
+    """Let a new model begin with the weights of the agent at `path` (see `load`), averaged ones included.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        CheckpointError: it is not a whole checkpoint.
+        ValueError: it is another network.
+    """
+    weights = load(path).policy.state_dict()
+    given, wanted = (
+        {name: list(x.shape) for name, x in w.items()} for w in (weights, model.policy.state_dict())
+    )
+    differing = sorted(n for n in {*given, *wanted} if given.get(n) != wanted.get(n))
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"{path}: its network is not the one to train, {len(differing)} of the tensors differ: expected "
+            f"{name} of shape {wanted.get(name)}, got {given.get(name)}"
+        )
+    for policy in (model.policy, model.ema, model.magnet):
+        if policy is not None:
+            policy.load_state_dict(weights)
+
+
 def load_player(
     spec: str | Path,
     game: envs.Game | None,

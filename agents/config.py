@@ -151,6 +151,8 @@ class Config:
     """Matches played side by side."""
     total_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1_000_000
     """Decisions to train for, of all seats together."""
+    start_from: str | None = None
+    """A run, checkpoint or agent's file whose weights to begin with; if spatial, of any size of board."""
     run_dir: str = "runs"
     """Folder that the run's own folder is made in."""
     checkpoint_every: int = 250_000

@@ -75,7 +75,7 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
     for name in ("learning_rate", "ent_coef", "magnet_coef", "shaping_coef"):
         kind = SCHEDULES[algo.pop(f"{name}_schedule")]
         algo[name] = kind(algo[name])
-    return MaskableRecurrentPPO(
+    model = MaskableRecurrentPPO(
         "MlpLstmPolicy",
         batch,
         policy_kwargs=dataclasses.asdict(config.policy),
@@ -84,6 +84,9 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
         snapshot_every=o.snapshot_every,
         **algo,
     )
+    if config.start_from is not None:
+        checkpoint.copy_weights(config.start_from, model)
+    return model
 
 
 def opponents(config: Config) -> list[str]:

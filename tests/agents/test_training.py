@@ -371,6 +371,7 @@ OTHER = {
     "game": "leduc_poker",
     "options": {"rows": 3},
     "seed": 4,
+    "start_from": "elsewhere",
     "device": "cpu",
     "matches": 16,
     "total_timesteps": 5 * UPDATE,
@@ -450,6 +451,41 @@ def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
         run = train(tiny(tmp_path), say=quiet).run
     resume(run, say=quiet)
     assert json.loads((run / "best.json").read_text()) == {"checkpoint": "checkpoints/step_64"}
+
+
+# ---------------------------------------------------------------- beginning with an agent's weights
+
+
+def test_a_run_begins_with_the_averaged_weights_of_an_agent_and_nothing_else_of_it(finished, tmp_path):
+    algo = dataclasses.replace(tiny(tmp_path).algo, magnet="snapshot", magnet_coef=0.1)
+    model = training.make_model(tiny(tmp_path, algo=algo, start_from=str(finished.run)))
+    fresh = training.make_model(tiny(tmp_path, algo=algo))
+    expected = agents.load(finished.run, weights="ema").policy.state_dict()
+    for policy in (model.policy, model.ema, model.magnet):
+        assert all(torch.equal(x, expected[name]) for name, x in policy.state_dict().items())
+    assert any(not torch.equal(x, expected[name]) for name, x in fresh.policy.state_dict().items())
+    assert (model.num_timesteps, model.optimizer.state_dict()["state"]) == (0, {})
+
+
+def test_an_agent_of_one_size_of_board_begins_on_another(tmp_path):
+    policy = PolicyConfig(lstm_hidden_size=4, features_dim=4, spatial=True)
+    boards = {"game": "generals", "policy": policy, "options": {"rows": 4, "cols": 5}}
+    small = training.make_model(tiny(tmp_path, **boards))
+    small.save(tmp_path / "small.zip")
+    large = boards | {"options": {"rows": 6, "cols": 6}, "start_from": str(tmp_path / "small.zip")}
+    model = training.make_model(tiny(tmp_path, **large))
+    expected = small.policy.state_dict()
+    assert all(torch.equal(x, expected[name]) for name, x in model.policy.state_dict().items())
+    model.learn(UPDATE)
+
+
+def test_another_network_is_no_beginning(finished, tmp_path):
+    policy = PolicyConfig(lstm_hidden_size=16, features_dim=8)
+    with pytest.raises(ValueError, match="its network is not the one to train") as error:
+        training.make_model(tiny(tmp_path, policy=policy, start_from=str(finished.run)))
+    assert "5 of the tensors differ: expected action_head.0.weight of shape [2, 16], got [2, 8]" in str(error.value)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        training.make_model(tiny(tmp_path, start_from=str(tmp_path / "nowhere")))
 
 
 # ---------------------------------------------------------------- refused before a folder is made
