@@ -265,7 +265,9 @@ def load(
 
 
 def copy_weights(path: str | Path, model: MaskableRecurrentPPO) -> None:
-    """Let a new model begin with the weights of the agent at `path` (see `load`), averaged ones included.
+    """Let a new model, its averaged weights and its magnet begin with the weights of an agent (see `load`).
+
+    The averaged ones, where it has them. A spatial policy fits boards of all sizes.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -273,10 +275,9 @@ def copy_weights(path: str | Path, model: MaskableRecurrentPPO) -> None:
         ValueError: it is another network.
     """
     weights = load(path).policy.state_dict()
-    given, wanted = (
-        {name: list(x.shape) for name, x in w.items()} for w in (weights, model.policy.state_dict())
-    )
-    differing = sorted(n for n in {*given, *wanted} if given.get(n) != wanted.get(n))
+    given = {name: list(x.shape) for name, x in weights.items()}
+    wanted = {name: list(x.shape) for name, x in model.policy.state_dict().items()}
+    differing = sorted(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
     if differing:
         name = differing[0]
         raise ValueError(
