@@ -16,14 +16,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import io
 import json
+import math
 import os
+import reprlib
 import shutil
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +36,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors  # a JSON header and raw numbers: nothing is executed
 from safetensors.torch import save as format_tensors
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 import envs
 from agents import normalizer
@@ -40,9 +45,10 @@ from agents.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_play
 from agents.policy import RecurrentPolicy
 from agents.schedules import SCHEDULES
 from agents.selfplay import Opposition
-from agents.worlds import World
+from agents.worlds import World, check_observations
 from envs.adapters.gymnasium import game_played
-from envs.batch import usable_device
+from envs.batch import fitting, usable_device
+from envs.names import known
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -62,13 +68,65 @@ FILES = (
 )
 """What a checkpoint may hold."""
 
-ARGUMENTS = (
-    "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range",
-    "clip_range_vf", "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "target_kl",
-    "kl_coef", "magnet_coef", "shaping_coef",
-    "magnet_every", "ema_decay", "snapshot_every", "seed",
-)  # fmt: skip
-"""Arguments of MaskableRecurrentPPO that a checkpoint keeps."""
+MOST = 2**31 - 1
+"""No count, size or seed in a file is larger."""
+
+
+class Kind(NamedTuple):
+    """What a file may say of an argument."""
+
+    type: type[bool] | type[int] | type[float] | type[str]
+    low: float = 0.0
+    high: float = math.inf
+    is_schedule: bool = False
+    """May be one of `SCHEDULES` instead."""
+    is_optional: bool = False
+    """May be None."""
+
+
+ARGUMENTS: dict[str, Kind] = {
+    "learning_rate": Kind(float, is_schedule=True),
+    "n_steps": Kind(int, 1, MOST),
+    "batch_size": Kind(int, 1, MOST),
+    "n_epochs": Kind(int, 1, MOST),
+    "gamma": Kind(float, 0, 1),
+    "gae_lambda": Kind(float, 0, 1),
+    "clip_range": Kind(float, is_schedule=True),
+    "clip_range_vf": Kind(float, is_optional=True),
+    "normalize_advantage": Kind(bool),
+    "ent_coef": Kind(float, -math.inf, is_schedule=True),
+    "vf_coef": Kind(float),
+    "max_grad_norm": Kind(float),
+    "target_kl": Kind(float, is_optional=True),
+    "kl_coef": Kind(float, is_schedule=True),
+    "magnet_coef": Kind(float, is_schedule=True),
+    "shaping_coef": Kind(float, is_schedule=True),
+    "magnet_every": Kind(int, 1, MOST),
+    "ema_decay": Kind(float, 0, 1),
+    "snapshot_every": Kind(int, 1, MOST),
+    "seed": Kind(int, -(2**63), 2**64 - 1, is_optional=True),
+}
+"""Arguments of MaskableRecurrentPPO that a checkpoint keeps, and what a file may say of them."""
+
+POLICY_ARGUMENTS: dict[str, Kind] = {
+    "cell": Kind(str),
+    "lstm_hidden_size": Kind(int, 1),
+    "n_lstm_layers": Kind(int, 1),
+    "shared_lstm": Kind(bool),
+    "enable_critic_lstm": Kind(bool),
+    "detach_critic": Kind(bool),
+    "features_dim": Kind(int, 1),
+    "activation_fn": Kind(str),
+    "skip_connection": Kind(bool),
+    "previous_action": Kind(bool),
+    "seat_input": Kind(bool),
+    "spatial": Kind(bool),
+    "log_std_init": Kind(float, -math.inf),
+}
+"""Arguments of RecurrentPolicy but for `lstm_kwargs` and `net_arch`, and what a file may say of them."""
+
+SPARE = 2**14
+"""Numbers beyond the file's own that building its network may take, for buffers and starting values."""
 
 Which = Literal["latest", "best"]
 Weights = Literal["ema", "raw"]
@@ -109,6 +167,7 @@ def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
     agent = {
         "format": FORMAT,
         **plays(model.game),
+        "policy_class": type(model.policy).__name__,
         "policy": model.policy_kwargs,
         "timesteps": model.num_timesteps,
     }
@@ -154,14 +213,34 @@ def optimizer_state(optimizer: torch.optim.Optimizer, policy: nn.Module) -> dict
 def load_optimizer_state(
     optimizer: torch.optim.Optimizer, policy: nn.Module, state: Mapping[str, Tensor]
 ) -> None:
-    """Give the optimiser back what `optimizer_state` told; other entries of `state` are left alone."""
-    told = optimizer.state_dict()
-    for k, (name, _) in enumerate(policy.named_parameters()):
+    """Give the optimiser back what `optimizer_state` told; other entries of `state` are left alone.
+
+    Raises:
+        ValueError: it is the state of another optimiser.
+    """
+    told, taken = optimizer.state_dict(), set()
+    for k, (name, parameter) in enumerate(policy.named_parameters()):
         prefix = f"optimizer.{name}."
-        moments = {n.removeprefix(prefix): x for n, x in state.items() if n.startswith(prefix)}
+        moments = {}
+        for moment in (*MOMENTS, "max_exp_avg_sq"):  # the last of Adam with amsgrad
+            if prefix + moment not in state:
+                continue
+            like = torch.tensor(0.0) if moment == "step" else parameter
+            moments[moment] = fitting(state, prefix + moment, like)
+            taken.add(prefix + moment)
+            if moment != "exp_avg" and (moments[moment] < 0).any():
+                raise ValueError(f"the saved {prefix}{moment} is below 0")
         if moments:
+            if not set(MOMENTS) <= set(moments):
+                raise ValueError(f"the saved optimiser has of {name} only {', '.join(moments)}")
             told["state"][k] = moments
+    if unknown := sorted({name for name in state if name.startswith("optimizer.")} - taken):
+        raise ValueError(f"the saved optimiser has {unknown[0]}, which the network has not")
     optimizer.load_state_dict(told)
+
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam remembers of a parameter."""
 
 
 def save_zip(model: MaskableRecurrentPPO, path: str | Path) -> None:
@@ -237,6 +316,7 @@ def load(
     device: str | torch.device = "cpu",
     deterministic: bool = False,
     seed: int = 0,
+    policy: type[RecurrentPolicy] = RecurrentPolicy,
 ) -> Agent:
     """An agent from a run, a checkpoint, a file `MaskableRecurrentPPO.save` wrote, or an exported agent.
 
@@ -245,36 +325,39 @@ def load(
         weights: "ema" or "raw"; None takes the moving average where there is one.
         deterministic: play the most probable action instead of drawing.
         seed: of the agent's draws.
+        policy: its class, if it was trained with a subclass; no file names code.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
-        CheckpointError: it is not a whole checkpoint.
+        CheckpointError: it is not a whole checkpoint, or of another class of policy.
         ValueError: there is no such device.
     """
     device = usable_device(device)
     files = read(path, which)
-    policy, game = _policy(files, path)
+    network, game = _policy(files, path, policy)
+    if "training.json" in files:
+        _promised(files, _arguments(_parse(files, "training.json", path), path), path)
     if weights == "ema" and "ema.safetensors" not in files:
         raise CheckpointError(f"{path}: holds no averaged weights; load with weights='raw'")
     name = "ema.safetensors" if weights != "raw" and "ema.safetensors" in files else "policy.safetensors"
-    load_weights(policy, files[name], path)
+    load_weights(network, files[name], path)
     scale = None
     if "normalizer.safetensors" in files:
         scale = normalizer.Normalizer(read_tensors(files["normalizer.safetensors"], path))
-    return Agent(policy.to(device), game, _name(path), deterministic, seed, scale)
+    return Agent(network.to(device), game, _name(path), deterministic, seed, scale)
 
 
 def copy_weights(path: str | Path, model: MaskableRecurrentPPO) -> None:
     """Let a new model, its averaged weights and its magnet begin with the weights of an agent (see `load`).
 
-    The averaged ones, where it has them. A spatial policy fits boards of all sizes.
+    The averaged ones, where it has them; a new average begins. A spatial policy fits boards of all sizes.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
         CheckpointError: it is not a whole checkpoint.
         ValueError: it is another network.
     """
-    weights = load(path).policy.state_dict()
+    weights = load(path, policy=type(model.policy)).policy.state_dict()
     given = {name: list(x.shape) for name, x in weights.items()}
     wanted = {name: list(x.shape) for name, x in model.policy.state_dict().items()}
     differing = sorted(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
@@ -287,6 +370,7 @@ def copy_weights(path: str | Path, model: MaskableRecurrentPPO) -> None:
     for policy in (model.policy, model.ema, model.magnet):
         if policy is not None:
             policy.load_state_dict(weights)
+    model.ema_steps = 0
 
 
 def load_player(
@@ -333,50 +417,219 @@ def load_model(
     """The whole model, of class `kind`, ready to go on training; see `load` for `path`.
 
     With `env` left out, the matches of a game go on exactly where they were; Gymnasium worlds cannot be
-    saved, so there the model has no env. A given `env` begins anew.
+    saved, so there the model has no env. A given `env` begins anew, and so do the matches beside a given
+    opposition. The saved opposition sits at whatever number of matches, with its past selves.
 
     Args:
-        changes: arguments of `kind` that replace the saved ones.
+        changes: arguments of `kind` that replace the saved ones, and `policy`, the class of the policy if it
+            is a subclass; SB3's `custom_objects` may hold it as `policy_class`.
     """
+    changes, policy_class = _changes(kind, changes or {})
     files = read(path)
     for name in ("training.json", "training.safetensors"):
         if name not in files:
             raise CheckpointError(f"{path}: is an agent without its training state; it can play, not train")
     agent, training = _parse(files, "agent.json", path), _parse(files, "training.json", path)
-    _, game = _policy(files, path)
-    state = read_tensors(files["training.safetensors"], path)
+    arguments = _arguments(training, path)
+    promised = _promised(files, arguments, path)
+    matches, told = _count(training, "matches", 1, path), training.get("opposition")
+    _, game = _policy(files, path, policy_class)
+    state = _as_now(read_tensors(files["training.safetensors"], path))
+
+    goes_on = env is None and isinstance(game, envs.Game)
+    if isinstance(game, envs.Game) and env is None:
+        if len(state.get("batch.episode", ())) != matches:
+            raise CheckpointError(f"{path}: holds none of its {matches} matches; give it an env to learn in")
+        where = "cuda" if device == "auto" and torch.cuda.is_available() else device
+        env = envs.Batch(game, matches, "cpu" if where == "auto" else where)
+    elif isinstance(env, envs.Batch) and env.game != game:
+        raise CheckpointError(f"{path}: is an agent of {game}, got matches of {env.game}")
+    given: dict[str, Any] = {"device": env.device if isinstance(env, envs.Batch) else device}
+    if told is not None and not isinstance(game, envs.Game):
+        raise CheckpointError(f"{path}: has an opposition in a Gymnasium world, which takes none")
+    if told is not None and isinstance(env, envs.Batch) and "opposition" not in changes:
+        given["opposition"] = _opposition(told, env, path)
+    if given.get("opposition") is None:
+        state = _without(state, "opposition.")
+    if not goes_on or "opposition" in changes:
+        state = _without(state, "batch.", "collector.")
+    elif (state.get("batch.length", torch.tensor(-1)) < 0).any():
+        warnings.warn(
+            f"{path}: does not say what was played in the matches going on, so they begin anew", stacklevel=3
+        )
+        env.reset(_batch_seed(state))
+        state = _without(state, "batch.", "collector.")
+
+    asked = arguments | given | changes
     try:
-        arguments: dict[str, Any] = {
-            name: SCHEDULES[value["schedule"]](**value["arguments"]) if isinstance(value, dict) else value
-            for name, value in training["arguments"].items()
-        } | dict(changes or {})
-        own_matches = env is None and isinstance(game, envs.Game)
-        if env is None and isinstance(game, envs.Game):
-            where = "cuda" if device == "auto" and torch.cuda.is_available() else device
-            env = envs.Batch(game, training["matches"], "cpu" if where == "auto" else where)
-        elif isinstance(env, envs.Batch) and env.game != game:
-            raise CheckpointError(f"{path}: is an agent of {game}, got matches of {env.game}")
-        opposition, told = None, training["opposition"]
-        if told is not None and isinstance(env, envs.Batch) and env.matches == training["matches"]:
-            opposition = make_opposition(env.game, env.matches, **told)
-        arguments |= {"device": env.device if isinstance(env, envs.Batch) else device}
-        model = kind("MlpLstmPolicy", None, policy_kwargs=agent["policy"], opposition=opposition, **arguments)
-        model.n_envs = training["matches"]
+        model = kind(policy_class, None, policy_kwargs=agent["policy"], **asked)
+        model.n_envs = matches
         model.begin(game)
         if env is not None:
             model.set_env(env)
-            restore_normalizer(model, files, path)
-        load_weights(model.policy, files["policy.safetensors"], path)
-        for policy, name in ((model.ema, "ema.safetensors"), (model.magnet, "magnet.safetensors")):
-            if policy is not None and name in files:
-                load_weights(policy, files[name], path)
-        if not own_matches:
-            state = {name: x for name, x in state.items() if not name.startswith("collector.")}
+    except ValueError as error:
+        if changes or not goes_on:  # it may be what the caller gave
+            raise
+        raise CheckpointError(f"{path}: its arguments do not fit this version ({error})") from error
+    if env is not None:
+        restore_normalizer(model, files, path)
+    load_weights(model.policy, files["policy.safetensors"], path)
+    magnet = model.magnet if model.magnet_kind == "snapshot" else None
+    for copy, name in ((model.ema, "ema.safetensors"), (magnet, "magnet.safetensors")):
+        if copy is not None and name in promised:
+            load_weights(copy, files[name], path)
+        elif copy is not None:  # asked for now
+            copy.load_state_dict(model.policy.state_dict())
+    try:
         model.load_state_dict(state)
-        model._total_timesteps = training["total_timesteps"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: its training state does not fit this version ({error})") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its training state does not fit: {error}") from error
+    if "ema.safetensors" not in promised:
+        model.ema_steps = 0
+    if model.collector is not None and model.magnet_kind != arguments["magnet"]:
+        model.collector.magnet_cores = model.collector.memory.cores
+    model._total_timesteps = _count(training, "total_timesteps", 0, path)
     return model
+
+
+def _changes(
+    kind: type[MaskableRecurrentPPO], changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], type[RecurrentPolicy]]:
+    """The arguments of `kind` that replace the saved ones, and the class of the policy.
+
+    Raises:
+        TypeError: `kind` has no such argument, or the class is no `RecurrentPolicy`.
+    """
+    changes = dict(changes)
+    changes = dict(changes.pop("custom_objects", None) or {}) | changes
+    named = changes.pop("policy_class", RecurrentPolicy)
+    policy = changes.pop("policy", named)
+    policy = kind.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
+    if not (isinstance(policy, type) and issubclass(policy, RecurrentPolicy)):
+        raise TypeError(f"policy must be a subclass of RecurrentPolicy, got {policy!r}")
+    names = [name for name in inspect.signature(kind).parameters if name not in ("env", "device")]
+    for name in changes:
+        if name not in names or name == "policy_kwargs":
+            raise TypeError(f"no argument {name!r} can be changed at loading; known are {known(name, names)}")
+    return changes, policy
+
+
+def _arguments(training: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """The arguments of the algorithm that `training.json` names, checked."""
+    told = training.get("arguments")
+    try:
+        if not isinstance(told, dict):
+            raise ValueError(f"arguments must be an object, got {reprlib.repr(told)}")
+        arguments = {"ema_decay": 0.0, "magnet": "uniform"}
+        for name, value in told.items():
+            if name == "magnet" and value in ("uniform", "snapshot", "ema"):
+                arguments[name] = value
+            elif name in ARGUMENTS:
+                arguments[name] = _argument(name, value, ARGUMENTS[name])
+            else:
+                raise ValueError(f"no file may say {name} = {reprlib.repr(value)}")
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: training.json does not fit this version ({error})") from error
+    return arguments
+
+
+def _argument(name: str, value: Any, kind: Kind) -> Any:
+    """A value as a file may say it, our schedules made.
+
+    Raises:
+        ValueError: it is of another type or out of range.
+    """
+    if value is None and kind.is_optional:
+        return None
+    if kind.is_schedule and isinstance(value, dict):
+        schedule, numbers = value.get("schedule"), value.get("arguments")
+        if (
+            set(value) != {"schedule", "arguments"}
+            or schedule not in SCHEDULES
+            or not isinstance(numbers, dict)
+        ):
+            raise ValueError(
+                f"{name} is no schedule: {reprlib.repr(value)}; known are {known(schedule, SCHEDULES)}"
+            )
+        every = Kind(float, kind.low)
+        return SCHEDULES[schedule](
+            **{key: _argument(f"{name}.{key}", x, every) for key, x in numbers.items()}
+        )
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    fits = is_number if kind.type is float else type(value) is kind.type
+    if fits and is_number:
+        fits = kind.low <= value <= kind.high
+    if not fits:
+        told = f" in {kind.low:g}..{kind.high:g}" if kind.type in (int, float) else ""
+        raise ValueError(f"{name} must be {kind.type.__name__}{told}, got {reprlib.repr(value)}")
+    return value
+
+
+def _count(told: Mapping[str, Any], name: str, least: int, path: str | Path) -> int:
+    """A whole number of `training.json`."""
+    try:
+        return int(_argument(name, told.get(name), Kind(int, least, 2**53)))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: training.json does not fit this version ({error})") from error
+
+
+def _promised(files: Mapping[str, bytes], arguments: Mapping[str, Any], path: str | Path) -> set[str]:
+    """The copies of the policy that the file's own arguments keep; all must be there."""
+    kept = set()
+    if arguments["ema_decay"] > 0.0:
+        kept.add("ema.safetensors")
+    if arguments["magnet"] == "snapshot":
+        kept.add("magnet.safetensors")
+    if missing := sorted(kept - set(files)):
+        raise CheckpointError(f"{path}: its arguments speak of {missing[0]}, which is missing")
+    return kept
+
+
+def _opposition(told: Any, env: envs.Batch, path: str | Path) -> Opposition:
+    """The opposition that `training.json` describes, at the matches of `env`."""
+    try:
+        names = ("share", "players", "pool_size", "seed")
+        if not isinstance(told, dict) or set(told) != set(names):
+            raise ValueError(f"expected {', '.join(names)}, got {reprlib.repr(told)}")
+        players = told["players"]
+        if (
+            not isinstance(players, list)
+            or len(players) > 100
+            or not all(isinstance(x, str) for x in players)
+        ):
+            raise ValueError(f"players must be a list of names, at most 100, got {reprlib.repr(players)}")
+        share = _argument("share", told["share"], Kind(float, 0, 1))
+        pool_size = _argument("pool_size", told["pool_size"], Kind(int, -MOST, MOST))
+        seed = _argument("seed", told["seed"], Kind(int, -(2**63), 2**63 - 1 - 100))
+        return make_opposition(env.game, env.matches, share, players, pool_size, seed)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: its opposition does not fit this version ({error})") from error
+
+
+def _as_now(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A training state by today's names. What earlier ones say of running matches is not looked at."""
+    if "ema_steps" not in state:
+        steps = [x for name, x in state.items() if name.startswith("optimizer.") and name.endswith(".step")]
+        state["ema_steps"] = torch.tensor(max([int(x.max()) for x in steps if x.numel() > 0], default=0))
+    if "collector.start" in state and "batch.episode" not in state:
+        old = "collector.opposition."
+        opposition = {f"opposition.{n.removeprefix(old)}": x for n, x in state.items() if n.startswith(old)}
+        episode = torch.zeros(len(state["collector.start"].flatten()), dtype=torch.int64)
+        matches = {"batch.episode": episode, "batch.length": episode - 1}
+        if "collector.batch._seed" in state:
+            matches["batch.seed"] = state["collector.batch._seed"]
+        state = _without(state, "collector.") | opposition | matches
+    return state
+
+
+def _batch_seed(state: Mapping[str, Tensor]) -> int:
+    """The seed of matches that begin anew."""
+    seed = state.get("batch.seed", torch.zeros(1, dtype=torch.int64))
+    return int(seed.flatten()[0]) if seed.dtype == torch.int64 and seed.numel() == 1 else 0
+
+
+def _without(state: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    return {name: x for name, x in state.items() if not name.startswith(prefixes)}
 
 
 def make_opposition(
@@ -465,19 +718,120 @@ def _verified(
     return files
 
 
-def _policy(files: Mapping[str, bytes], path: str | Path) -> tuple[RecurrentPolicy, envs.Game | World]:
+def _policy(
+    files: Mapping[str, bytes], path: str | Path, kind: type[RecurrentPolicy]
+) -> tuple[RecurrentPolicy, envs.Game | World]:
+    """The network that `agent.json` describes, of class `kind`, still without its weights; and its game.
+
+    Raises:
+        CheckpointError: it is of another class, or the weights in the file are of another network. Nothing
+            is built that is larger than they are.
+    """
     agent = _parse(files, "agent.json", path)
     if "algorithm" in agent:
         raise CheckpointError(
-            f"{path}: is an agent of the stock algorithm {agent['algorithm']}; it goes on with "
+            f"{path}: is an agent of the stock algorithm {reprlib.repr(agent['algorithm'])}; it goes on with "
             "scripts/train.py --resume, and only agents of MaskableRecurrentPPO can be loaded alone"
         )
-    game = _game(agent, path)
+    name = agent.get("policy_class", RecurrentPolicy.__name__)
+    if name != kind.__name__:
+        raise CheckpointError(
+            f"{path}: its policy is of the class {reprlib.repr(name)}, which policy=... has to give, got "
+            f"{kind.__name__}; no file names code to import"
+        )
+    weights = read_tensors(files["policy.safetensors"], path)
+    numbers = sum(x.numel() for x in weights.values())
+    game = _game(agent, path, numbers, len(weights))
     actions = game.action_space if isinstance(game, World) else game.actions
     try:
-        return RecurrentPolicy(game.observation_space, actions, game.seats, **agent["policy"]), game
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its policy does not fit this version ({error})") from error
+        _check_policy_arguments(agent.get("policy"), numbers, len(weights))
+        with _NoLargerThan(2 * numbers + SPARE):
+            network = kind(game.observation_space, actions, game.seats, **agent["policy"])
+    except _TooLargeError as error:
+        raise CheckpointError(f"{path}: the weights do not fit the policy they claim: {error}") from error
+    except _UNFIT as error:
+        raise CheckpointError(f"{path}: its policy does not fit this version ({_told(error)})") from error
+    _check_tensors(weights, network, path)
+    return network, game
+
+
+_UNFIT = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What building from arguments that do not fit each other may end in."""
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _NoLargerThan(TorchFunctionMode):
+    """While networks are built: no more numbers than so many are made room for.
+
+    (On torch's meta device they would take no room at all, but its first use imports for seconds.)
+    """
+
+    FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.left = most, most
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in self.FACTORIES:
+            given = args or ((kwargs or {}).get("size", ()),)
+            sizes = given[0] if isinstance(given[0], (tuple, list)) else given
+            self.left -= math.prod(int(n) for n in sizes)
+            if self.left < 0:
+                raise _TooLargeError(f"it would have more than the {self.most} numbers that they allow")
+        return func(*args, **(kwargs or {}))
+
+
+def _told(error: BaseException) -> str:
+    """An error in one line that is not too long, whatever a file made it repeat."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+def _check_policy_arguments(told: Any, numbers: int, tensors: int) -> None:
+    """Refuse arguments of a policy that no network of so many `numbers` in so many `tensors` can have.
+
+    Raises:
+        ValueError: one is of another type or out of range.
+    """
+    if not isinstance(told, dict):
+        raise ValueError(f"policy must be an object, got {reprlib.repr(told)}")
+
+    def check_size(name: str, value: Any, most: int) -> None:
+        if _argument(name, value, Kind(int, 1)) > most:
+            raise _TooLargeError(
+                f"{name} is {reprlib.repr(value)}, they are {numbers} numbers in {tensors} tensors"
+            )
+
+    for name, value in told.items():
+        if name in POLICY_ARGUMENTS:
+            kind = POLICY_ARGUMENTS[name]
+            if kind.type is int:
+                check_size(name, value, tensors if name == "n_lstm_layers" else numbers)
+            elif _argument(name, value, kind) in (math.inf, -math.inf):
+                raise ValueError(f"{name} must be finite, got {value}")
+        elif name == "net_arch" and value is not None:
+            parts = value if isinstance(value, dict) else {"pi": value}
+            for part, widths in parts.items():
+                if not isinstance(widths, list):
+                    raise ValueError(f"net_arch must hold lists of widths, got {reprlib.repr(value)}")
+                check_size(f"len(net_arch.{part})", len(widths) + 1, tensors)
+                for width in widths:
+                    check_size(f"net_arch.{part}", width, numbers)
+        elif name == "lstm_kwargs" and value is not None:
+            if not isinstance(value, dict):
+                raise ValueError(f"lstm_kwargs must be an object, got {reprlib.repr(value)}")
+            for key, option in value.items():
+                if not isinstance(option, str):
+                    _argument(f"lstm_kwargs.{key}", option, Kind(float, -(2.0**31), 2.0**31))
 
 
 def plays(game: envs.Game | World) -> dict[str, Any]:
@@ -490,13 +844,20 @@ def plays(game: envs.Game | World) -> dict[str, Any]:
     return {"game": game.name, "options": dict(game.options)}
 
 
-def _game(agent: Mapping[str, Any], path: str | Path) -> envs.Game | World:
+def _game(agent: Mapping[str, Any], path: str | Path, numbers: int, tensors: int) -> envs.Game | World:
+    """What `agent.json` says that the agent plays, of a size that fits so many `numbers` of weights."""
     try:
         if "action_space" in agent:
-            return World(_read_space(agent["observation_space"]), _read_space(agent["action_space"]))
-        return envs.make(agent["game"], **agent["options"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: plays a game this version does not know ({error})") from error
+            most = max(2**16, 64 * numbers)  # an observation has no more numbers than that for every weight
+            seen = _read_space(agent.get("observation_space"), most, tensors)
+            check_observations(seen)
+            return World(seen, _read_space(agent["action_space"], most, 0))
+        options = agent.get("options")
+        if not isinstance(agent.get("game"), str) or not isinstance(options, dict):
+            raise ValueError(f"expected a game's name and options, got {reprlib.repr(agent.get('game'))}")
+        return envs.make(agent["game"], **options)
+    except _UNFIT as error:
+        raise CheckpointError(f"{path}: plays a game this version does not know ({_told(error)})") from error
 
 
 def _space(space: spaces.Space[Any]) -> dict[str, Any]:
@@ -527,50 +888,122 @@ def _bound(bound: np.ndarray[Any, Any]) -> str | list[str]:
     return numbers[0] if len(set(numbers)) == 1 else numbers
 
 
-def _read_bound(value: str | list[str], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+def _read_bound(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """What `_bound` wrote."""
-    numbers = np.array(value, dtype=np.float64 if dtype.kind == "f" else dtype)
-    return np.broadcast_to(numbers if numbers.ndim == 0 else numbers.reshape(shape), shape).astype(dtype)
+    numbers = value if isinstance(value, list) else [value]
+    if not all(isinstance(number, str) and len(number) <= 40 for number in numbers):
+        raise ValueError(f"a bound must be numbers as strings, got {reprlib.repr(value)}")
+    if isinstance(value, list) and len(value) != math.prod(shape):
+        raise ValueError(f"{math.prod(shape)} bounds are needed, got {len(value)}")
+    read = np.array([_read_number(number, dtype) for number in numbers], dtype)
+    return np.broadcast_to(read.reshape(shape) if isinstance(value, list) else read[0], shape)
 
 
-def _read_space(value: Mapping[str, Any]) -> spaces.Space[Any]:
-    """What `_space` wrote."""
-    match value["kind"]:
+def _read_number(text: str, dtype: np.dtype[Any]) -> Any:
+    if dtype.kind == "f":
+        return float(text)
+    return text == "True" if dtype.kind == "b" else int(text)
+
+
+def _read_space(value: Any, most: int, entries: int) -> spaces.Space[Any]:
+    """What `_space` wrote, of at most so many numbers or codes; a Dict of at most so many entries, if any.
+
+    Raises:
+        ValueError: it is none, or too large.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a space, got {reprlib.repr(value)}")
+    kind, size = value.get("kind"), Kind(int, 1, most)
+    match kind:
         case "Discrete":
-            return spaces.Discrete(value["n"], start=value["start"])
+            start = _argument("start", value.get("start"), Kind(int, -(2**62), 2**62))
+            return spaces.Discrete(_argument("n", value.get("n"), size), start=start)
         case "MultiDiscrete":
-            return spaces.MultiDiscrete(value["nvec"], dtype=np.dtype(value["dtype"]).type)
+            sizes = _read_sizes("nvec", value.get("nvec"), size)
+            if sum(sizes) > most:
+                raise ValueError(f"nvec adds up to {sum(sizes)}, allowed are {most}")
+            dtype = _read_dtype(value, "iu")
+            if max(sizes) - 1 > np.iinfo(dtype).max:
+                raise ValueError(f"nvec of {max(sizes)} does not fit {dtype}")
+            return spaces.MultiDiscrete(sizes, dtype=dtype.type)
         case "MultiBinary":
-            return spaces.MultiBinary(value["n"])
+            n = value.get("n")
+            if isinstance(n, list):
+                return spaces.MultiBinary(_read_shape("n", n, most))
+            return spaces.MultiBinary(_argument("n", n, size))
         case "Box":
-            shape, dtype = tuple(value["shape"]), np.dtype(value["dtype"])
-            low, high = (_read_bound(value[name], shape, dtype) for name in ("low", "high"))
+            shape, dtype = _read_shape("shape", value.get("shape"), most), _read_dtype(value, "iufb")
+            low, high = (_read_bound(value.get(name), shape, dtype) for name in ("low", "high"))
             return spaces.Box(low, high, shape, dtype.type)
-        case "Dict":
-            return spaces.Dict({key: _read_space(entry) for key, entry in value["entries"].items()})
-        case kind:
-            raise ValueError(f"unknown kind of space {kind!r}")
+        case "Dict" if entries > 0:
+            told = value.get("entries")
+            if not isinstance(told, dict) or not 0 < len(told) <= entries:
+                raise ValueError(f"a Dict must have 1..{entries} entries, got {reprlib.repr(told)}")
+            return spaces.Dict({key: _read_space(entry, most // len(told), 0) for key, entry in told.items()})
+        case _:
+            raise ValueError(f"unknown kind of space {reprlib.repr(kind)} here")
+
+
+def _read_sizes(name: str, value: Any, size: Kind) -> list[int]:
+    if not isinstance(value, list) or len(value) > size.high:
+        raise ValueError(f"{name} must be a list of sizes, got {reprlib.repr(value)}")
+    return [_argument(name, n, size) for n in value]
+
+
+def _read_shape(name: str, value: Any, most: int) -> tuple[int, ...]:
+    shape = tuple(_read_sizes(name, value, Kind(int, 1, most)))
+    if len(shape) > 16 or math.prod(shape) > most:
+        raise ValueError(f"{name} {reprlib.repr(value)} is too large, allowed are {most} numbers")
+    return shape
+
+
+def _read_dtype(value: Mapping[str, Any], kinds: str) -> np.dtype[Any]:
+    name = value.get("dtype")
+    known_names = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+    known_names += ["float16", "float32", "float64", "bool"]
+    if name not in known_names or np.dtype(name).kind not in kinds:
+        raise ValueError(f"unknown dtype {reprlib.repr(name)}; known are {known(name, known_names)}")
+    return np.dtype(name)
 
 
 def load_weights(policy: nn.Module, content: bytes, path: str | Path) -> None:
     """Give a network the weights in a file's `content`.
 
     Raises:
-        CheckpointError: they are of another network, or damaged.
+        CheckpointError: they are of another network, not finite, or damaged.
     """
-    try:
-        policy.load_state_dict(read_tensors(content, path))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: the weights do not fit the policy they claim: {reason}") from error
+    weights = read_tensors(content, path)
+    _check_tensors(weights, policy, path)
+    for name, x in weights.items():
+        if x.is_floating_point() and not torch.isfinite(x).all():
+            raise CheckpointError(f"{path}: the weights hold numbers that are not finite, in {name}")
+    policy.load_state_dict(weights)
+
+
+def _check_tensors(weights: Mapping[str, Tensor], policy: nn.Module, path: str | Path) -> None:
+    """The weights have the names, shapes and dtypes of the network's own, or CheckpointError."""
+    mine = policy.state_dict()
+    for name in sorted({*mine, *weights}):
+        told, wanted = (
+            f"{x[name].dtype} {tuple(x[name].shape)}" if name in x else "none" for x in (weights, mine)
+        )
+        if told != wanted:
+            raise CheckpointError(
+                f"{path}: the weights do not fit the policy they claim: expected {reprlib.repr(name)} to be "
+                f"{wanted}, got {told}"
+            )
 
 
 def read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
     """What `tensor_bytes` wrote."""
     try:
-        return parse_tensors(content)
-    except SafetensorError as error:
+        tensors = parse_tensors(content)
+    except (SafetensorError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its tensors cannot be read ({error})") from error
+    for name, x in tensors.items():
+        if x.dtype == torch.bool and (x.view(torch.uint8) > 1).any():  # torch trusts them to be 0 or 1
+            raise CheckpointError(f"{path}: its tensors cannot be read ({name} is neither true nor false)")
+    return tensors
 
 
 def _parse(files: Mapping[str, bytes], name: str, path: str | Path) -> dict[str, Any]:

@@ -68,6 +68,19 @@ class Family(abc.ABC):
         """What stands for "no action yet" [*shape]: one code beyond the last; 0 for numbers."""
         return torch.tensor(self.codes, dtype=self.dtype).reshape(self.shape)
 
+    def check_known(self, previous: Tensor) -> None:
+        """Refuse previous actions [..., *shape] that are neither actions nor `no_action`.
+
+        Raises:
+            ValueError: a code is out of range.
+        """
+        none = self.no_action().to(previous.device)
+        if self.codes and not ((previous >= 0) & (previous <= none)).all():
+            raise ValueError(
+                f"a saved previous action is out of range: codes are 0..{list(self.codes)}, got "
+                f"{int(previous.min())}..{int(previous.max())}"
+            )
+
     @abc.abstractmethod
     def normalise(self, outputs: Tensor, legal: Tensor) -> Tensor:
         """Parameters [..., D] from a network's numbers [..., D] and a mask, bool [..., M]."""

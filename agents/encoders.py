@@ -15,6 +15,7 @@ tensor, so `pack` lays the entries of a Dict side by side as numbers, and the en
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class SlotEncoder(nn.Module):
     def __init__(self, sizes: Sequence[int], features: int) -> None:
         super().__init__()
         self.codes = sum(sizes)
-        starts = [sum(sizes[:k]) for k in range(len(sizes))]
+        starts = [0, *itertools.accumulate(sizes)][:-1]
         self.register_buffer("offset", torch.tensor(starts), persistent=False)
         # Unit variance of the sum, whatever the number of slots.
         self.weight = nn.Parameter(torch.randn(self.codes, features) / math.sqrt(len(sizes)))
@@ -215,8 +216,10 @@ class ImageEncoder(nn.Module):
             nn.ReLU(),
             nn.Flatten(),
         )
-        flat = self.convolutions(torch.zeros(1, *shape)).shape[1]
-        self.linear = nn.Linear(flat, features)
+        height, width = shape[1:]
+        for kernel, stride in ((8, 4), (4, 2), (3, 1)):
+            height, width = ((size - kernel) // stride + 1 for size in (height, width))
+        self.linear = nn.Linear(64 * height * width, features)
 
     def forward(self, image: Tensor) -> Tensor:
         """[..., C, h, w] -> [..., E]."""

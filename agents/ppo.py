@@ -38,9 +38,11 @@ from agents.policy import ACTIVATIONS, Memory, RecurrentPolicy
 from agents.returns import seat_advantages
 from agents.rollout import Collector, Rollout
 from agents.schedules import Schedule
-from agents.selfplay import Opposition
+from agents.selfplay import Opposition, below, set_generator
 from agents.worlds import VecWorld, World, check_masks, check_observations
 from envs import Batch, Game
+from envs.batch import fitting
+from envs.seeds import derived_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +173,7 @@ def update(
     generator: torch.Generator | None = None,
     ema: RecurrentPolicy | None = None,
     ema_decay: float = 0.0,
+    ema_steps: int = 0,
 ) -> dict[str, float]:
     """Improve `policy` on one rollout, in place.
 
@@ -183,7 +186,8 @@ def update(
         potential: Phi, of observations [..., *] -> [...], see `envs.Game`; None = 0.
         shaping_coef: c of the shaping, see `shaped_values`.
         generator: of the minibatches, on the CPU.
-        ema: a copy of the policy whose weights follow with `ema_decay` per step.
+        ema: a copy of the policy whose weights follow with `ema_decay` per step, see `warmed_up`.
+        ema_steps: gradient steps that it has followed before.
         target_kl: stop early once `approx_kl` exceeds 1.5 times this (None: never).
 
     Returns:
@@ -243,7 +247,7 @@ def update(
             parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
             optimizer.step()
             if ema is not None:
-                follow(ema, policy, ema_decay)
+                follow(ema, policy, warmed_up(ema_decay, ema_steps + steps))
             steps += 1
             for name, part in parts.items():
                 sums[name] = sums[name] + part if name in sums else part
@@ -290,6 +294,15 @@ def follow(ema: RecurrentPolicy, policy: RecurrentPolicy, decay: float) -> None:
     torch._foreach_lerp_(list(ema.parameters()), list(policy.parameters()), 1.0 - decay)
 
 
+def warmed_up(decay: float, steps: int) -> float:
+    """The decay of an average that has followed `steps` gradient steps: min(decay, (1 + t) / (10 + t)).
+
+    So an average forgets the random weights it began with: it is about that of the latest tenth of all
+    steps, until at t = (10 decay - 1) / (1 - decay) (8,990 for 0.999) it becomes the plain one.
+    """
+    return min(decay, (1.0 + steps) / (10.0 + steps))
+
+
 class MaskableRecurrentPPO(BaseAlgorithm):
     """PPO with memory and masks; a Stable-Baselines3 algorithm.
 
@@ -316,7 +329,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             multiple of `magnet_every` updates) or "ema".
         shaping_coef: weight of the game's potential in the shaping of rewards, see `shaped_values`; in units
             of the highest return. Rewards that are logged and matches that judge know nothing of it.
-        ema_decay: keep `model.ema`, a copy whose weights follow with this decay per gradient step.
+        ema_decay: keep `model.ema`, a copy whose weights follow with this decay per gradient step, less at
+            the beginning (see `warmed_up`).
         opposition: gives a share of the matches to past selves or fixed players.
         snapshot_every: updates between two past selves added to the opposition's pool.
         policy_kwargs: arguments of `RecurrentPolicy`.
@@ -391,6 +405,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.opposition, self.snapshot_every = opposition, snapshot_every
         self._predictions = 0  # calls of predict that began in the middle of nothing
         self.ema: RecurrentPolicy | None = None
+        self.ema_steps = 0  # gradient steps that it has followed
         self.magnet: RecurrentPolicy | None = None
         self.collector: Collector | None = None
         self.rollout: Rollout | None = None
@@ -427,6 +442,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if not is_new and game != self.game:
             raise ValueError(f"the model plays {self.game}, got an env of {game}")
         self._check_sizes(world.matches)
+        self._check_opposition(game, world.matches)
         self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
         if is_new:
             self.begin(game)
@@ -506,7 +522,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             generator=self.shuffler,
             ema=self.ema,
             ema_decay=self.ema_decay,
+            ema_steps=self.ema_steps,
         )
+        self.ema_steps += int(parts.pop("steps"))
         self.policy.eval()
         self._n_updates += 1
         if (
@@ -518,7 +536,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if self.opposition is not None and self._n_updates % self.snapshot_every == 0:
             self.opposition.add(self.policy, f"past self {self.num_timesteps}")
 
-        parts.pop("steps")
         for name, value in parts.items():
             self.logger.record(f"train/{name}", value)
         self.logger.record("train/learning_rate", learning_rate)
@@ -612,27 +629,68 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         state = {
             "num_timesteps": torch.tensor(self.num_timesteps),
             "n_updates": torch.tensor(self._n_updates),
+            "ema_steps": torch.tensor(self.ema_steps),
             "generator": self.generator.get_state(),
             "shuffler": self.shuffler.get_state(),
             "torch": torch.get_rng_state(),
         }
         state |= checkpoint.optimizer_state(self.optimizer, self.policy)
-        if self.collector is not None and isinstance(self.world, Batch):  # worlds cannot be saved
-            state |= {f"collector.{name}": x for name, x in self.collector.state_dict().items()}
+        parts: dict[str, Mapping[str, Tensor]] = {}
+        if self.opposition is not None:
+            parts["opposition"] = self.opposition.state_dict()
+        if isinstance(self.world, Batch):  # worlds cannot be saved
+            parts["batch"] = self.world.state_dict()
+            if self.collector is not None:
+                parts["collector"] = self.collector.state_dict()
+        state |= {f"{part}.{name}": x for part, told in parts.items() for name, x in told.items()}
         return {name: x.detach().clone() for name, x in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.num_timesteps = int(state["num_timesteps"])
-        self._n_updates = int(state["n_updates"])
-        self.generator.set_state(state["generator"].cpu())
-        self.shuffler.set_state(state["shuffler"].cpu())
-        torch.set_rng_state(state["torch"].cpu())
+        """Go on where `state_dict` was taken.
+
+        What `state` does not hold of matches begins anew; so do the opposition's seats and draws, then, but
+        not its past selves. Draws that were made on another kind of device begin anew, with a warning.
+
+        Raises:
+            ValueError: it is the state of another model, or none that training comes to.
+        """
+        counters = {}
+        for name in ("num_timesteps", "n_updates", "ema_steps"):
+            counters[name] = int(fitting(state, name, torch.tensor(0)))
+            if not 0 <= counters[name] < 2**53:
+                raise ValueError(f"the saved {name} must be 0 or more, got {counters[name]}")
         checkpoint.load_optimizer_state(self.optimizer, self.policy, state)
-        collected = {n.removeprefix("collector."): x for n, x in state.items() if n.startswith("collector.")}
-        if collected:
+        self.num_timesteps, self._n_updates, self.ema_steps = counters.values()
+        goes_on = True
+        matches, remembered = below(state, "batch."), below(state, "collector.")
+        if matches:
+            self.batch.load_state_dict(matches)
+        if remembered:
             self.collector = Collector(self.batch, self.policy, self.opposition)
-            self.collector.load_state_dict(collected, self.policy)
+            self.collector.load_state_dict(remembered, self.policy)
+        opposite = below(state, "opposition.")
+        if self.opposition is not None and matches:
+            seed = self._seed_again("opposition")
+            goes_on &= self.opposition.load_state_dict(opposite, self.policy, seed)
+        elif self.opposition is not None and opposite:
+            self.opposition.load_pool(opposite, self.policy)
+        for name, generator in (("generator", self.generator), ("shuffler", self.shuffler)):
+            goes_on &= set_generator(generator, state, name, self._seed_again(name))
+        default = torch.Generator()
+        set_generator(default, state, "torch", self._seed_again("torch"))
+        torch.set_rng_state(default.get_state())
+        if unknown := sorted(set(state) - set(self.state_dict())):
+            raise ValueError(f"the saved state has {len(unknown)} tensors too many, such as {unknown[0]}")
+        if not goes_on:
+            warnings.warn(
+                "the state was saved on another kind of device, whose random draws cannot go on here: they "
+                "begin anew from the seed, and training goes on, but no longer bit for bit",
+                stacklevel=3,
+            )
+
+    def _seed_again(self, purpose: str) -> int:
+        """The seed of draws that cannot go on as they were."""
+        return derived_seed(self.seed or 0, f"{purpose} on another device", self.num_timesteps)
 
     def _setup_model(self) -> None:
         game = self.game
@@ -755,13 +813,22 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if self.ep_success_buffer:
             self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
 
-    def _check_sizes(self, matches: int) -> None:
-        """The minibatches fit the rollout, or ValueError naming sizes that do."""
-        T = self.n_steps
-        if self.opposition is not None and self.opposition.matches != matches:
+    def _check_opposition(self, game: Game | World, matches: int) -> None:
+        """The opposition sits at these matches, or ValueError."""
+        if self.opposition is None:
+            return
+        if isinstance(game, World):
+            raise ValueError("an opposition sits at the matches of a game; a Gymnasium world takes none")
+        if self.opposition.game != game:
+            raise ValueError(f"the opposition plays {self.opposition.game}, the env {game}")
+        if self.opposition.matches != matches:
             raise ValueError(
                 f"the opposition sits at {self.opposition.matches} matches, the env has {matches}"
             )
+
+    def _check_sizes(self, matches: int) -> None:
+        """The minibatches fit the rollout, or ValueError naming sizes that do."""
+        T = self.n_steps
         if T < 1 or self.n_epochs < 1:
             raise ValueError(f"n_steps and n_epochs must be at least 1, got {T} and {self.n_epochs}")
         if self.batch_size % T or self.batch_size < T or matches % (self.batch_size // T):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from agents.policy import Memory, RecurrentPolicy
-from agents.selfplay import Opposition, below
+from agents.selfplay import Opposition
 from agents.worlds import VecWorld
 from envs import Batch
+from envs.batch import fitting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Collector:
         self, batch: Batch | VecWorld, policy: RecurrentPolicy, opposition: Opposition | None = None
     ) -> None:
         self.batch = batch
+        if isinstance(batch, Batch):
+            batch.keep_actions()
         self.opposition = opposition
         self.memory = policy.initial_memory(batch.matches)
         self.magnet_cores = self.memory.cores
@@ -130,30 +133,32 @@ class Collector:
         )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that decides how the matches of a game go on, as tensors."""
-        assert isinstance(self.batch, Batch), "Gymnasium worlds cannot be saved"
-        state = {f"batch.{name}": tensor for name, tensor in self.batch.state_dict().items()}
-        state |= {f"core.{k}": part for k, part in enumerate(self.memory.cores)}
+        """What the policy remembers of the matches, as tensors; `batch` and `opposition` tell their own."""
+        state = {f"core.{k}": part for k, part in enumerate(self.memory.cores)}
         state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
         state |= {"previous": self.memory.previous, "start": self.start}
         state |= {"length": self.length, "earned": self.earned}
-        if self.opposition is not None:
-            state |= {f"opposition.{name}": tensor for name, tensor in self.opposition.state_dict().items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], policy: RecurrentPolicy) -> None:
-        """Go on where `state_dict` was taken."""
-        assert isinstance(self.batch, Batch), "Gymnasium worlds cannot be saved"
-        device, parts = self.batch.device, range(len(self.memory.cores))
-        self.batch.load_state_dict(below(state, "batch."))
-        self.memory = Memory(
-            tuple(state[f"core.{k}"].to(device) for k in parts), state["previous"].to(device)
-        )
-        self.magnet_cores = tuple(state[f"magnet.{k}"].to(device) for k in parts)
-        self.start, self.length = state["start"].to(device), state["length"].to(device)
-        self.earned = state["earned"].to(device)
-        if self.opposition is not None:
-            self.opposition.load_state_dict(below(state, "opposition."), policy)
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            ValueError: it does not fit the matches or `policy`.
+        """
+        mine = self.state_dict()
+        if state.keys() != mine.keys():
+            raise ValueError(f"the saved memory holds {sorted(state)}, expected {sorted(mine)}")
+        told = {name: fitting(state, name, like).to(like.device) for name, like in mine.items()}
+        policy.family.check_known(told["previous"])
+        if (told["length"] < 0).any():
+            raise ValueError(
+                f"the saved length of a match is {int(told['length'].min())}, expected 0 or more"
+            )
+        parts = range(len(self.memory.cores))
+        self.memory = Memory(tuple(told[f"core.{k}"] for k in parts), told["previous"])
+        self.magnet_cores = tuple(told[f"magnet.{k}"] for k in parts)
+        self.start, self.length, self.earned = told["start"], told["length"], told["earned"]
 
     def _value_of_cut_off(self, world: VecWorld, policy: RecurrentPolicy) -> Tensor:
         """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from agents.players import Agent, Player, ScriptedPlayer, frozen
 from agents.policy import RecurrentPolicy
 from envs import Batch, Game
+from envs.batch import fitting
 
 SELF = -1
 
@@ -24,7 +26,7 @@ class Opposition:
         game: of the matches.
         matches: B.
         share: 0..1.
-        fixed: players that are always among the candidates.
+        fixed: players that are always among the candidates; each is copied.
         pool_size: how many past selves are kept; the oldest leaves first.
         seed: of the draws.
     """
@@ -58,7 +60,7 @@ class Opposition:
         """What `agents.checkpoint.make_opposition` makes an equal one from."""
         self.is_savable = all(isinstance(player, ScriptedPlayer) for player in fixed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.players: dict[int, Player] = dict(enumerate(fixed))
+        self.players: dict[int, Player] = dict(enumerate(copy.deepcopy(list(fixed))))
         self.fixed = list(self.players)
         self.pool: list[int] = []
         self.newest = len(self.fixed) - 1
@@ -125,24 +127,155 @@ class Opposition:
         }
         for number, player in self.players.items():
             state |= {f"player.{number}.{name}": tensor for name, tensor in player.state_dict().items()}
-            if isinstance(player, Agent):
+            if number not in self.fixed and isinstance(player, Agent):
                 weights = player.policy.state_dict()
                 state |= {f"weights.{number}.{name}": tensor for name, tensor in weights.items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
 
-    def load_state_dict(self, state: Mapping[str, Tensor], policy: RecurrentPolicy) -> None:
-        """Go on where `state_dict` was taken; `policy` is the pattern for the past selves."""
-        self.own_seat, self.opponent = state["own_seat"].clone(), state["opponent"].clone()
-        self.pool, self.newest = state["pool"].tolist(), int(state["newest"])
-        self.generator.set_state(state["generator"])
-        self.players = {number: self.players[number] for number in self.fixed}
-        numbers = {int(name.split(".")[1]) for name in state if name.startswith("weights.")}
-        for number in sorted(numbers):
+    def load_state_dict(self, state: Mapping[str, Tensor], policy: RecurrentPolicy, seed: int = 0) -> bool:
+        """Go on where `state_dict` was taken, in as many matches.
+
+        Args:
+            policy: the pattern for the past selves.
+            seed: of the draws that cannot go on: those of a player that was on another kind of device.
+
+        Returns:
+            all draws go on.
+
+        Raises:
+            ValueError: it is not the state of such an opposition.
+        """
+        players = self._saved_players(state, policy)
+        own_seat = fitting(state, "own_seat", self.own_seat)
+        opponent = fitting(state, "opponent", self.opponent)
+        if not ((own_seat >= 0) & (own_seat < self.game.seats)).all():
+            raise ValueError(
+                f"the saved own_seat must be in 0..{self.game.seats - 1}, got {own_seat.unique().tolist()}"
+            )
+        sitting = set(opponent[self.has_opponent].tolist()) | {SELF}
+        if sitting - {SELF, *players} or (opponent[~self.has_opponent] != SELF).any():
+            raise ValueError(
+                f"the saved opponents are {sorted(set(opponent.tolist()))}, expected some of "
+                f"{[SELF, *players]}, and {SELF} in the {self.matches - self.lanes} matches without one"
+            )
+        goes_on = set_generator(self.generator, state, "generator", seed)
+        for number, player in players.items():
+            player.reset(self.matches)
+            goes_on &= _restore(player, below(state, f"player.{number}."), seed + number + 1)
+        self._take_pool(state, players)
+        self.own_seat, self.opponent = own_seat.clone(), opponent.clone()
+        return goes_on
+
+    def load_pool(self, state: Mapping[str, Tensor], policy: RecurrentPolicy) -> None:
+        """Take over the past selves of a `state_dict`; seats, draws and memories begin anew.
+
+        Args:
+            policy: the pattern for the past selves.
+
+        Raises:
+            ValueError: it is not the state of such an opposition.
+        """
+        players = self._saved_players(state, policy)
+        for player in players.values():
+            player.reset(self.matches)
+        self._take_pool(state, players)
+
+    def _saved_players(self, state: Mapping[str, Tensor], policy: RecurrentPolicy) -> dict[int, Player]:
+        """The fixed players and the past selves that a `state_dict` holds, these with their weights."""
+        pool, newest = state.get("pool"), fitting(state, "newest", torch.tensor(0))
+        if pool is None or pool.dim() != 1 or pool.dtype != torch.int64 or len(pool) > max(self.pool_size, 0):
+            raise ValueError(f"the saved pool must hold at most {self.pool_size} numbers")
+        pattern = policy.state_dict()
+        numbers = sorted({int(part) if part.isdecimal() else -1 for part in _second_words(state, "weights.")})
+        if not set(pool.tolist()) <= set(numbers) or any(n < len(self.fixed) for n in numbers):
+            raise ValueError(
+                f"the saved pool {pool.tolist()} and the saved weights {numbers} must be numbers from "
+                f"{len(self.fixed)} on, and each of the pool have its weights"
+            )
+        if not max([*numbers, len(self.fixed) - 1]) <= int(newest) < 2**31:
+            raise ValueError(f"the saved newest past self is {int(newest)}, the saved weights are {numbers}")
+        players = {number: self.players[number] for number in self.fixed}
+        known = {"own_seat", "opponent", "pool", "newest", "generator"}
+        for number in numbers:
+            weights = below(state, f"weights.{number}.")
+            if weights.keys() != pattern.keys():
+                raise ValueError(f"the saved past self {number} is another network")
+            fits = {name: fitting(weights, name, like) for name, like in pattern.items()}
             agent = Agent(frozen(policy), self.game, f"past self {number}", seed=number)
-            agent.policy.load_state_dict(below(state, f"weights.{number}."))
-            self.players[number] = agent
-        for number, player in self.players.items():
-            player.load_state_dict(below(state, f"player.{number}."))
+            agent.policy.load_state_dict(fits)
+            players[number] = agent
+            known |= {f"weights.{number}.{name}" for name in pattern}
+        for number, player in players.items():
+            known |= {f"player.{number}.{name}" for name in player.state_dict()}
+        if known != set(state):
+            raise ValueError(
+                f"the saved opposition has {sorted(set(state) - known)[:3]} too much and lacks "
+                f"{sorted(known - set(state))[:3]}"
+            )
+        return players
+
+    def _take_pool(self, state: Mapping[str, Tensor], players: dict[int, Player]) -> None:
+        self.players, self.pool, self.newest = players, state["pool"].tolist(), int(state["newest"])
+
+
+def _restore(player: Player, state: Mapping[str, Tensor], seed: int) -> bool:
+    """Let a player that sits at as many matches go on; True if its draws do, too.
+
+    Raises:
+        ValueError: it is the state of another player.
+    """
+    told, goes_on = player.state_dict(), True
+    for name, like in told.items():
+        if name != "generator":
+            told[name] = fitting(state, name, like)
+    if isinstance(player, Agent):
+        player.policy.family.check_known(told["previous"])
+    if "generator" in told:
+        draws = torch.Generator(player.device if isinstance(player, Agent) else "cpu")
+        goes_on = set_generator(draws, state, "generator", seed)
+        told["generator"] = draws.get_state()
+    player.load_state_dict(told)
+    return goes_on
+
+
+def set_generator(generator: torch.Generator, state: Mapping[str, Tensor], name: str, seed: int) -> bool:
+    """Let a generator go on in the saved state `name`; if that is of another kind of device, begin at `seed`.
+
+    Returns:
+        it goes on.
+
+    Raises:
+        ValueError: the state is none that a generator can be in.
+    """
+    saved, here = state.get(name), generator.get_state()
+    if saved is None or saved.dtype != torch.uint8 or saved.dim() != 1 or len(saved) not in GENERATOR_BYTES:
+        raise ValueError(f"the saved {name} is not the state of a generator")
+    if len(saved) != len(here):
+        generator.manual_seed(seed)
+        return False
+    if len(saved) == GENERATOR_BYTES[0]:
+        words = saved.cpu().numpy()
+        left, seeded, following = (
+            int(words[a:b].view(f"i{b - a}")[0]) for a, b in ((8, 12), (12, 16), (16, 24))
+        )
+        # Numbers left of its 624 and the place of the next one: torch reads there without looking again.
+        if seeded != 1 or (
+            (left, following) != (1, 0) and not (1 <= left <= 624 and left + following == 625)
+        ):
+            raise ValueError(f"the saved {name} is no state that a generator comes to")
+    try:
+        generator.set_state(saved.cpu())
+    except RuntimeError as error:
+        raise ValueError(f"the saved {name} is not the state of a generator ({error})") from error
+    return True
+
+
+GENERATOR_BYTES = (5056, 16)
+"""Size of the state of torch's generators on CPU and CUDA."""
+
+
+def _second_words(state: Mapping[str, Tensor], prefix: str) -> set[str]:
+    return {name.split(".")[1] for name in state if name.startswith(prefix)}
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -27,6 +27,25 @@ def usable_device(device: str | torch.device) -> torch.device:
     return usable
 
 
+def fitting(state: Mapping[str, torch.Tensor], name: str, like: torch.Tensor) -> torch.Tensor:
+    """The saved tensor `name`, of the shape and dtype of `like`, its numbers finite.
+
+    Raises:
+        ValueError: there is none, or it is another.
+    """
+    saved = state.get(name)
+    if saved is None:
+        raise ValueError(f"the saved state lacks {name!r}")
+    if saved.shape != like.shape or saved.dtype != like.dtype:
+        raise ValueError(
+            f"the saved {name} is {saved.dtype} {tuple(saved.shape)}, expected {like.dtype} "
+            f"{tuple(like.shape)}"
+        )
+    if saved.is_floating_point() and not torch.isfinite(saved).all():
+        raise ValueError(f"the saved {name} holds numbers that are not finite")
+    return saved
+
+
 class Batch:
     """B matches of `game` side by side; a match that ends is replaced by a new one in the same step.
 
@@ -93,6 +112,8 @@ class Batch:
         self._actions = zeros(dtype=torch.int64)
         self._only = zeros(dtype=torch.bool)
         self.final: torch.Tensor | None = None
+        self._played: torch.Tensor | None = None  # [B, max_length], actions of the matches going on
+        self._length = zeros(dtype=torch.int64)  # decisions of each so far; -1 = nobody wrote them down
         bind = kernels.cpu_kernels if self.device.type == "cpu" else kernels.cuda_kernels
         self._kernels = bind(type(game))
         self._seed = torch.zeros(1, dtype=torch.int64, device=self.device)  # its 64 bits
@@ -106,6 +127,7 @@ class Batch:
         )
         self._action_view, self._only_view = self._array(self._actions), self._array(self._only)
         self._final_view: Any = None
+        self._is_unwritten = False  # all of `_length` is -1
         self.reset(seed)
 
     @property
@@ -126,6 +148,8 @@ class Batch:
         self._episode.zero_()
         if self.final is not None:
             self.final.zero_()
+        self._length.zero_()
+        self._is_unwritten = False
         self._launch(self._kernels.reset)
 
     def keep_final(self) -> torch.Tensor:
@@ -135,6 +159,17 @@ class Batch:
             self.final = self.observation.new_zeros(shape[0], self.game.seats, *shape[1:])
             self._final_view = self._array(self.final)
         return self.final
+
+    @property
+    def states(self) -> np.ndarray[Any, Any]:
+        """The state records of all matches [B], of the game's `state` dtype; a copy."""
+        return self._states.cpu().numpy().copy().reshape(-1).view(self.game.state)
+
+    def keep_actions(self) -> None:
+        """From now on write down what is played in the matches going on, which `state_dict` needs."""
+        if self._played is None:
+            shape = (self.matches, self.game.max_length)
+            self._played = torch.zeros(shape, dtype=torch.int32, device=self.device)
 
     def step(self, actions: torch.Tensor, only: torch.Tensor | None = None) -> None:
         """Play one action in every match, or in some.
@@ -162,37 +197,123 @@ class Batch:
         turn = (self._action_view, np.float32(self.game.return_range[0]))
         if only is None and self.final is None:
             self._launch(self._kernels.step, *turn)
+        else:
+            self.keep_final()
+            self._only.copy_(only if only is not None else torch.ones_like(self._only))
+            self._launch(self._kernels.step_if, *turn, self._only_view, self._final_view)
+        self._write_down(only)
+
+    def _write_down(self, only: torch.Tensor | None) -> None:
+        """Add the step that was just made to what the matches going on have played."""
+        if self._played is None:
+            if not self._is_unwritten:
+                self._length.fill_(-1)
+                self._is_unwritten = True
             return
-        self.keep_final()
-        self._only.copy_(only if only is not None else torch.ones_like(self._only))
-        self._launch(self._kernels.step_if, *turn, self._only_view, self._final_view)
+        last = self._played.shape[1] - 1
+        # Where a match waits, or its beginning was not written down, this writes where nobody reads.
+        at = self._length.clamp(0, last)[:, None]
+        self._played.scatter_(1, at, self._actions[:, None].to(torch.int32))
+        goes_on = self._length >= 0
+        self._length += goes_on if only is None else goes_on & self._only
+        self._length.masked_fill_(self.over, 0)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Everything that decides how the matches go on, as tensors (for checkpoints)."""
-        return {name: getattr(self, name).clone() for name in self._SAVED}
+        """How the matches came to stand where they do, as tensors (for checkpoints).
+
+        The seed, how many matches each lane has begun, and what was played in those going on: enough to
+        play them again, and nothing that the rules do not check. Of a batch that has been stepped it needs
+        `keep_actions`, asked for before the first step.
+
+            game     uint8 [*]    the game and its options in words, UTF-8
+            seed     int64 [1]    its 64 bits
+            episode  int64 [B]    matches begun in each lane
+            length   int64 [B]    decisions of the match going on; -1 = they were not written down
+            actions  int32 [B, L] those decisions; L is the most there are
+            reward   float32 [B, P], over and illegal bool [B], as the last step left them
+        """
+        longest = max(0, int(self._length.max()))
+        played = self._length.new_zeros(self.matches, longest, dtype=torch.int32)
+        if self._played is not None:
+            written = torch.arange(longest, device=self.device) < self._length[:, None]
+            played = torch.where(written, self._played[:, :longest], played)
+        game = torch.from_numpy(np.frombuffer(str(self.game).encode(), np.uint8).copy())
+        kept = {"seed": self._seed, "episode": self._episode, "length": self._length}
+        told = {name: getattr(self, name) for name in self._TOLD}
+        return {name: x.clone() for name, x in ({"game": game, "actions": played} | kept | told).items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on where `state_dict` was taken, in a batch of the same game and size."""
-        missing = sorted(set(self._SAVED) - set(state))
+        """Go on where `state_dict` was taken, in a batch of the same game and size.
+
+        The matches are dealt again and their actions played by the rules.
+
+        Raises:
+            ValueError: it is the state of another game, or none that these rules can lead to; nothing was
+                changed.
+        """
+        missing = sorted({"game", "seed", "episode", "length", "actions", *self._TOLD} - set(state))
         if missing:
             raise ValueError(f"the saved batch lacks {missing}")
-        for name in self._SAVED:
-            mine, saved = getattr(self, name), state[name]
-            if mine.shape != saved.shape or mine.dtype != saved.dtype:
-                raise ValueError(
-                    f"the saved batch does not fit {self.game}: {name} is {saved.dtype} {tuple(saved.shape)}"
-                    f", expected {mine.dtype} {tuple(mine.shape)}"
-                )
-        if not torch.equal(state["_blank"].to(self.device), self._blank):
-            raise ValueError(f"the saved batch does not fit {self.game}: it was played with other options")
-        for name in self._SAVED:
-            getattr(self, name).copy_(state[name])
+        letters = state["game"]
+        text = bytes(letters.flatten()[:1000].tolist()) if letters.dtype == torch.uint8 else b""
+        if text.decode(errors="replace") != str(self.game):
+            raise ValueError(
+                f"the saved batch does not fit {self.game}: it plays {text[:100].decode(errors='replace')!r}"
+            )
+        likes = {"seed": self._seed, "episode": self._episode, "length": self._length}
+        likes |= {name: getattr(self, name) for name in self._TOLD}
+        seed, episode, length, *told = (fitting(state, name, like) for name, like in likes.items())
+        actions = state["actions"]
+        longest = int(actions.shape[1]) if actions.dim() == 2 else -1
+        expected = actions.new_zeros(self.matches, min(max(longest, 0), self.game.max_length))
+        actions = fitting(state, "actions", expected.to(torch.int32))
+        if (length < 0).any():
+            raise ValueError(
+                "the saved batch cannot go on: its matches were begun before keep_actions was asked for"
+            )
+        if (length > longest).any() or not ((episode >= 1) & (episode < 2**62)).all():
+            raise ValueError(
+                f"the saved batch holds lengths up to {int(length.max())} and counters "
+                f"{int(episode.min())}..{int(episode.max())}; allowed are lengths up to {longest}, the "
+                "actions that it holds, and counters from 1"
+            )
+        again = Batch(self.game, self.matches, self.device)
+        again.keep_actions()
+        again._replay(*(x.to(self.device) for x in (seed, episode, length, actions)))
+        if self._played is not None or longest > 0:
+            self.keep_actions()
+        for name in ("observation", "legal", "seat", "_seed", "_episode", "_states", "_length"):
+            getattr(self, name).copy_(getattr(again, name))
+        if self._played is not None and again._played is not None:
+            self._played.copy_(again._played)
+        self._is_unwritten = False
+        for name, x in zip(self._TOLD, told, strict=True):
+            getattr(self, name).copy_(x)
 
-    # `_blank` holds the options, so that a save of a game with others is refused.
-    _SAVED = (
-        *("observation", "legal", "seat", "reward", "over", "illegal"),
-        *("_seed", "_episode", "_states", "_blank"),
-    )
+    def _replay(
+        self, seed: torch.Tensor, episode: torch.Tensor, length: torch.Tensor, actions: torch.Tensor
+    ) -> None:
+        """Deal the `episode`-th matches of all lanes and play the first `length` actions of each.
+
+        Raises:
+            ValueError: the rules do not allow one, or end a match by it.
+        """
+        self._seed.copy_(seed)
+        self._episode.copy_(episode - 1)
+        self._length.zero_()
+        self._launch(self._kernels.reset)
+        for t in range(actions.shape[1]):
+            self.step(actions[:, t], t < length)
+            if self.over.any():
+                lane = int(torch.nonzero(self.over)[0])
+                how = "is illegal" if self.illegal[lane] else "ends the match"
+                raise ValueError(
+                    f"the saved batch is none of {self.game}: action {int(actions[lane, t])}, decision "
+                    f"{t + 1} of {int(length[lane])} in lane {lane}, {how}"
+                )
+
+    _TOLD = ("reward", "over", "illegal")
+    """What the last step left, which no later step reads."""
 
     def _array(self, tensor: torch.Tensor, dtype: np.dtype[Any] | type | None = None) -> Any:
         """The memory of `tensor` as an array that a kernel takes, flat and reread as `dtype` if given."""

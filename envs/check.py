@@ -349,7 +349,7 @@ def check_batch(game: Game, seed: int, random: np.random.Generator, lanes: int =
 
 def compare_lanes(batch: Batch, matches: list[Match], step: int) -> None:
     """What each lane shows must be what its match shows."""
-    states = batch.state_dict()["_states"].numpy()
+    states = batch.states
     for b, match in enumerate(matches):
         shown: dict[str, tuple[Any, Any]] = {
             "seat": (int(batch.seat[b]), match.seat),

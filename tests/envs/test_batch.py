@@ -45,7 +45,8 @@ def story(batch, numbers):
     for now in numbers:
         batch.step(choose(batch, now))
         told.append({name: getattr(batch, name).clone() for name in OUTPUTS})
-    return told, batch.state_dict()
+    records = torch.from_numpy(batch.states.view(np.uint8).reshape(batch.matches, -1))
+    return told, batch.state_dict() | {"records": records}
 
 
 def assert_same_lanes(one, two, lanes):
@@ -106,10 +107,7 @@ def test_lanes_and_batch_seeds_differ():
     """1,000 lanes of Kuhn poker: the six deals are about equally frequent (167 +- 4 x 11.8 each), and
     two batch seeds deal alike in about one lane of six."""
     game = make("kuhn_poker")
-    cards = [
-        Batch(game, 1_000, seed=seed).state_dict()["_states"].numpy().view(game.state)["card"][:, 0]
-        for seed in (0, 1)
-    ]
+    cards = [Batch(game, 1_000, seed=seed).states["card"] for seed in (0, 1)]
     _, counts = np.unique(cards[0], axis=0, return_counts=True)
     assert len(counts) == 6
     assert abs(counts - 1_000 / 6).max() < 4 * 11.8
@@ -155,7 +153,7 @@ def test_shapes_and_dtypes():
 def test_a_match_that_ends_is_replaced_in_the_same_step():
     """Kuhn poker: pass; then lane 0 passes (a showdown for 1), lane 1 bets (and waits for an answer)."""
     batch = Batch(make("kuhn_poker"), 2, seed=0)
-    cards = batch.state_dict()["_states"].numpy().view(batch.game.state)["card"][0, 0]
+    cards = batch.states["card"][0]
     batch.step(torch.tensor([PASS, PASS]))
     assert batch.over.tolist() == [False, False]
     batch.step(torch.tensor([PASS, BET]))
@@ -186,7 +184,7 @@ def test_an_illegal_action_loses(action):
     assert batch.observation.tolist() == [[0] * 9, [0] * 9, [2, 0, 0, 0, 1, 0, 0, 0, 0]]
     assert batch.legal.sum(1).tolist() == [9, 9, 7]
     fresh = Match(game, seed=int(match_seed(np.uint64(0), 1, 1)))  # lane 1's second match
-    assert batch.state_dict()["_states"][1].numpy().tobytes() == fresh.state.tobytes()
+    assert batch.states[1].tobytes() == fresh.state.tobytes()
 
 
 def test_the_second_seat_loses_by_an_illegal_action_too():
@@ -296,6 +294,7 @@ def test_a_saved_batch_goes_on_exactly(name):
     game = small(name)
     numbers = lots(40, 9, game.actions)
     batch = Batch(game, 9, seed=2**63 + 5)
+    batch.keep_actions()
     story(batch, numbers[:15])
     saved = batch.state_dict()
     kept = {key: value.clone() for key, value in saved.items()}

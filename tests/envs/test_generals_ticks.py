@@ -59,7 +59,7 @@ def random_ticks():
     batch, player = envs.Batch(GAME, LANES, seed=1), RandomPlayer(GAME, seed=2)
 
     def records():
-        return batch.state_dict()["_states"].numpy().reshape(-1).view(GAME.state)
+        return batch.states
 
     for _ in range(TICKS):
         before, moves = records(), []

@@ -168,7 +168,7 @@ def test_the_best_and_the_worst_return_of_concentration():
 
 def dealt(game, lanes, seed=3):
     """The states of `lanes` matches that have just begun."""
-    return envs.Batch(game, lanes, seed=seed).state_dict()["_states"].numpy().view(game.state)[:, 0]
+    return envs.Batch(game, lanes, seed=seed).states
 
 
 def assert_counts(counts, expected, odds):
