@@ -13,7 +13,6 @@ envs = gymnasium.make_vec("fogbound/DarkHex-v0", num_envs=64)    # one `Batch`, 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import operator
 from collections.abc import Sequence
@@ -63,19 +62,19 @@ def game_of(game: str | Game, options: dict[str, Any]) -> Game:
 def game_played(id: str, arguments: dict[str, Any]) -> Game | None:
     """The game that `gymnasium.make(id, **arguments)` plays, told without making it; None if none of ours.
 
+    Nothing is imported: an id that names a module (but `envs` itself) is of an unknown world, whatever it
+    would be. So the configuration of a stranger's run can be read.
+
     Raises:
         ValueError: the game has no such options.
     """
     module, _, name = id.rpartition(":")
-    try:
-        if module:
-            importlib.import_module(module)
-        spec = gymnasium.spec(name)
-    except (ImportError, gymnasium.error.Error):
-        return None
-    if spec.entry_point != ENTRY_POINT:
+    spec = gymnasium.registry.get(name) if module in ("", envs.__name__) else None
+    if spec is None or spec.entry_point != ENTRY_POINT:
         return None
     given = spec.kwargs | arguments
+    if not isinstance(given["game"], str):
+        return None
     own = inspect.signature(gymnasium.make).parameters | inspect.signature(FogboundEnv).parameters
     return game_of(given["game"], {name: value for name, value in given.items() if name not in own})
 

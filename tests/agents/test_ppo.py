@@ -23,6 +23,7 @@ from agents.ppo import (
     ppo_loss,
     replay_drift,
     update,
+    warmed_up,
 )
 from agents.rollout import Collector
 from agents.schedules import Constant, Linear, Power
@@ -364,7 +365,7 @@ def test_the_average_follows_by_its_decay(task):
     """decay 3/4: after one step, 3/4 of the old weights and 1/4 of the new ones."""
     model, _, run = task
     ema, before = copy.deepcopy(model.policy).requires_grad_(False), weights(model.policy)
-    run(ema=ema, ema_decay=0.75)
+    run(ema=ema, ema_decay=0.75, ema_steps=1_000)
     for average, old, new in zip(ema.parameters(), before, weights(model.policy), strict=True):
         torch.testing.assert_close(average, 0.75 * old + 0.25 * new)
     follow(ema, model.policy, 0.0)
@@ -589,3 +590,46 @@ def test_an_opposition_for_other_matches_is_refused(make_model):
     opposition = Opposition(game, 4, 0.5, [fixed_player("random", game)])
     with pytest.raises(ValueError, match="the opposition sits at 4 matches, the env has 8"):
         make_model(game, 8, opposition=opposition)
+
+
+def test_an_average_forgets_what_it_began_with():
+    """min(decay, (1 + t) / (10 + t)): 1/10, 2/11, 3/12, ... until it is the decay; at 0.5 after 8 steps."""
+    assert [warmed_up(0.999, t) for t in range(4)] == pytest.approx([0.1, 2 / 11, 0.25, 4 / 13])
+    assert [warmed_up(0.5, t) for t in (7, 8, 9, 10**9)] == pytest.approx([8 / 17, 0.5, 0.5, 0.5])
+    assert warmed_up(0.999, 8_989) < 0.999
+    assert warmed_up(0.999, 8_990) == pytest.approx(0.999, abs=1e-15)
+    assert warmed_up(0.0, 5) == 0.0
+
+
+def test_the_average_follows_from_the_first_step(make_model):
+    """One update of two steps: 0.1 of the random weights stays after one, then 2/11 of the average."""
+    model = make_model(ema_decay=0.999, n_epochs=1, batch_size=32)
+    began = [x.detach().clone() for x in model.policy.parameters()]
+    passed, step = [], model.optimizer.step
+
+    def noted(*arguments, **named):
+        step(*arguments, **named)
+        passed.append([x.detach().clone() for x in model.policy.parameters()])
+
+    model.optimizer.step = noted
+    model.learn(64)
+    assert model.ema_steps == len(passed) == 2
+    for average, start, one, two in zip(model.ema.parameters(), began, *passed, strict=True):
+        first = 0.1 * start + 0.9 * one
+        torch.testing.assert_close(average, 2 / 11 * first + 9 / 11 * two)
+    model.learn(64)
+    assert model.ema_steps == 4
+
+
+@pytest.mark.parametrize("kind", ["world", "another game", "another number"])
+def test_an_opposition_sits_at_the_matches_it_was_made_for(kind):
+    kuhn = envs.make("kuhn_poker")
+    opposition = Opposition(kuhn, 4, 0.5, [fixed_player("random", kuhn)])
+    where, message = {
+        "world": ("CartPole-v1", "sits at the matches of a game; a Gymnasium world takes none"),
+        "another game": (envs.Batch(envs.make("leduc_poker"), 4), r"plays KuhnPoker\(\), the env LeducPoker"),
+        "another number": (envs.Batch(kuhn, 8), "sits at 4 matches, the env has 8"),
+    }[kind]
+    arguments = {"n_steps": 4, "batch_size": 4, "device": "cpu"}
+    with pytest.raises(ValueError, match=message):
+        MaskableRecurrentPPO("MlpLstmPolicy", where, opposition=opposition, **arguments)

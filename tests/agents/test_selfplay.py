@@ -10,6 +10,7 @@ from agents import Opposition, Player
 from agents.players import Agent, RandomPlayer
 from agents.policy import RecurrentPolicy
 from agents.rollout import Collector
+from agents.selfplay import set_generator
 
 B = 8
 KUHN, TICTACTOE = envs.make("kuhn_poker"), envs.make("phantom_tictactoe")
@@ -56,8 +57,8 @@ def matches_of(rollout, lane):
 
 def test_the_other_players_actions_are_played_and_marked():
     """The lowest legal action in kuhn is to pass: every decision that is not the policy's own is a pass."""
-    player = Edge(KUHN, "passes")
-    rollout = play(KUHN, Opposition(KUHN, B, 1.0, [player]), 30)
+    opposition = Opposition(KUHN, B, 1.0, [Edge(KUHN, "passes")])
+    rollout, player = play(KUHN, opposition, 30), opposition.players[0]
     assert (rollout.action[~rollout.is_own] == 0).all()
     assert rollout.action[rollout.is_own].unique().tolist() == [0, 1]
     assert sum(len(rows) for rows, _ in player.asked) == (~rollout.is_own).sum()
@@ -183,10 +184,10 @@ def test_saved_and_loaded_it_goes_on_the_same():
     batch = envs.Batch(TICTACTOE, B)
     collector = Collector(batch, policy, one)
     collector.collect(policy, 11, torch.Generator().manual_seed(0))
-    saved = collector.state_dict()
-
     other = Collector(envs.Batch(TICTACTOE, B, seed=99), policy, two)
-    other.load_state_dict(saved, policy)
+    other.batch.load_state_dict(batch.state_dict())
+    assert two.load_state_dict(one.state_dict(), policy)
+    other.load_state_dict(collector.state_dict(), policy)
     r, s = (c.collect(policy, 30, torch.Generator().manual_seed(1)) for c in (collector, other))
     for name in ("action", "is_own", "over", "observation", "log_prob"):
         assert torch.equal(getattr(r, name), getattr(s, name)), name
@@ -222,3 +223,101 @@ def test_learning_anew_begins_new_matches_for_the_opponents_too(make_model, monk
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Opposition(KUHN, B, **arguments)
+
+
+def test_the_pool_moves_to_another_number_of_matches():
+    """The past selves come along with their weights, in the fixed player's company; seats begin anew."""
+    fixed = [RandomPlayer(TICTACTOE, seed=3)]
+    one, policy = Opposition(TICTACTOE, B, 1.0, fixed, pool_size=2, seed=4), make_policy(TICTACTOE)
+    for k in range(3):
+        one.add(make_policy(TICTACTOE, k), f"past self {k}")
+        one.restart(torch.ones(B, dtype=torch.bool))
+    two = Opposition(TICTACTOE, 3, 1.0, fixed, pool_size=2, seed=4)
+    two.load_pool(one.state_dict(), policy)
+    assert (two.pool, two.newest, two.lanes) == (one.pool, one.newest, 3) == ([2, 3], 3, 3)
+    for number in two.pool:
+        for name, x in one.players[number].policy.state_dict().items():
+            assert torch.equal(two.players[number].policy.state_dict()[name], x)
+    assert two.own_seat.tolist() == [0, 1, 0]
+    two.restart(torch.ones(3, dtype=torch.bool))
+    assert set(two.opponent.tolist()) <= {0, 2, 3}
+    play_on = Collector(envs.Batch(TICTACTOE, 3), policy, two)
+    assert not play_on.collect(policy, 20, torch.Generator().manual_seed(0)).is_own.all()
+
+
+def test_a_fixed_player_is_copied():
+    """The caller's agent sits at a match of its own, in the middle of it, and may sit in two oppositions."""
+    agent = Agent(make_policy(TICTACTOE), TICTACTOE)
+    agent.reset(1)
+    match = envs.Match(TICTACTOE, seed=0)
+    agent.act(match.observation(0), match.mask(), seat=0)
+    before = {name: x.clone() for name, x in agent.state_dict().items()}
+    for matches in (B, 3):
+        play(TICTACTOE, Opposition(TICTACTOE, B, 1.0, [agent]), 6)
+        Opposition(TICTACTOE, matches, 1.0, [agent, agent])
+    assert all(torch.equal(x, before[name]) for name, x in agent.state_dict().items())
+    assert agent.matches == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("own_seat", 2, r"own_seat must be in 0..1, got \[2\]"),
+        ("own_seat", -1, "own_seat must be in 0..1"),
+        ("opponent", 7, r"opponents are \[7\], expected some of \[-1, 0, 1\]"),
+        ("opponent", 0, "in the 4 matches without one"),
+        ("pool", torch.tensor([0]), "must be numbers from 1 on"),
+        ("pool", torch.tensor([5]), "each of the pool have its weights"),
+        ("pool", torch.tensor([1] * 9), "at most 2 numbers"),
+        ("pool", torch.tensor([1.0]), "at most 2 numbers"),
+        ("newest", 0, "newest past self is 0"),
+        ("newest", -(2**63), "newest past self"),
+        ("generator", torch.zeros(7, dtype=torch.uint8), "generator is not the state of a generator"),
+        ("generator", torch.zeros(5056, dtype=torch.uint8), "no state that a generator comes to"),
+        ("player.1.previous", 99, "previous action is out of range"),
+        ("player.1.core.0", torch.nan, "core.0 holds numbers that are not finite"),
+        ("player.1.start", torch.zeros(99, dtype=torch.bool), r"start is torch.bool \(99,\)"),
+        ("player.0.notes", torch.zeros(1), "1 too much|too much and lacks"),
+        ("weights.1.value_head.0.bias", torch.zeros(2), r"is torch.float32 \(2,\)"),
+        ("weights.1.other", torch.zeros(2), "past self 1 is another network"),
+        ("weights.01.other", torch.zeros(2), "another network"),
+        ("weights.x.other", torch.zeros(2), "must be numbers from 1 on"),
+    ],
+)
+def test_a_foreign_state_is_refused(name, value, message):
+    def fresh():
+        return Opposition(TICTACTOE, B, 0.5, [RandomPlayer(TICTACTOE, seed=3)], pool_size=2, seed=4)
+
+    one, policy = fresh(), make_policy(TICTACTOE)
+    one.add(policy, "past self")
+    one.restart(torch.ones(B, dtype=torch.bool))
+    state = one.state_dict()
+    assert fresh().load_state_dict(state, policy)
+    state[name] = value if isinstance(value, torch.Tensor) else torch.full_like(state[name], value)
+    with pytest.raises(ValueError, match=message):
+        fresh().load_state_dict(state, policy)
+
+
+def test_a_generator_that_reads_beyond_its_numbers_is_refused():
+    """600 numbers left, the next one at place 600 of 624: torch takes it and would read on behind them."""
+    state = torch.Generator().manual_seed(1).get_state()
+    state.numpy()[8:12].view("i4")[0] = 600
+    state.numpy()[16:24].view("i8")[0] = 600
+    torch.Generator().set_state(state)
+    with pytest.raises(ValueError, match="no state that a generator comes to"):
+        set_generator(torch.Generator(), {"generator": state}, "generator", 0)
+    for draws in (0, 1, 623, 624, 625, 5_000):
+        generator = torch.Generator().manual_seed(1)
+        torch.rand(draws, generator=generator)
+        other = torch.Generator()
+        assert set_generator(other, {"generator": generator.get_state()}, "generator", 0)
+        assert torch.equal(torch.rand(3, generator=other), torch.rand(3, generator=generator))
+
+
+def test_a_generator_of_another_kind_of_device_begins_at_the_seed():
+    """CUDA's state is 16 bytes, the CPU's 5,056."""
+    generator = torch.Generator()
+    assert not set_generator(generator, {"generator": torch.zeros(16, dtype=torch.uint8)}, "generator", 7)
+    assert torch.equal(
+        torch.rand(3, generator=generator), torch.rand(3, generator=torch.Generator().manual_seed(7))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import warnings
 from pathlib import Path
@@ -347,6 +348,24 @@ def test_an_agent_of_a_games_world_is_a_player_of_the_game(crosses):
         checkpoint.load_player(crosses, abrupt)
     with pytest.raises(ValueError, match=r"plays World\(.*, expected an agent of KuhnPoker\(\)"):
         checkpoint.load_player(file, envs.make("kuhn_poker"))
+
+
+def test_a_strangers_run_imports_nothing(crosses, tmp_path, monkeypatch):
+    """Its config.yaml names a module on the path that would leave a file behind when it is imported."""
+    run, game = tmp_path / "run", envs.make("phantom_tictactoe")
+    shutil.copytree(crosses, run)
+    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace(f"env: {CROSSES}", f"env: trap:{CROSSES}"))
+    assert f"env: trap:{CROSSES}" in (run / "config.yaml").read_text()
+    for path in (run, run / "checkpoints" / "step_32"):
+        assert isinstance(checkpoint.load_player(path, None).game, World)  # which game, nobody knows
+        assert checkpoint.load_player(path, game).game == game
+    gymnasium.make(CROSSES, opponent=str(run)).reset(seed=1)
+    agents.load(run)
+    MaskableRecurrentPPO.load(run, device="cpu")
+    assert not (tmp_path / "trace").exists()
 
 
 def test_it_meets_others_and_sits_opposite(crosses):

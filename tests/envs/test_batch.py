@@ -365,14 +365,102 @@ def test_cuda_without_a_gpu_is_refused(device):
         Batch(make("kuhn_poker"), 2, device=device)
 
 
+def played(name="leduc_poker", steps=5):
+    """The state of a batch of 4 after 5 steps; in Leduc poker every match can then still be going on."""
+    batch = Batch(make(name), 4, seed=3)
+    batch.keep_actions()
+    for _ in range(steps):
+        batch.step(batch.legal.int().argmax(1))
+    return batch.state_dict()
+
+
+def test_a_saved_batch_is_told_by_its_actions():
+    """Kuhn poker, pass and pass again: matches 1 and 2 end, each with two decisions; one is begun."""
+    saved = played("kuhn_poker", 5)
+    assert saved["episode"].tolist() == [3] * 4
+    assert saved["length"].tolist() == [1] * 4
+    assert saved["actions"].tolist() == [[PASS]] * 4
+    assert bytes(saved["game"].tolist()) == b"KuhnPoker()"
+    assert set(saved) == {"game", "seed", "episode", "length", "actions", "reward", "over", "illegal"}
+
+
+def test_loading_asks_for_no_final_observations():
+    batch = Batch(make("kuhn_poker"), 4)
+    batch.load_state_dict(played("kuhn_poker", 5))
+    assert batch.final is None
+
+
+def test_matches_that_nobody_wrote_down_cannot_be_loaded_until_they_have_ended():
+    """Kuhn poker: the first decision was not written down, the match that begins after it is."""
+    batch, other = Batch(make("kuhn_poker"), 2, seed=1), Batch(make("kuhn_poker"), 2)
+    batch.step(torch.tensor([PASS, PASS]))
+    batch.keep_actions()
+    assert batch.state_dict()["length"].tolist() == [-1, -1]
+    with pytest.raises(ValueError, match="begun before keep_actions was asked for"):
+        other.load_state_dict(batch.state_dict())
+    batch.step(torch.tensor([PASS, PASS]))
+    batch.step(torch.tensor([BET, PASS]))
+    other.load_state_dict(batch.state_dict())
+    assert torch.equal(other.observation, batch.observation)
+    batch = Batch(make("kuhn_poker"), 2)
+    batch.step(torch.tensor([PASS, PASS]))
+    batch.reset()
+    other.load_state_dict(batch.state_dict())  # nothing to write down yet
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"actions": 9}, r"action 9, decision 1 of \d in lane 0, is illegal"),
+        ({"actions": -1}, "is illegal"),
+        ({"actions": 2**31 - 1}, "is illegal"),
+        ({"length": 9}, "lengths up to 9"),
+        ({"length": -2}, "begun before keep_actions was asked for"),
+        ({"length": 2**62}, "lengths up to"),
+        ({"episode": 0}, "counters 0"),
+        ({"episode": -(2**63)}, "counters -9"),
+        ({"episode": 2**63 - 1}, "counters"),
+        ({"reward": torch.nan}, "reward holds numbers that are not finite"),
+        (
+            {"actions": torch.zeros(4, 9, dtype=torch.int32)},
+            r"actions is torch.int32 \(4, 9\), expected .*8\)",
+        ),
+        ({"actions": torch.zeros(4, 2)}, "actions is torch.float32"),
+        ({"actions": torch.zeros(4, dtype=torch.int32)}, r"actions is torch.int32 \(4,\)"),
+        ({"length": torch.zeros(4)}, "length is torch.float32"),
+        ({"seed": torch.zeros(2, dtype=torch.int64)}, r"seed is torch.int64 \(2,\)"),
+        ({"game": torch.zeros(4)}, "does not fit LeducPoker"),
+    ],
+)
+def test_a_state_that_the_rules_do_not_lead_to_is_refused(changed, message):
+    """Each of the numbers may come from anywhere; the batch stays as it was."""
+    batch, saved = Batch(make("leduc_poker"), 4), played()
+    assert saved["length"].min() > 0
+    before, records = batch.state_dict(), batch.states
+    for name, value in changed.items():
+        saved[name] = value if isinstance(value, torch.Tensor) else torch.full_like(saved[name], value)
+    with pytest.raises(ValueError, match=message):
+        batch.load_state_dict(saved)
+    assert all(torch.equal(x, before[name]) for name, x in batch.state_dict().items())
+    assert records.tobytes() == batch.states.tobytes()
+
+
+def test_a_match_that_would_be_over_is_refused():
+    """Kuhn poker: pass, pass ends it; a file that says it goes on is none of this game."""
+    saved = played("kuhn_poker", 1)
+    saved |= {"length": saved["length"] + 1, "actions": torch.zeros(4, 2, dtype=torch.int32)}
+    with pytest.raises(ValueError, match="action 0, decision 2 of 2 in lane 0, ends the match"):
+        Batch(make("kuhn_poker"), 4).load_state_dict(saved)
+
+
 def test_what_load_state_dict_refuses():
     batch = Batch(make("leduc_poker"), 4)
     before = batch.state_dict()
     with pytest.raises(ValueError, match="the saved batch does not fit LeducPoker"):
         batch.load_state_dict(Batch(make("kuhn_poker"), 4).state_dict())
-    with pytest.raises(ValueError, match=r"observation is torch\.uint8 \(5, 10\), expected .*\(4, 10\)"):
+    with pytest.raises(ValueError, match=r"episode is torch\.int64 \(5,\), expected .*\(4,\)"):
         batch.load_state_dict(Batch(make("leduc_poker"), 5).state_dict())
-    with pytest.raises(ValueError, match=r"the saved batch lacks \['_seed', '_states'\]"):
-        batch.load_state_dict({k: v for k, v in before.items() if k not in ("_states", "_seed")})
+    with pytest.raises(ValueError, match=r"the saved batch lacks \['actions', 'seed'\]"):
+        batch.load_state_dict({k: v for k, v in before.items() if k not in ("actions", "seed")})
     after = batch.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)

@@ -166,11 +166,24 @@ def test_the_checkers_accept_the_classics_without_velocities(name):
         ("fogbound/CartPoleNoVel-v1", {}, None),
         ("fogbound/Chess-v0", {}, None),
         ("no_such_module:World-v0", {}, None),
+        ("envs:envs:fogbound/KuhnPoker-v0", {}, None),
+        ("os:fogbound/KuhnPoker-v0", {}, None),
+        ("fogbound/KuhnPoker-v0", {"game": ["kuhn_poker"]}, None),
+        ("", {}, None),
     ],
     ids=str,
 )
 def test_the_game_behind_an_id(id, arguments, game):
     assert game_played(id, arguments) == game
+
+
+@pytest.mark.parametrize("id", ["trap:Trap-v0", "trap:fogbound/KuhnPoker-v0", "trap.deep:Trap-v0", "trap:"])
+def test_the_game_behind_an_id_is_told_without_importing(id, tmp_path, monkeypatch):
+    """A module on the path that would leave a file behind when it is imported."""
+    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert game_played(id, {}) is None
+    assert not (tmp_path / "trace").exists()
 
 
 # ---------------------------------------------------------------- matches told move by move
