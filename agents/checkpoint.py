@@ -195,7 +195,7 @@ def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: s
         raise CheckpointError(f"{path}: was trained {lack} VecNormalize, the env {have}")
     if worlds is not None and content is not None:
         try:
-            normalizer.restore(worlds, read_tensors(content, path))
+            normalizer.restore(worlds, _read_statistics(content, path))
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}") from error
 
@@ -343,7 +343,7 @@ def load(
     load_weights(network, files[name], path)
     scale = None
     if "normalizer.safetensors" in files:
-        scale = normalizer.Normalizer(read_tensors(files["normalizer.safetensors"], path))
+        scale = normalizer.Normalizer(_read_statistics(files["normalizer.safetensors"], path, game))
     return Agent(network.to(device), game, _name(path), deterministic, seed, scale)
 
 
@@ -439,7 +439,9 @@ def load_model(
     goes_on = env is None and isinstance(game, envs.Game)
     if isinstance(game, envs.Game) and env is None:
         if len(state.get("batch.episode", ())) != matches:
-            raise CheckpointError(f"{path}: holds none of its {matches} matches; give it an env to learn in")
+            raise CheckpointError(
+                f"{path}: its training state does not fit: it holds none of {matches} matches; give it an env"
+            )
         where = "cuda" if device == "auto" and torch.cuda.is_available() else device
         env = envs.Batch(game, matches, "cpu" if where == "auto" else where)
     elif isinstance(env, envs.Batch) and env.game != game:
@@ -453,7 +455,7 @@ def load_model(
         state = _without(state, "opposition.")
     if not goes_on or "opposition" in changes:
         state = _without(state, "batch.", "collector.")
-    elif (state.get("batch.length", torch.tensor(-1)) < 0).any():
+    elif (state.get("batch.length", torch.tensor(0)) < 0).any():
         warnings.warn(
             f"{path}: does not say what was played in the matches going on, so they begin anew", stacklevel=3
         )
@@ -992,6 +994,33 @@ def _check_tensors(weights: Mapping[str, Tensor], policy: nn.Module, path: str |
                 f"{path}: the weights do not fit the policy they claim: expected {reprlib.repr(name)} to be "
                 f"{wanted}, got {told}"
             )
+
+
+def _read_statistics(
+    content: bytes, path: str | Path, game: envs.Game | World | None = None
+) -> dict[str, Tensor]:
+    """How observations are scaled; if `game` is given, those of it.
+
+    Raises:
+        CheckpointError: they are of something else, or no such numbers.
+    """
+    state = read_tensors(content, path)
+    seen = None if game is None else game.observation_space
+    sizes = {} if seen is None else {"observation": math.prod(seen.shape or ())}
+    if isinstance(seen, spaces.Dict):
+        sizes = {f"observation/{key}": math.prod(entry.shape or ()) for key, entry in seen.items()}
+    for name, x in state.items():
+        what, _, part = name.rpartition(".")
+        fits = x.dtype == torch.float64 and bool(torch.isfinite(x).all())
+        fits &= part != "var" or bool((x >= 0).all())
+        fits &= what != "" or (x.dim() == 0 and bool((x > 0).all()))
+        if seen is not None and what not in ("", "reward"):
+            fits &= x.numel() == (1 if part == "count" else sizes.get(what))
+        fits &= {"clip_obs", "epsilon"} <= set(state)
+        fits &= what == "" or {f"{what}.{part}" for part in normalizer.PARTS} <= set(state)
+        if not fits:
+            raise CheckpointError(f"{path}: {reprlib.repr(name)} does not say how observations are scaled")
+    return state
 
 
 def read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:

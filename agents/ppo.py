@@ -524,7 +524,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             ema_decay=self.ema_decay,
             ema_steps=self.ema_steps,
         )
-        self.ema_steps += int(parts.pop("steps"))
+        steps = int(parts.pop("steps"))
+        self.ema_steps += steps if self.ema is not None else 0
         self.policy.eval()
         self._n_updates += 1
         if (
