@@ -507,9 +507,9 @@ def test_draws_of_another_kind_of_device_begin_anew(made, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("observation.mean", torch.nan), ("observation.var", -1.0), ("clip_obs", torch.zeros(3, dtype=torch.float64)),
-        ("epsilon", torch.inf), ("observation.mean", torch.zeros(2)), ("observation.var", None), ("clip_obs", None),
-        ("observation.mean", torch.zeros(7, dtype=torch.float64)), ("observation/a.mean", torch.zeros(1)),
+        ("observation.mean", torch.nan), ("observation.var", -1.0), ("clip_obs", torch.ones(3).double()),
+        ("epsilon", torch.inf), ("observation.mean", torch.zeros(2)), ("observation.var", None),
+        ("clip_obs", None), ("observation.mean", torch.zeros(7, dtype=torch.float64)), ("observation/a.mean", torch.zeros(1)),
     ],
     ids=str,
 )  # fmt: skip
