@@ -509,7 +509,8 @@ def test_draws_of_another_kind_of_device_begin_anew(made, tmp_path):
     [
         ("observation.mean", torch.nan), ("observation.var", -1.0), ("clip_obs", torch.ones(3).double()),
         ("epsilon", torch.inf), ("observation.mean", torch.zeros(2)), ("observation.var", None),
-        ("clip_obs", None), ("observation.mean", torch.zeros(7, dtype=torch.float64)), ("observation/a.mean", torch.zeros(1)),
+        ("clip_obs", None), ("observation.mean", torch.zeros(7, dtype=torch.float64)),
+        ("observation/a.mean", torch.zeros(1)),
     ],
     ids=str,
 )  # fmt: skip

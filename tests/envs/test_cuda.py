@@ -44,9 +44,8 @@ PLAY_IDS = [f"{name}-{options}-{which}" for name, options, which in PLAYS]
 
 def shown(batch):
     """Every output and the state's bytes, by name."""
-    saved = batch.state_dict()
-    names = {"_states": "states", "_episode": "episode"}
-    told = {names.get(name, name): saved[name] for name in (*OUTPUTS, "_states", "_episode")}
+    told = {name: getattr(batch, name) for name in OUTPUTS} | {"episode": batch.state_dict()["episode"]}
+    told["states"] = torch.from_numpy(batch.states.view(np.uint8).reshape(batch.matches, -1))
     if batch.final is not None:
         told["final"] = batch.final
     return {name: tensor.cpu().numpy().copy() for name, tensor in told.items()}
@@ -209,6 +208,7 @@ def test_a_saved_batch_moves_between_devices(gpu):
     actions, _, told = play_on_cpu(game, matches=100, steps=40, seed=3)
     there, back = Batch(game, 100, device=gpu), Batch(game, 100)
     start = Batch(game, 100, seed=3)
+    there.keep_actions()
     there.load_state_dict(start.state_dict())
     for now in actions[:20]:
         there.step(torch.from_numpy(now).to(gpu))
