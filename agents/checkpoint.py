@@ -20,10 +20,11 @@ import io
 import json
 import os
 import shutil
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -34,10 +35,10 @@ from safetensors.torch import save as format_tensors
 from torch import Tensor, nn
 
 import envs
-from agents import normalizer
+from agents import normalizer, settings
 from agents.config import world_of
 from agents.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
-from agents.policy import RecurrentPolicy
+from agents.policy import RecurrentPolicy, with_names
 from agents.schedules import SCHEDULES
 from agents.selfplay import Opposition
 from agents.worlds import World
@@ -70,6 +71,12 @@ ARGUMENTS = (
 )  # fmt: skip
 """Arguments of MaskableRecurrentPPO that a checkpoint keeps."""
 
+LOGGING = {"tensorboard_log": str | None, "verbose": int, "stats_window_size": int}
+"""Arguments about what is told of training, which a checkpoint keeps, too."""
+
+Source = str | Path | IO[bytes]
+"""A path, or an open file whose content is what `MaskableRecurrentPPO.save` wrote."""
+
 Which = Literal["latest", "best"]
 Weights = Literal["ema", "raw"]
 
@@ -86,17 +93,19 @@ def files_of(model: MaskableRecurrentPPO) -> dict[str, bytes]:
     files = agent_files(model)
     if model.magnet_kind == "snapshot" and model.magnet is not None:
         files["magnet.safetensors"] = tensor_bytes(model.magnet.state_dict())
-    opposition = model.opposition
-    if opposition is not None and not opposition.is_savable:
-        raise ValueError(
-            f"a checkpoint names the fixed opponents {opposition.arguments['players']}, and can name only "
-            f"{', '.join(FIXED_PLAYERS)}"
-        )
+    opposition, told = model.opposition, None
+    if opposition is not None:
+        told = opposition.arguments if opposition.is_savable else {"code": opposition.arguments["players"]}
     training = {
         "matches": model.n_envs,
         "arguments": {name: _plain(getattr(model, name)) for name in ARGUMENTS}
         | {"magnet": model.magnet_kind},
-        "opposition": None if opposition is None else opposition.arguments,
+        "opposition": told,
+        "logging": {
+            "tensorboard_log": model.tensorboard_log,
+            "verbose": model.verbose,
+            "stats_window_size": model._stats_window_size,
+        },
         "total_timesteps": model._total_timesteps,
     }
     files["training.json"] = json_bytes(training)
@@ -124,7 +133,7 @@ def normalizer_files(model: BaseAlgorithm) -> dict[str, bytes]:
     return {} if worlds is None else {"normalizer.safetensors": tensor_bytes(normalizer.state_of(worlds))}
 
 
-def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: str | Path) -> None:
+def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: Source) -> None:
     """Give the statistics back to the model's `VecNormalize`.
 
     Raises:
@@ -155,25 +164,55 @@ def load_optimizer_state(
     optimizer: torch.optim.Optimizer, policy: nn.Module, state: Mapping[str, Tensor]
 ) -> None:
     """Give the optimiser back what `optimizer_state` told; other entries of `state` are left alone."""
+    optimizer.load_state_dict(_optimizer_dict(optimizer, policy, state))
+
+
+def _optimizer_dict(
+    optimizer: torch.optim.Optimizer, policy: nn.Module, state: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """What `optimizer_state` told, as the optimiser itself tells it."""
     told = optimizer.state_dict()
     for k, (name, _) in enumerate(policy.named_parameters()):
         prefix = f"optimizer.{name}."
         moments = {n.removeprefix(prefix): x for n, x in state.items() if n.startswith(prefix)}
         if moments:
             told["state"][k] = moments
-    optimizer.load_state_dict(told)
+    return told
 
 
-def save_zip(model: MaskableRecurrentPPO, path: str | Path) -> None:
-    """Write a model into one `.zip` (the ending is added if it lacks one), atomically."""
-    path = Path(path)
-    path = path if path.suffix else path.with_suffix(".zip")
+def save_zip(model: MaskableRecurrentPPO, path: Source) -> None:
+    """Write a model into one `.zip`, atomically, or into an open file.
+
+    The ending is appended to a name that does not end so: `lr0.01` becomes `lr0.01.zip`.
+    """
     files = files_of(model)
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:
         for name, content in [*files.items(), (MANIFEST, _manifest(files))]:
             archive.writestr(name, content)
-    write_file(path, memory.getvalue())
+    if isinstance(path, (str, os.PathLike)):
+        write_file(with_ending(path, ".zip"), memory.getvalue())
+        return
+    if not hasattr(path, "write") or isinstance(path, io.TextIOBase):
+        raise TypeError(f"expected a path or a file that is open for writing bytes, got {path!r}")
+    path.write(memory.getvalue())
+
+
+def with_ending(path: str | os.PathLike[str], ending: str) -> Path:
+    """`path`, the ending appended if it does not end so; what is there already stays, dots and all."""
+    path = Path(path)
+    if not path.name:
+        raise ValueError(f"expected the name of a file, got {str(path)!r}")
+    return path if path.name.endswith(ending) else path.with_name(path.name + ending)
+
+
+def found(path: str | os.PathLike[str]) -> Path:
+    """What `path` means: what has this name, or else the file that has it with `.zip` behind."""
+    path = Path(path)
+    zipped = Path(f"{path}.zip")
+    known = ("latest.json", "best.json", MANIFEST, "checkpoints")
+    is_other = path.is_dir() and not any((path / name).exists() for name in known)
+    return zipped if zipped.is_file() and (is_other or not path.exists()) else path
 
 
 def save_folder(files: Mapping[str, bytes], path: str | Path) -> None:
@@ -230,7 +269,7 @@ def point(run: Path, which: Which, checkpoint: Path) -> None:
 
 
 def load(
-    path: str | Path,
+    path: Source,
     *,
     which: Which = "latest",
     weights: Weights | None = None,
@@ -310,7 +349,7 @@ def load_player(
     """
     if game is not None and spec in FIXED_PLAYERS:
         return fixed_player(str(spec), game, seed)
-    if not Path(spec).exists() and not Path(spec).with_suffix(".zip").exists():
+    if not found(spec).exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({', '.join(FIXED_PLAYERS)}) nor a path")
     agent: Player = load(spec, device=device, deterministic=deterministic, seed=seed)
     if isinstance(agent, Agent) and isinstance(agent.game, World):
@@ -324,11 +363,12 @@ def load_player(
 
 
 def load_model(
-    path: str | Path,
+    path: Source,
     kind: type[MaskableRecurrentPPO],
     env: Any = None,
     device: str | torch.device = "auto",
     changes: Mapping[str, Any] | None = None,
+    force_reset: bool = True,
 ) -> MaskableRecurrentPPO:
     """The whole model, of class `kind`, ready to go on training; see `load` for `path`.
 
@@ -337,34 +377,50 @@ def load_model(
 
     Args:
         changes: arguments of `kind` that replace the saved ones.
+        force_reset: of a given `env`, see `MaskableRecurrentPPO.set_env`.
     """
-    files = read(path)
+    changes, files = dict(changes or {}), read(path)
     for name in ("training.json", "training.safetensors"):
         if name not in files:
             raise CheckpointError(f"{path}: is an agent without its training state; it can play, not train")
     agent, training = _parse(files, "agent.json", path), _parse(files, "training.json", path)
     _, game = _policy(files, path)
     state = read_tensors(files["training.safetensors"], path)
+    _refuse_other_policy(changes, agent, path)
     try:
-        arguments: dict[str, Any] = {
-            name: SCHEDULES[value["schedule"]](**value["arguments"]) if isinstance(value, dict) else value
-            for name, value in training["arguments"].items()
-        } | dict(changes or {})
-        own_matches = env is None and isinstance(game, envs.Game)
+        is_given = "opposition" in changes
+        own_matches = env is None and isinstance(game, envs.Game) and not is_given
+        is_alone = env is None
+        opposition, told = changes.pop("opposition", None), training["opposition"]
+        arguments = saved_arguments(training, changes, path)
         if env is None and isinstance(game, envs.Game):
             where = "cuda" if device == "auto" and torch.cuda.is_available() else device
             env = envs.Batch(game, training["matches"], "cpu" if where == "auto" else where)
         elif isinstance(env, envs.Batch) and env.game != game:
             raise CheckpointError(f"{path}: is an agent of {game}, got matches of {env.game}")
-        opposition, told = None, training["opposition"]
-        if told is not None and isinstance(env, envs.Batch) and env.matches == training["matches"]:
+        if told is not None and "code" in told and not is_given and isinstance(game, envs.Game):
+            raise CheckpointError(
+                f"{path}: its opposition's players {told['code']} are not in the file; give it again: "
+                "load(path, opposition=...), or None to learn without"
+            )
+        if (
+            told is not None
+            and not is_given
+            and isinstance(env, envs.Batch)
+            and env.matches == training["matches"]
+        ):
             opposition = make_opposition(env.game, env.matches, **told)
         arguments |= {"device": env.device if isinstance(env, envs.Batch) else device}
-        model = kind("MlpLstmPolicy", None, policy_kwargs=agent["policy"], opposition=opposition, **arguments)
+        with warnings.catch_warnings():
+            for name in coded(training):  # whoever gives these again knows what a file does not hold
+                warnings.filterwarnings("ignore", rf"(the )?{name}\b.* files do not hold")
+            model = kind(
+                "MlpLstmPolicy", None, policy_kwargs=agent["policy"], opposition=opposition, **arguments
+            )
         model.n_envs = training["matches"]
         model.begin(game)
         if env is not None:
-            model.set_env(env)
+            model.set_env(env, force_reset)
             restore_normalizer(model, files, path)
         load_weights(model.policy, files["policy.safetensors"], path)
         for policy, name in ((model.ema, "ema.safetensors"), (model.magnet, "magnet.safetensors")):
@@ -373,10 +429,86 @@ def load_model(
         if not own_matches:
             state = {name: x for name, x in state.items() if not name.startswith("collector.")}
         model.load_state_dict(state)
+        if is_alone:  # the Batch is a new one and has no say
+            model._own_seed = int(state["deals"][1])
         model._total_timesteps = training["total_timesteps"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its training state does not fit this version ({error})") from error
     return model
+
+
+def saved_arguments(training: Mapping[str, Any], changes: Mapping[str, Any], path: Source) -> dict[str, Any]:
+    """The algorithm's arguments that `training.json` keeps, those of `changes` in their place.
+
+    Raises:
+        CheckpointError: one is code, and `changes` does not give it, or none that the algorithm takes.
+    """
+    arguments: dict[str, Any] = {}
+    for name, value in training["arguments"].items():
+        if name in changes:
+            continue
+        if isinstance(value, dict) and "code" in value:
+            raise CheckpointError(
+                f"{path}: its {name} is code ({value['code']}), which files do not hold; give it again: "
+                f"load(path, {name}=...)"
+            )
+        if isinstance(value, dict):
+            value = SCHEDULES[value["schedule"]](**value["arguments"])  # noqa: PLW2901
+        arguments[name] = _checked(name, value, path)
+    for name, kind in LOGGING.items():
+        value = training.get("logging", {}).get(name)
+        if value is None:
+            continue
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise CheckpointError(f"{path}: its {name} must be {kind}, got {value!r:.80}")
+        arguments[name] = value
+    return arguments | dict(changes)
+
+
+def coded(training: Mapping[str, Any]) -> list[str]:
+    """The arguments that are code, which the file only names."""
+    told = {**training["arguments"], "opposition": training["opposition"]}
+    return [name for name, value in told.items() if isinstance(value, dict) and "code" in value]
+
+
+def _checked(name: str, value: Any, path: Source) -> Any:
+    """A saved setting, if it may have this value."""
+    try:
+        return settings.check(name, value) if name in settings.SETTINGS else value
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _refuse_other_policy(changes: dict[str, Any], agent: Mapping[str, Any], path: Source) -> None:
+    """`policy_kwargs` may be given once more, but no others; they leave `changes`."""
+    given = changes.pop("policy_kwargs", None)
+    if given is None:
+        return
+    given = settings.plain(with_names(given), "policy_kwargs")
+    if given != agent["policy"]:
+        raise ValueError(f"{path}: its policy_kwargs are {agent['policy']}, got {given}; leave them out")
+
+
+def read_parameters(
+    path: Source, optimizer: torch.optim.Optimizer, policy: nn.Module
+) -> dict[str, dict[str, Any]]:
+    """The weights in a file by name, and what it keeps of the optimiser, as `get_parameters` gives them."""
+    files = read(path)
+    parameters: dict[str, dict[str, Any]] = {
+        name: dict(read_tensors(files[f"{name}.safetensors"], path))
+        for name in ("policy", "ema", "magnet")
+        if f"{name}.safetensors" in files
+    }
+    if "training.safetensors" in files:
+        state = read_tensors(files["training.safetensors"], path)
+        parameters["optimizer"] = _optimizer_dict(optimizer, policy, state)
+    return parameters
+
+
+def describe(path: Source) -> str:
+    """What a file says of itself, in a few lines."""
+    agent = _parse(read(path), "agent.json", path)
+    return "\n".join(f"- {key}: {value}" for key, value in agent.items())
 
 
 def make_opposition(
@@ -387,11 +519,13 @@ def make_opposition(
     return Opposition(game, matches, share, fixed, pool_size, seed)
 
 
-def read(path: str | Path, which: Which = "latest") -> dict[str, bytes]:
+def read(path: Source, which: Which = "latest") -> dict[str, bytes]:
     """The files of a checkpoint, every one checked against the manifest."""
-    path = Path(path)
-    if not path.exists() and path.with_suffix(".zip").exists():
-        path = path.with_suffix(".zip")
+    if not isinstance(path, (str, os.PathLike)):
+        if not hasattr(path, "read") or isinstance(path, io.TextIOBase):
+            raise TypeError(f"expected a path or a file that is open for reading bytes, got {path!r}")
+        return _read_zip(path)
+    path = found(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such run, checkpoint or agent")
     if path.is_file():
@@ -421,7 +555,7 @@ def _read_folder(path: Path) -> dict[str, bytes]:
     return _verified({name: (path / name).read_bytes() for name in manifest}, manifest, path)
 
 
-def _read_zip(path: Path) -> dict[str, bytes]:
+def _read_zip(path: Path | IO[bytes]) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
@@ -443,7 +577,7 @@ def _read_zip(path: Path) -> dict[str, bytes]:
         ) from error
 
 
-def _read_manifest(content: bytes, path: Path) -> dict[str, dict[str, Any]]:
+def _read_manifest(content: bytes, path: Source) -> dict[str, dict[str, Any]]:
     manifest = _parse({MANIFEST: content}, MANIFEST, path)
     files = manifest.get("files")
     if manifest.get("format") != FORMAT or not isinstance(files, dict):
@@ -455,7 +589,7 @@ def _read_manifest(content: bytes, path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _verified(
-    files: dict[str, bytes], manifest: Mapping[str, Mapping[str, Any]], path: Path
+    files: dict[str, bytes], manifest: Mapping[str, Mapping[str, Any]], path: Source
 ) -> dict[str, bytes]:
     for name, content in files.items():
         if manifest[name] != _entry(content):
@@ -465,7 +599,7 @@ def _verified(
     return files
 
 
-def _policy(files: Mapping[str, bytes], path: str | Path) -> tuple[RecurrentPolicy, envs.Game | World]:
+def _policy(files: Mapping[str, bytes], path: Source) -> tuple[RecurrentPolicy, envs.Game | World]:
     agent = _parse(files, "agent.json", path)
     if "algorithm" in agent:
         raise CheckpointError(
@@ -490,7 +624,7 @@ def plays(game: envs.Game | World) -> dict[str, Any]:
     return {"game": game.name, "options": dict(game.options)}
 
 
-def _game(agent: Mapping[str, Any], path: str | Path) -> envs.Game | World:
+def _game(agent: Mapping[str, Any], path: Source) -> envs.Game | World:
     try:
         if "action_space" in agent:
             return World(_read_space(agent["observation_space"]), _read_space(agent["action_space"]))
@@ -552,7 +686,7 @@ def _read_space(value: Mapping[str, Any]) -> spaces.Space[Any]:
             raise ValueError(f"unknown kind of space {kind!r}")
 
 
-def load_weights(policy: nn.Module, content: bytes, path: str | Path) -> None:
+def load_weights(policy: nn.Module, content: bytes, path: Source) -> None:
     """Give a network the weights in a file's `content`.
 
     Raises:
@@ -565,7 +699,7 @@ def load_weights(policy: nn.Module, content: bytes, path: str | Path) -> None:
         raise CheckpointError(f"{path}: the weights do not fit the policy they claim: {reason}") from error
 
 
-def read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
+def read_tensors(content: bytes, path: Source) -> dict[str, Tensor]:
     """What `tensor_bytes` wrote."""
     try:
         return parse_tensors(content)
@@ -573,7 +707,7 @@ def read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: its tensors cannot be read ({error})") from error
 
 
-def _parse(files: Mapping[str, bytes], name: str, path: str | Path) -> dict[str, Any]:
+def _parse(files: Mapping[str, bytes], name: str, path: Source) -> dict[str, Any]:
     try:
         value = json.loads(files[name])
     except (ValueError, RecursionError) as error:
@@ -598,25 +732,39 @@ def tensor_bytes(state: Mapping[str, Tensor]) -> bytes:
 
 def json_bytes(value: Any) -> bytes:
     """A value as a JSON file."""
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (json.dumps(value, indent=2, default=_number) + "\n").encode()
+
+
+def _number(value: Any) -> Any:
+    """NumPy's and torch's numbers as JSON can hold them."""
+    if (number := settings.plain_number(value)) is value:
+        raise TypeError(f"a file cannot hold {value!r:.80}")
+    return number
 
 
 def _plain(value: Any) -> Any:
-    """An argument as JSON: numbers as they are, our schedules by name."""
+    """An argument as JSON: numbers as they are, our schedules by name; of code only what it is called."""
+    if not settings.is_kept(value):
+        return {"code": code_name(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = next(name for name, kind in SCHEDULES.items() if kind is type(value))
         return {"schedule": name, "arguments": dataclasses.asdict(value)}
-    if callable(value):
-        raise ValueError(f"a schedule made of {value!r} cannot be saved; use one of {', '.join(SCHEDULES)}")
     return value
 
 
-def _name(path: str | Path) -> str:
+def code_name(value: Any) -> str:
+    """What a function, or the class of something that is called like one, is called."""
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def _name(path: Source) -> str:
     """What to call the agent in a table: the run's name, or the file's."""
-    path = Path(path).resolve()
+    if not isinstance(path, (str, os.PathLike)):
+        return "agent"
+    path = found(path).resolve()
     if path.parent.name == "checkpoints":
         return f"{path.parent.parent.name}/{path.name}"
-    return path.stem if path.is_file() else path.name
+    return path.name.removesuffix(".zip") if path.is_file() else path.name
 
 
 def _sync_folder(path: Path) -> None:
