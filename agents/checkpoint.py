@@ -453,7 +453,7 @@ def saved_arguments(training: Mapping[str, Any], changes: Mapping[str, Any], pat
                 f"load(path, {name}=...)"
             )
         if isinstance(value, dict):
-            value = SCHEDULES[value["schedule"]](**value["arguments"])  # noqa: PLW2901
+            value = SCHEDULES[value["schedule"]](**value["arguments"])
         arguments[name] = _checked(name, value, path)
     for name, kind in LOGGING.items():
         value = training.get("logging", {}).get(name)

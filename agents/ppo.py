@@ -382,7 +382,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             inspect.isclass(policy) and issubclass(policy, RecurrentPolicy)
         ):
             raise ValueError(
-                f"policy must be {', '.join(self.policy_aliases)} or a subclass of RecurrentPolicy, got {policy!r}"
+                f"policy must be {', '.join(self.policy_aliases)} or a subclass of RecurrentPolicy, "
+                f"got {policy!r}"
             )
         if use_sde or sde_sample_freq != -1:
             raise ValueError(
@@ -455,15 +456,15 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             value = getattr(self, name)
             if not settings.is_kept(value):
                 warnings.warn(
-                    f"{name} is code ({checkpoint.code_name(value)}), which files do not hold: save leaves it out,"
-                    f" and load(path, {name}=...) must be given it again",
+                    f"{name} is code ({checkpoint.code_name(value)}), which files do not hold: save leaves "
+                    f"it out, and load(path, {name}=...) must be given it again",
                     stacklevel=3,
                 )
         if self.opposition is not None and not self.opposition.is_savable:
             warnings.warn(
-                f"the opposition's players {self.opposition.arguments['players']} are not all fixed ones by name, "
-                "which files do not hold: save leaves it out, and load(path, opposition=...) must be given it "
-                "again",
+                f"the opposition's players {self.opposition.arguments['players']} are not all fixed ones by "
+                "name, and others files do not hold: save leaves it out, and load(path, opposition=...) must "
+                "be given it again",
                 stacklevel=3,
             )
 
@@ -684,8 +685,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         start = asked.starts_of(episode_start, B, is_single)
         memory = asked.memory_of(self.policy, state, B)
         self._warn_of_forgotten_state(state, episode_start)
-        here = (x.to(self.device) for x in (seen, legal, seats, start))
-        decision, memory = self.policy.act(*here, memory, self.generator, deterministic)
+        seen, legal, seats, start = (x.to(self.device) for x in (seen, legal, seats, start))
+        decision, memory = self.policy.act(seen, legal, seats, start, memory, self.generator, deterministic)
         actions = world.clip(decision.action.cpu().numpy())
         return (actions[0] if is_single else actions), memory
 
@@ -721,8 +722,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         for what, names in (("exclude", exclude), ("include", include)):
             if names := list(names or ()):
                 raise ValueError(
-                    f"save cannot {what} {', '.join(map(str, names))}: a file holds all that is needed to go on "
-                    "and nothing else; leave the argument out (agents.load needs no training state)"
+                    f"save cannot {what} {', '.join(map(str, names))}: a file holds all that is needed to go "
+                    "on and nothing else; leave the argument out (agents.load needs no training state)"
                 )
         checkpoint.save_zip(self, path)
 
@@ -759,7 +760,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         return checkpoint.load_model(path, cls, env, device, changes, force_reset)
 
     def get_parameters(self) -> dict[str, dict[str, Any]]:
-        """Weights by name: `policy`, `ema` and `magnet` as far as there are any, and the `optimizer`'s state."""
+        """Weights by name: `policy`, `ema` and `magnet` where there are any, and the `optimizer`'s state."""
         self._check_networks()
         return {name: part.state_dict() for name, part in self._parts().items()}
 
@@ -782,7 +783,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self._check_networks()
         parts = self._parts()
         if isinstance(load_path_or_dict, Mapping):
-            given = dict(load_path_or_dict)
+            given: dict[str, Any] = dict(load_path_or_dict)
             if unknown := sorted(set(given) - set(parts), key=str):
                 raise ValueError(
                     f"the model has no parameters {unknown[0]!r}; known are {known(unknown[0], parts)}"
@@ -837,7 +838,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         return self._logger
 
     @property
-    def lr_schedule(self) -> Schedule:  # type: ignore[override]
+    def lr_schedule(self) -> Schedule:
         """`learning_rate` as a function of the progress that remains."""
         return FloatSchedule(self.learning_rate)
 
@@ -863,7 +864,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """Not here, see `rollout_buffer`."""
         raise AttributeError("there are no rollout_buffer_kwargs; a rollout is an agents.rollout.Rollout")
 
-    def collect_rollouts(self, *arguments: Any, **named: Any) -> NoReturn:  # noqa: ARG002
+    def collect_rollouts(self, *arguments: Any, **named: Any) -> NoReturn:
         """Not here: `learn` collects, and `agents.rollout.Collector` by hand."""
         raise NotImplementedError(
             "collect_rollouts fills a rollout_buffer, which there is not; call learn, or "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -167,11 +167,11 @@ def check_all(values: Mapping[str, Any], where: str = "", skip_none: bool = Fals
             check(name, item, where)
 
 
-def _checked_schedule(setting: Setting, schedule: Callable[[float], Any], where: str) -> Any:
+def _checked_schedule(setting: Setting, schedule: Any, where: str) -> Any:
     if type(schedule) in SCHEDULES.values():  # a record: its fields become Python's own
         fields = {
             field.name: plain_number(getattr(schedule, field.name)) for field in dataclasses.fields(schedule)
-        }  # type: ignore[arg-type]
+        }
         for field, value in fields.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise ValueError(
@@ -185,8 +185,9 @@ def _checked_schedule(setting: Setting, schedule: Callable[[float], Any], where:
             raise ValueError(
                 f"{where}{setting.name}: its schedule fails where {progress} of the run remain ({error})"
             ) from error
-        if not setting.holds(value):
-            one = dataclasses.replace(setting, may_change=False, may_be_none=False)
+        # It may fall to a bound that a number that stays may not have.
+        one = dataclasses.replace(setting, may_change=False, may_be_none=False, is_low_allowed=True)
+        if not one.holds(value):
             raise ValueError(
                 f"{where}{setting.name} must be {one.allowed}, got {value!r:.80} of its schedule where "
                 f"{progress} of the run remain"

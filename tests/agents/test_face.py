@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import pathlib
 import random
@@ -62,9 +63,7 @@ class Kept(KVWriter):
 
 def model_of(env=None, **arguments):
     kwargs = SMALL | arguments.pop("policy_kwargs", {})
-    return MaskableRecurrentPPO(
-        "MlpLstmPolicy", env or World(), policy_kwargs=kwargs, **EASY | arguments
-    )
+    return MaskableRecurrentPPO("MlpLstmPolicy", env or World(), policy_kwargs=kwargs, **EASY | arguments)
 
 
 # ---------------------------------------------------------------- SB3's public names
@@ -134,14 +133,14 @@ def test_each_name_works_or_says_what_does(name):
     if outcome == WORKS:
         use(model)
     else:
-        with pytest.raises((AttributeError, NotImplementedError), match="there (is|are) no|there is not") as told:
+        with pytest.raises(
+            (AttributeError, NotImplementedError), match=r"there (is|are) no|there is not"
+        ) as told:
             use(model)
         assert re.search(r"model\.(rollout|train)|agents\.rollout", str(told.value))
 
 
 def test_the_arguments_come_in_the_stocks_order():
-    import inspect
-
     theirs, ours = (list(inspect.signature(k).parameters) for k in (RecurrentPPO, MaskableRecurrentPPO))
     assert ours[: len(theirs)] == theirs
     theirs, ours = (list(inspect.signature(k.load).parameters) for k in (RecurrentPPO, MaskableRecurrentPPO))
@@ -172,7 +171,9 @@ def test_a_batch_of_none_is_the_whole_rollout():
 
 @pytest.mark.parametrize("policy", ["MlpPolicy", torch.nn.Linear, 3])
 def test_a_policy_that_is_none_is_named(policy):
-    with pytest.raises(ValueError, match=r"(unknown policy 'MlpPolicy'; known are MlpLstm|policy must be Mlp)"):
+    with pytest.raises(
+        ValueError, match=r"(unknown policy 'MlpPolicy'; known are MlpLstm|policy must be Mlp)"
+    ):
         MaskableRecurrentPPO(policy, World())
 
 
@@ -227,7 +228,7 @@ def test_load_takes_what_sb3s_takes(capsys):
     same = SMALL | {"activation_fn": torch.nn.ReLU}
     relu = saved(model_of(policy_kwargs=same))
     assert MaskableRecurrentPPO.load(relu, policy_kwargs=same).policy_kwargs["activation_fn"] == "relu"
-    with pytest.raises(ValueError, match="its policy_kwargs are .*, got .*; leave them out"):
+    with pytest.raises(ValueError, match=r"its policy_kwargs are .*, got .*; leave them out"):
         MaskableRecurrentPPO.load(relu, policy_kwargs={"cell": "gru"})
 
 
@@ -240,7 +241,9 @@ def test_an_argument_that_does_not_exist_is_named(name, how):
         assert "known are learning_rate," in str(told.value)
 
 
-@pytest.mark.parametrize("change", [{"gamma": 99}, {"n_steps": 0}, {"clip_range": -0.2}, {"learning_rate": "x"}])
+@pytest.mark.parametrize(
+    "change", [{"gamma": 99}, {"n_steps": 0}, {"clip_range": -0.2}, {"learning_rate": "x"}]
+)
 def test_a_wrong_change_at_loading_does_not_blame_the_file(change):
     (name,) = change
     with pytest.raises(ValueError, match=f"^{name} must be ") as told:
@@ -250,7 +253,9 @@ def test_a_wrong_change_at_loading_does_not_blame_the_file(change):
 
 @pytest.mark.parametrize("names", [{"exclude": ["policy"]}, {"include": ["env", "logger"]}])
 def test_save_neither_leaves_out_nor_adds(names):
-    with pytest.raises(ValueError, match="save cannot (exclude|include) .*: a file holds all that is needed"):
+    with pytest.raises(
+        ValueError, match=r"save cannot (exclude|include) .*: a file holds all that is needed"
+    ):
         model_of().save(io.BytesIO(), **names)
     model_of().save(io.BytesIO(), exclude=None, include=[])
 
@@ -465,7 +470,7 @@ def test_every_learn_deals_others_and_the_seed_repeats_them(make_model, kind):
     assert not any(torch.equal(a, b) for k, a in enumerate(deals) for b in deals[:k])
 
 
-def test_a_model_without_a_seed_deals_from_the_batchs(make_model):
+def test_a_model_without_a_seed_deals_from_the_batchs():
     def make(seed):
         batch = envs.Batch(envs.make("leduc_poker"), 32, seed=seed)
         return model_of(batch, seed=None, batch_size=32 * 8)
@@ -536,7 +541,7 @@ def test_without_a_seed_nobodys_random_numbers_are_touched(kind):
         model = model_of(envs.Batch(envs.make("kuhn_poker"), 8) if kind == "batch" else World(), seed=None)
         model.learn(64)
         numbers = random.random(), np.random.random()  # noqa: NPY002
-        assert numbers == (random.Random(11).random(), np.random.RandomState(12).random())  # noqa: NPY002
+        assert numbers == (random.Random(11).random(), np.random.RandomState(12).random())
         assert torch.initial_seed() == 13
         told.append((weights_of(model.policy), model.generator.get_state()))
     assert torch.equal(told[0][1], told[1][1])
@@ -676,9 +681,12 @@ def test_predict_refuses_the_memory_of_others(vector, make_model):
 
 def test_predict_asks_who_decides_where_several_may(make_model):
     model, seen = make_model(), np.zeros((3, 4), np.uint8)
-    with pytest.raises(ValueError, match=r"say who decides with seat=...: the policy sits in 2 seats, 0\.\.1"):
+    with pytest.raises(
+        ValueError, match=r"say who decides with seat=...: the policy sits in 2 seats, 0\.\.1"
+    ):
         model.predict(seen)
-    told = [model.predict(seen, seat=seat)[1].cores[0] for seat in (0, 1, [0, 1, 0], torch.tensor([0, 1, 1]))]
+    seats, first = (0, 1, [0, 1, 0], torch.tensor([0, 1, 1])), np.ones(3, bool)
+    told = [model.predict(seen, episode_start=first, seat=seat)[1].cores[0] for seat in seats]
     assert [core[0].any(-1).int().argmax(-1).tolist() for core in told] == [
         [0, 0, 0], [1, 1, 1], [0, 1, 0], [0, 1, 1],
     ]  # fmt: skip
