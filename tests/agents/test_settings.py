@@ -133,8 +133,10 @@ def test_a_model_made_of_other_libraries_scalars_is_saved_and_loaded(make_model,
             "lstm_hidden_size": np.int64(8), "net_arch": {"pi": [np.int32(4)], "vf": np.array([4])},
             "lstm_kwargs": {"forget_bias": np.float32(0.5)}, "log_std_init": torch.tensor(0.5),
         },
-        learning_rate=np.float32(1e-3), n_steps=np.int64(8), batch_size=np.uint8(32), n_epochs=torch.tensor(1),
-        gamma=np.float64(1.0), clip_range=Linear(np.float32(0.25)), seed=np.int64(3), ema_decay=np.float32(0.5),
+        learning_rate=np.float32(1e-3), n_steps=np.int64(8), batch_size=np.uint8(32),
+        n_epochs=torch.tensor(1),
+        gamma=np.float64(1.0), clip_range=Linear(np.float32(0.25)),
+        seed=np.int64(3), ema_decay=np.float32(0.5),
         stats_window_size=np.int16(7), tensorboard_log=None,
     ).learn(np.int64(64))  # fmt: skip
     model.save(path := tmp_path / "model.zip")
