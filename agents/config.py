@@ -187,7 +187,6 @@ class Config:
                 "keep_checkpoints": self.keep_checkpoints,
                 "eval.every": self.eval.every,
                 "opponents.snapshot_every": self.opponents.snapshot_every,
-                "algo.magnet_every": self.algo.magnet_every,
             },
         )
         _at_least(
