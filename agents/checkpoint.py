@@ -27,7 +27,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -39,10 +39,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import envs
-from agents import normalizer
+from agents import normalizer, settings
 from agents.config import world_of
 from agents.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
-from agents.policy import RecurrentPolicy
+from agents.policy import RecurrentPolicy, with_names
 from agents.schedules import SCHEDULES
 from agents.selfplay import Opposition
 from agents.worlds import World, check_observations
@@ -78,35 +78,15 @@ class Kind(NamedTuple):
     type: type[bool] | type[int] | type[float] | type[str]
     low: float = 0.0
     high: float = math.inf
-    is_schedule: bool = False
-    """May be one of `SCHEDULES` instead."""
-    is_optional: bool = False
-    """May be None."""
 
 
-ARGUMENTS: dict[str, Kind] = {
-    "learning_rate": Kind(float, is_schedule=True),
-    "n_steps": Kind(int, 1, MOST),
-    "batch_size": Kind(int, 1, MOST),
-    "n_epochs": Kind(int, 1, MOST),
-    "gamma": Kind(float, 0, 1),
-    "gae_lambda": Kind(float, 0, 1),
-    "clip_range": Kind(float, is_schedule=True),
-    "clip_range_vf": Kind(float, is_optional=True),
-    "normalize_advantage": Kind(bool),
-    "ent_coef": Kind(float, -math.inf, is_schedule=True),
-    "vf_coef": Kind(float),
-    "max_grad_norm": Kind(float),
-    "target_kl": Kind(float, is_optional=True),
-    "kl_coef": Kind(float, is_schedule=True),
-    "magnet_coef": Kind(float, is_schedule=True),
-    "shaping_coef": Kind(float, is_schedule=True),
-    "magnet_every": Kind(int, 1, MOST),
-    "ema_decay": Kind(float, 0, 1),
-    "snapshot_every": Kind(int, 1, MOST),
-    "seed": Kind(int, -(2**63), 2**64 - 1, is_optional=True),
-}
-"""Arguments of MaskableRecurrentPPO that a checkpoint keeps, and what a file may say of them."""
+ARGUMENTS = (
+    "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range",
+    "clip_range_vf", "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm", "target_kl",
+    "kl_coef", "magnet_coef", "shaping_coef",
+    "magnet_every", "ema_decay", "snapshot_every", "seed",
+)  # fmt: skip
+"""Arguments of MaskableRecurrentPPO that a checkpoint keeps."""
 
 POLICY_ARGUMENTS: dict[str, Kind] = {
     "cell": Kind(str),
@@ -128,6 +108,9 @@ POLICY_ARGUMENTS: dict[str, Kind] = {
 SPARE = 2**14
 """Numbers beyond the file's own that building its network may take, for buffers and starting values."""
 
+Source = str | Path | IO[bytes]
+"""A path, or an open file whose content is what `MaskableRecurrentPPO.save` wrote."""
+
 Which = Literal["latest", "best"]
 Weights = Literal["ema", "raw"]
 
@@ -144,17 +127,19 @@ def files_of(model: MaskableRecurrentPPO) -> dict[str, bytes]:
     files = agent_files(model)
     if model.magnet_kind == "snapshot" and model.magnet is not None:
         files["magnet.safetensors"] = tensor_bytes(model.magnet.state_dict())
-    opposition = model.opposition
-    if opposition is not None and not opposition.is_savable:
-        raise ValueError(
-            f"a checkpoint names the fixed opponents {opposition.arguments['players']}, and can name only "
-            f"{', '.join(FIXED_PLAYERS)}"
-        )
+    opposition, told = model.opposition, None
+    if opposition is not None:
+        told = opposition.arguments if opposition.is_savable else {"code": opposition.arguments["players"]}
     training = {
         "matches": model.n_envs,
         "arguments": {name: _plain(getattr(model, name)) for name in ARGUMENTS}
         | {"magnet": model.magnet_kind},
-        "opposition": None if opposition is None else opposition.arguments,
+        "opposition": told,
+        "logging": {
+            "tensorboard_log": model.tensorboard_log,
+            "verbose": model.verbose,
+            "stats_window_size": model._stats_window_size,
+        },
         "total_timesteps": model._total_timesteps,
     }
     files["training.json"] = json_bytes(training)
@@ -183,7 +168,7 @@ def normalizer_files(model: BaseAlgorithm) -> dict[str, bytes]:
     return {} if worlds is None else {"normalizer.safetensors": tensor_bytes(normalizer.state_of(worlds))}
 
 
-def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: str | Path) -> None:
+def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: Source) -> None:
     """Give the statistics back to the model's `VecNormalize`.
 
     Raises:
@@ -218,6 +203,13 @@ def load_optimizer_state(
     Raises:
         ValueError: it is the state of another optimiser.
     """
+    optimizer.load_state_dict(_optimizer_dict(optimizer, policy, state))
+
+
+def _optimizer_dict(
+    optimizer: torch.optim.Optimizer, policy: nn.Module, state: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """What `optimizer_state` told, as the optimiser itself tells it; ValueError if it is of another one."""
     told, taken = optimizer.state_dict(), set()
     for k, (name, parameter) in enumerate(policy.named_parameters()):
         prefix = f"optimizer.{name}."
@@ -236,23 +228,46 @@ def load_optimizer_state(
             told["state"][k] = moments
     if unknown := sorted({name for name in state if name.startswith("optimizer.")} - taken):
         raise ValueError(f"the saved optimiser has {unknown[0]}, which the network has not")
-    optimizer.load_state_dict(told)
+    return told
 
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam remembers of a parameter."""
 
 
-def save_zip(model: MaskableRecurrentPPO, path: str | Path) -> None:
-    """Write a model into one `.zip` (the ending is added if it lacks one), atomically."""
-    path = Path(path)
-    path = path if path.suffix else path.with_suffix(".zip")
+def save_zip(model: MaskableRecurrentPPO, path: Source) -> None:
+    """Write a model into one `.zip`, atomically, or into an open file.
+
+    The ending is appended to a name that does not end so: `lr0.01` becomes `lr0.01.zip`.
+    """
     files = files_of(model)
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:
         for name, content in [*files.items(), (MANIFEST, _manifest(files))]:
             archive.writestr(name, content)
-    write_file(path, memory.getvalue())
+    if isinstance(path, (str, os.PathLike)):
+        write_file(with_ending(path, ".zip"), memory.getvalue())
+        return
+    if not hasattr(path, "write") or isinstance(path, io.TextIOBase):
+        raise TypeError(f"expected a path or a file that is open for writing bytes, got {path!r}")
+    path.write(memory.getvalue())
+
+
+def with_ending(path: str | os.PathLike[str], ending: str) -> Path:
+    """`path`, the ending appended if it does not end so; what is there already stays, dots and all."""
+    path = Path(path)
+    if not path.name:
+        raise ValueError(f"expected the name of a file, got {str(path)!r}")
+    return path if path.name.endswith(ending) else path.with_name(path.name + ending)
+
+
+def found(path: str | os.PathLike[str]) -> Path:
+    """What `path` means: what has this name, or else the file that has it with `.zip` behind."""
+    path = Path(path)
+    zipped = Path(f"{path}.zip")
+    known = ("latest.json", "best.json", MANIFEST, "checkpoints")
+    is_other = path.is_dir() and not any((path / name).exists() for name in known)
+    return zipped if zipped.is_file() and (is_other or not path.exists()) else path
 
 
 def save_folder(files: Mapping[str, bytes], path: str | Path) -> None:
@@ -309,7 +324,7 @@ def point(run: Path, which: Which, checkpoint: Path) -> None:
 
 
 def load(
-    path: str | Path,
+    path: Source,
     *,
     which: Which = "latest",
     weights: Weights | None = None,
@@ -347,7 +362,7 @@ def load(
     return Agent(network.to(device), game, _name(path), deterministic, seed, scale)
 
 
-def copy_weights(path: str | Path, model: MaskableRecurrentPPO) -> None:
+def copy_weights(path: Source, model: MaskableRecurrentPPO) -> None:
     """Let a new model, its averaged weights and its magnet begin with the weights of an agent (see `load`).
 
     The averaged ones, where it has them; a new average begins. A spatial policy fits boards of all sizes.
@@ -394,7 +409,7 @@ def load_player(
     """
     if game is not None and spec in FIXED_PLAYERS:
         return fixed_player(str(spec), game, seed)
-    if not Path(spec).exists() and not Path(spec).with_suffix(".zip").exists():
+    if not found(spec).exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({', '.join(FIXED_PLAYERS)}) nor a path")
     agent: Player = load(spec, device=device, deterministic=deterministic, seed=seed)
     if isinstance(agent, Agent) and isinstance(agent.game, World):
@@ -408,11 +423,12 @@ def load_player(
 
 
 def load_model(
-    path: str | Path,
+    path: Source,
     kind: type[MaskableRecurrentPPO],
     env: Any = None,
     device: str | torch.device = "auto",
     changes: Mapping[str, Any] | None = None,
+    force_reset: bool = True,
 ) -> MaskableRecurrentPPO:
     """The whole model, of class `kind`, ready to go on training; see `load` for `path`.
 
@@ -421,15 +437,16 @@ def load_model(
     opposition. The saved opposition sits at whatever number of matches, with its past selves.
 
     Args:
-        changes: arguments of `kind` that replace the saved ones, and `policy`, the class of the policy if it
-            is a subclass; SB3's `custom_objects` may hold it as `policy_class`.
+        changes: arguments of `kind` that replace the saved ones, `policy` among them if it is a subclass.
+        force_reset: of a given `env`, see `MaskableRecurrentPPO.set_env`.
     """
-    changes, policy_class = _changes(kind, changes or {})
-    files = read(path)
+    changes, files = dict(changes or {}), read(path)
+    policy_class = _policy_class(kind, changes.pop("policy", RecurrentPolicy))
     for name in ("training.json", "training.safetensors"):
         if name not in files:
             raise CheckpointError(f"{path}: is an agent without its training state; it can play, not train")
     agent, training = _parse(files, "agent.json", path), _parse(files, "training.json", path)
+    _refuse_other_policy(changes, agent, path)
     arguments = _arguments(training, path)
     promised = _promised(files, arguments, path)
     matches, told = _count(training, "matches", 1, path), training.get("opposition")
@@ -451,6 +468,13 @@ def load_model(
         raise CheckpointError(f"{path}: has an opposition in a Gymnasium world, which takes none")
     if told is not None and isinstance(env, envs.Batch) and "opposition" not in changes:
         given["opposition"] = _opposition(told, env, path)
+    asked = arguments | given | changes
+    for name, value in asked.items():
+        if isinstance(value, Coded):
+            raise CheckpointError(
+                f"{path}: its {name} is code ({value.text}), which files do not hold; give it again: "
+                f"load(path, {name}=...)"
+            )
     if given.get("opposition") is None:
         state = _without(state, "opposition.")
     if not goes_on or "opposition" in changes:
@@ -462,19 +486,23 @@ def load_model(
         env.reset(_batch_seed(state))
         state = _without(state, "batch.", "collector.")
 
-    asked = arguments | given | changes
     try:
-        model = kind(policy_class, None, policy_kwargs=agent["policy"], **asked)
+        with warnings.catch_warnings():
+            for name in changes:  # whoever gives these again knows what a file does not hold
+                warnings.filterwarnings("ignore", rf"(the )?{name}\b.* files do not hold")
+            model = kind(policy_class, None, policy_kwargs=agent["policy"], **asked)
         model.n_envs = matches
         model.begin(game)
         if env is not None:
-            model.set_env(env)
+            model.set_env(env, force_reset)
     except ValueError as error:
         if changes or not goes_on:  # it may be what the caller gave
             raise
         raise CheckpointError(f"{path}: its arguments do not fit this version ({error})") from error
-    if env is not None:
+    if env is not None and isinstance(game, World):
         restore_normalizer(model, files, path)
+    elif "normalizer.safetensors" in files:
+        model._loaded_scaling = _read_statistics(files["normalizer.safetensors"], path, game)
     load_weights(model.policy, files["policy.safetensors"], path)
     magnet = model.magnet if model.magnet_kind == "snapshot" else None
     for copy, name in ((model.ema, "ema.safetensors"), (magnet, "magnet.safetensors")):
@@ -486,6 +514,8 @@ def load_model(
         model.load_state_dict(state)
     except ValueError as error:
         raise CheckpointError(f"{path}: its training state does not fit: {error}") from error
+    if goes_on:  # the Batch is a new one and has no say
+        model._own_seed = int(state["deals"][1])
     if "ema.safetensors" not in promised:
         model.ema_steps = 0
     if model.collector is not None and model.magnet_kind != arguments["magnet"]:
@@ -494,69 +524,95 @@ def load_model(
     return model
 
 
-def _changes(
-    kind: type[MaskableRecurrentPPO], changes: Mapping[str, Any]
-) -> tuple[dict[str, Any], type[RecurrentPolicy]]:
-    """The arguments of `kind` that replace the saved ones, and the class of the policy.
-
-    Raises:
-        TypeError: `kind` has no such argument, or the class is no `RecurrentPolicy`.
-    """
-    changes = dict(changes)
-    changes = dict(changes.pop("custom_objects", None) or {}) | changes
-    named = changes.pop("policy_class", RecurrentPolicy)
-    policy = changes.pop("policy", named)
+def _policy_class(kind: type[MaskableRecurrentPPO], policy: Any) -> type[RecurrentPolicy]:
+    """The class of the policy; TypeError if it is no `RecurrentPolicy`."""
     policy = kind.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
     if not (isinstance(policy, type) and issubclass(policy, RecurrentPolicy)):
         raise TypeError(f"policy must be a subclass of RecurrentPolicy, got {policy!r}")
-    names = [name for name in inspect.signature(kind).parameters if name not in ("env", "device")]
-    for name in changes:
-        if name not in names or name == "policy_kwargs":
-            raise TypeError(f"no argument {name!r} can be changed at loading; known are {known(name, names)}")
-    return changes, policy
+    return policy
 
 
-def _arguments(training: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
-    """The arguments of the algorithm that `training.json` names, checked."""
-    told = training.get("arguments")
+def _refuse_other_policy(changes: dict[str, Any], agent: Mapping[str, Any], path: Source) -> None:
+    """`policy_kwargs` may be given once more, but no others; they leave `changes`."""
+    given = changes.pop("policy_kwargs", None)
+    if given is None:
+        return
+    given = settings.plain(with_names(given), "policy_kwargs")
+    if given != agent["policy"]:
+        raise ValueError(f"{path}: its policy_kwargs are {agent['policy']}, got {given}; leave them out")
+
+
+class Coded(NamedTuple):
+    """Stands for an argument that is code, which a file only describes."""
+
+    text: str
+
+
+def _arguments(training: Mapping[str, Any], path: Source) -> dict[str, Any]:
+    """The arguments of the algorithm that `training.json` names, checked; `Coded` where they are code."""
+    told, logging = training.get("arguments"), training.get("logging", {})
     try:
-        if not isinstance(told, dict):
+        if not isinstance(told, dict) or not isinstance(logging, dict):
             raise ValueError(f"arguments must be an object, got {reprlib.repr(told)}")
-        arguments = {"ema_decay": 0.0, "magnet": "uniform"}
+        arguments: dict[str, Any] = {"ema_decay": 0.0, "magnet": "uniform"}
         for name, value in told.items():
             if name == "magnet" and value in ("uniform", "snapshot", "ema"):
                 arguments[name] = value
             elif name in ARGUMENTS:
-                arguments[name] = _argument(name, value, ARGUMENTS[name])
+                arguments[name] = _saved(name, value)
             else:
                 raise ValueError(f"no file may say {name} = {reprlib.repr(value)}")
+        if "stats_window_size" in logging:
+            arguments["stats_window_size"] = settings.check("stats_window_size", logging["stats_window_size"])
+        if "verbose" in logging:
+            arguments["verbose"] = _argument("verbose", logging["verbose"], Kind(int, 0, 2))
+        arguments["tensorboard_log"] = _curves_folder(logging.get("tensorboard_log"), path)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: training.json does not fit this version ({error})") from error
     return arguments
 
 
+def _saved(name: str, value: Any) -> Any:
+    """A setting as a file keeps it, our schedules made; ValueError if it may not be so."""
+    if isinstance(value, dict) and set(value) == {"code"} and settings.SETTINGS[name].may_change:
+        return Coded(reprlib.repr(value["code"]))
+    if isinstance(value, dict):
+        schedule, fields = value.get("schedule"), value.get("arguments")
+        is_known = isinstance(schedule, str) and schedule in SCHEDULES
+        if set(value) != {"schedule", "arguments"} or not is_known or not isinstance(fields, dict):
+            raise ValueError(
+                f"{name} is no schedule: {reprlib.repr(value)}; known are {known(schedule, SCHEDULES)}"
+            )
+        value = SCHEDULES[schedule](**fields)
+    return settings.check(name, value)
+
+
+def _curves_folder(told: Any, path: Source) -> str | None:
+    """The folder of TensorBoard's curves that a file names, as far as a stranger's may be followed.
+
+    Below the present folder, or where there is nothing yet but curves; anywhere else it is forgotten.
+    """
+    if told is None:
+        return None
+    if not isinstance(told, str) or "\0" in told:
+        raise ValueError(f"tensorboard_log must be a path, got {reprlib.repr(told)}")
+    folder = Path(told)
+    is_below = not folder.is_absolute() and ".." not in folder.parts
+    if is_below or (folder.is_dir() and (any(folder.glob("*/events.out.*")) or not any(folder.iterdir()))):
+        return told
+    warnings.warn(
+        f"{path}: its tensorboard_log, {told}, is not followed: no curves lie there; say it at loading",
+        stacklevel=4,
+    )
+    return None
+
+
 def _argument(name: str, value: Any, kind: Kind) -> Any:
-    """A value as a file may say it, our schedules made.
+    """A value as a file may say it.
 
     Raises:
         ValueError: it is of another type or out of range.
     """
-    if value is None and kind.is_optional:
-        return None
-    if kind.is_schedule and isinstance(value, dict):
-        schedule, numbers = value.get("schedule"), value.get("arguments")
-        if (
-            set(value) != {"schedule", "arguments"}
-            or schedule not in SCHEDULES
-            or not isinstance(numbers, dict)
-        ):
-            raise ValueError(
-                f"{name} is no schedule: {reprlib.repr(value)}; known are {known(schedule, SCHEDULES)}"
-            )
-        every = Kind(float, kind.low)
-        return SCHEDULES[schedule](
-            **{key: _argument(f"{name}.{key}", x, every) for key, x in numbers.items()}
-        )
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     fits = is_number if kind.type is float else type(value) is kind.type
     if fits and is_number:
@@ -567,7 +623,7 @@ def _argument(name: str, value: Any, kind: Kind) -> Any:
     return value
 
 
-def _count(told: Mapping[str, Any], name: str, least: int, path: str | Path) -> int:
+def _count(told: Mapping[str, Any], name: str, least: int, path: Source) -> int:
     """A whole number of `training.json`."""
     try:
         return int(_argument(name, told.get(name), Kind(int, least, 2**53)))
@@ -575,7 +631,7 @@ def _count(told: Mapping[str, Any], name: str, least: int, path: str | Path) -> 
         raise CheckpointError(f"{path}: training.json does not fit this version ({error})") from error
 
 
-def _promised(files: Mapping[str, bytes], arguments: Mapping[str, Any], path: str | Path) -> set[str]:
+def _promised(files: Mapping[str, bytes], arguments: Mapping[str, Any], path: Source) -> set[str]:
     """The copies of the policy that the file's own arguments keep; all must be there."""
     kept = set()
     if arguments["ema_decay"] > 0.0:
@@ -587,9 +643,14 @@ def _promised(files: Mapping[str, bytes], arguments: Mapping[str, Any], path: st
     return kept
 
 
-def _opposition(told: Any, env: envs.Batch, path: str | Path) -> Opposition:
+def _opposition(told: Any, env: envs.Batch, path: Source) -> Opposition:
     """The opposition that `training.json` describes, at the matches of `env`."""
     try:
+        if isinstance(told, dict) and set(told) == {"code"}:
+            raise CheckpointError(
+                f"{path}: its opposition's players {reprlib.repr(told['code'])} are not in the file; give it "
+                "again: load(path, opposition=...), or None to learn without"
+            )
         names = ("share", "players", "pool_size", "seed")
         if not isinstance(told, dict) or set(told) != set(names):
             raise ValueError(f"expected {', '.join(names)}, got {reprlib.repr(told)}")
@@ -604,6 +665,8 @@ def _opposition(told: Any, env: envs.Batch, path: str | Path) -> Opposition:
         pool_size = _argument("pool_size", told["pool_size"], Kind(int, -MOST, MOST))
         seed = _argument("seed", told["seed"], Kind(int, -(2**63), 2**63 - 1 - 100))
         return make_opposition(env.game, env.matches, share, players, pool_size, seed)
+    except CheckpointError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its opposition does not fit this version ({error})") from error
 
@@ -613,6 +676,8 @@ def _as_now(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if "ema_steps" not in state:
         steps = [x for name, x in state.items() if name.startswith("optimizer.") and name.endswith(".step")]
         state["ema_steps"] = torch.tensor(max([int(x.max()) for x in steps if x.numel() > 0], default=0))
+    if "deals" not in state:
+        state["deals"] = torch.tensor([1, 0])
     if "collector.start" in state and "batch.episode" not in state:
         old = "collector.opposition."
         opposition = {f"opposition.{n.removeprefix(old)}": x for n, x in state.items() if n.startswith(old)}
@@ -634,6 +699,28 @@ def _without(state: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
     return {name: x for name, x in state.items() if not name.startswith(prefixes)}
 
 
+def read_parameters(
+    path: Source, optimizer: torch.optim.Optimizer, policy: nn.Module
+) -> dict[str, dict[str, Any]]:
+    """The weights in a file by name, and what it keeps of the optimiser, as `get_parameters` gives them."""
+    files = read(path)
+    parameters: dict[str, dict[str, Any]] = {
+        name: dict(read_tensors(files[f"{name}.safetensors"], path))
+        for name in ("policy", "ema", "magnet")
+        if f"{name}.safetensors" in files
+    }
+    if "training.safetensors" in files:
+        state = read_tensors(files["training.safetensors"], path)
+        parameters["optimizer"] = _optimizer_dict(optimizer, policy, state)
+    return parameters
+
+
+def describe(path: Source) -> str:
+    """What a file says of itself, in a few lines."""
+    agent = _parse(read(path), "agent.json", path)
+    return "\n".join(f"- {key}: {value}" for key, value in agent.items())
+
+
 def make_opposition(
     game: envs.Game, matches: int, share: float, players: list[str], pool_size: int, seed: int
 ) -> Opposition:
@@ -642,11 +729,13 @@ def make_opposition(
     return Opposition(game, matches, share, fixed, pool_size, seed)
 
 
-def read(path: str | Path, which: Which = "latest") -> dict[str, bytes]:
+def read(path: Source, which: Which = "latest") -> dict[str, bytes]:
     """The files of a checkpoint, every one checked against the manifest."""
-    path = Path(path)
-    if not path.exists() and path.with_suffix(".zip").exists():
-        path = path.with_suffix(".zip")
+    if not isinstance(path, (str, os.PathLike)):
+        if not hasattr(path, "read") or isinstance(path, io.TextIOBase):
+            raise TypeError(f"expected a path or a file that is open for reading bytes, got {path!r}")
+        return _read_zip(path)
+    path = found(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such run, checkpoint or agent")
     if path.is_file():
@@ -676,7 +765,7 @@ def _read_folder(path: Path) -> dict[str, bytes]:
     return _verified({name: (path / name).read_bytes() for name in manifest}, manifest, path)
 
 
-def _read_zip(path: Path) -> dict[str, bytes]:
+def _read_zip(path: Path | IO[bytes]) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
@@ -698,7 +787,7 @@ def _read_zip(path: Path) -> dict[str, bytes]:
         ) from error
 
 
-def _read_manifest(content: bytes, path: Path) -> dict[str, dict[str, Any]]:
+def _read_manifest(content: bytes, path: Source) -> dict[str, dict[str, Any]]:
     manifest = _parse({MANIFEST: content}, MANIFEST, path)
     files = manifest.get("files")
     if manifest.get("format") != FORMAT or not isinstance(files, dict):
@@ -710,7 +799,7 @@ def _read_manifest(content: bytes, path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _verified(
-    files: dict[str, bytes], manifest: Mapping[str, Mapping[str, Any]], path: Path
+    files: dict[str, bytes], manifest: Mapping[str, Mapping[str, Any]], path: Source
 ) -> dict[str, bytes]:
     for name, content in files.items():
         if manifest[name] != _entry(content):
@@ -721,7 +810,7 @@ def _verified(
 
 
 def _policy(
-    files: Mapping[str, bytes], path: str | Path, kind: type[RecurrentPolicy]
+    files: Mapping[str, bytes], path: Source, kind: type[RecurrentPolicy]
 ) -> tuple[RecurrentPolicy, envs.Game | World]:
     """The network that `agent.json` describes, of class `kind`, still without its weights; and its game.
 
@@ -846,7 +935,7 @@ def plays(game: envs.Game | World) -> dict[str, Any]:
     return {"game": game.name, "options": dict(game.options)}
 
 
-def _game(agent: Mapping[str, Any], path: str | Path, numbers: int, tensors: int) -> envs.Game | World:
+def _game(agent: Mapping[str, Any], path: Source, numbers: int, tensors: int) -> envs.Game | World:
     """What `agent.json` says that the agent plays, of a size that fits so many `numbers` of weights."""
     try:
         if "action_space" in agent:
@@ -968,7 +1057,7 @@ def _read_dtype(value: Mapping[str, Any], kinds: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
-def load_weights(policy: nn.Module, content: bytes, path: str | Path) -> None:
+def load_weights(policy: nn.Module, content: bytes, path: Source) -> None:
     """Give a network the weights in a file's `content`.
 
     Raises:
@@ -982,7 +1071,7 @@ def load_weights(policy: nn.Module, content: bytes, path: str | Path) -> None:
     policy.load_state_dict(weights)
 
 
-def _check_tensors(weights: Mapping[str, Tensor], policy: nn.Module, path: str | Path) -> None:
+def _check_tensors(weights: Mapping[str, Tensor], policy: nn.Module, path: Source) -> None:
     """The weights have the names, shapes and dtypes of the network's own, or CheckpointError."""
     mine = policy.state_dict()
     for name in sorted({*mine, *weights}):
@@ -997,7 +1086,7 @@ def _check_tensors(weights: Mapping[str, Tensor], policy: nn.Module, path: str |
 
 
 def _read_statistics(
-    content: bytes, path: str | Path, game: envs.Game | World | None = None
+    content: bytes, path: Source, game: envs.Game | World | None = None
 ) -> dict[str, Tensor]:
     """How observations are scaled; if `game` is given, those of it.
 
@@ -1023,7 +1112,7 @@ def _read_statistics(
     return state
 
 
-def read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
+def read_tensors(content: bytes, path: Source) -> dict[str, Tensor]:
     """What `tensor_bytes` wrote."""
     try:
         tensors = parse_tensors(content)
@@ -1035,7 +1124,7 @@ def read_tensors(content: bytes, path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _parse(files: Mapping[str, bytes], name: str, path: str | Path) -> dict[str, Any]:
+def _parse(files: Mapping[str, bytes], name: str, path: Source) -> dict[str, Any]:
     try:
         value = json.loads(files[name])
     except (ValueError, RecursionError) as error:
@@ -1060,25 +1149,39 @@ def tensor_bytes(state: Mapping[str, Tensor]) -> bytes:
 
 def json_bytes(value: Any) -> bytes:
     """A value as a JSON file."""
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (json.dumps(value, indent=2, default=_number) + "\n").encode()
+
+
+def _number(value: Any) -> Any:
+    """NumPy's and torch's numbers as JSON can hold them."""
+    if (number := settings.plain_number(value)) is value:
+        raise TypeError(f"a file cannot hold {value!r:.80}")
+    return number
 
 
 def _plain(value: Any) -> Any:
-    """An argument as JSON: numbers as they are, our schedules by name."""
+    """An argument as JSON: numbers as they are, our schedules by name; of code only what it is called."""
+    if not settings.is_kept(value):
+        return {"code": code_name(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = next(name for name, kind in SCHEDULES.items() if kind is type(value))
         return {"schedule": name, "arguments": dataclasses.asdict(value)}
-    if callable(value):
-        raise ValueError(f"a schedule made of {value!r} cannot be saved; use one of {', '.join(SCHEDULES)}")
     return value
 
 
-def _name(path: str | Path) -> str:
+def code_name(value: Any) -> str:
+    """What a function, or the class of something that is called like one, is called."""
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def _name(path: Source) -> str:
     """What to call the agent in a table: the run's name, or the file's."""
-    path = Path(path).resolve()
+    if not isinstance(path, (str, os.PathLike)):
+        return "agent"
+    path = found(path).resolve()
     if path.parent.name == "checkpoints":
         return f"{path.parent.parent.name}/{path.name}"
-    return path.stem if path.is_file() else path.name
+    return path.name.removesuffix(".zip") if path.is_file() else path.name
 
 
 def _sync_folder(path: Path) -> None:

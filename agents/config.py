@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import tyro
 import yaml
 
+from agents import settings
+
 ScheduleName = Literal["constant", "linear", "power"]
 OptionValue = bool | int | str
 
@@ -53,6 +55,10 @@ class PolicyConfig:
     """The heads read the features beside the core's output."""
     spatial: bool = False
     """Features, memory and logits for every square of a board; sizes count per square."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no network can have."""
+        settings.check_all(vars(self) | self.lstm_kwargs, "policy.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +111,10 @@ class AlgoConfig:
     """How it goes on."""
     ema_decay: float = 0.999
     """Decay of the averaged weights per gradient step; 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no update can use."""
+        settings.check_all(vars(self), "algo.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +187,6 @@ class Config:
                 "keep_checkpoints": self.keep_checkpoints,
                 "eval.every": self.eval.every,
                 "opponents.snapshot_every": self.opponents.snapshot_every,
-                "algo.magnet_every": self.algo.magnet_every,
             },
         )
         _at_least(
@@ -231,6 +240,10 @@ class ArgumentsConfig:
     """Updates between two snapshots of the magnet (maskable_recurrent_ppo)."""
     ema_decay: float | None = None
     """Decay of the averaged weights per gradient step (maskable_recurrent_ppo)."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no update can use, of whichever algorithm."""
+        settings.check_all(vars(self), "arguments.", skip_none=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -233,8 +234,10 @@ class DictEncoder(nn.Module):
 
     def __init__(self, space: spaces.Dict, features: int) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict({key: make_encoder(entry, features) for key, entry in space.items()})
-        self.shapes = [packed(entry)[0] for entry in space.values()]
+        self.encoders = nn.ModuleDict(
+            {_module_name(key): make_encoder(entry, features) for key, entry in entries_of(space)}
+        )
+        self.shapes = [packed(entry)[0] for _, entry in entries_of(space)]
 
     def forward(self, observation: Tensor) -> Tensor:
         """[..., N] -> [..., E]."""
@@ -243,11 +246,21 @@ class DictEncoder(nn.Module):
         return torch.stack([encoder(part.unflatten(-1, shape)) for encoder, part, shape in entries]).sum(0)
 
 
+def entries_of(space: spaces.Dict) -> list[tuple[str, spaces.Space[Any]]]:
+    """The entries of a Dict in the order in which they are packed, whichever order it has itself."""
+    return sorted(space.items())
+
+
+def _module_name(key: str) -> str:
+    """A key of a Dict as torch takes it for a module: no dots, and nothing that modules have themselves."""
+    return "key:" + quote(key, safe="").replace(".", "%2E")
+
+
 def packed(space: spaces.Space[Any]) -> tuple[tuple[int, ...], torch.dtype]:
     """Shape and dtype of one observation of `space` in a rollout."""
     match space:
         case spaces.Dict():
-            return (sum(math.prod(packed(entry)[0]) for entry in space.values()),), torch.float32
+            return (sum(math.prod(packed(entry)[0]) for _, entry in entries_of(space)),), torch.float32
         case spaces.Discrete():
             return (1,), torch.int64
         case _ if space.shape is not None and space.dtype is not None:
@@ -260,7 +273,7 @@ def packed(space: spaces.Space[Any]) -> tuple[tuple[int, ...], torch.dtype]:
 def pack(space: spaces.Space[Any], observation: Any, device: torch.device | str = "cpu") -> Tensor:
     """Observations of `space`, B stacked in NumPy's or SB3's way, as one tensor [B, *packed(space)[0]]."""
     if isinstance(space, spaces.Dict):
-        entries = [pack(entry, observation[key], device) for key, entry in space.items()]
+        entries = [pack(entry, observation[key], device) for key, entry in entries_of(space)]
         return torch.cat([entry.flatten(1).float() for entry in entries], 1)
     shape, dtype = packed(space)
     return torch.as_tensor(np.asarray(observation), dtype=dtype, device=device).reshape(-1, *shape)

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from agents.checkpoint import plays, write_file
 from agents.distributions import Categorical, Family, Gaussian, MultiCategorical
-from agents.encoders import packed
+from agents.encoders import entries_of, packed
 from agents.players import Agent, frozen
 from agents.policy import Memory, RecurrentPolicy
 
@@ -167,7 +167,9 @@ def _inputs(policy: RecurrentPolicy, space: spaces.Space[Any]) -> dict[str, Inpu
 
 def _seen(space: spaces.Space[Any]) -> str:
     """What an observation is, as `agents.encoders.pack` lays it out."""
-    entries = f": {', '.join(space)}, flattened, side by side" if isinstance(space, spaces.Dict) else ""
+    entries = ""
+    if isinstance(space, spaces.Dict):
+        entries = f": {', '.join(key for key, _ in entries_of(space))}, flattened, side by side"
     return f"what the seat that decides sees{entries}"
 
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
-from agents.encoders import packed
+from agents.encoders import entries_of, packed
 
 PARTS = ("mean", "var", "count")
 
@@ -87,7 +87,7 @@ class Normalizer:
         """The same on tensors [B, ...] as `agents.encoders.pack` lays observations of `space` out."""
         if not isinstance(space, spaces.Dict):
             return Scaling(*self._moments("observation", space))
-        parts = [self._moments(f"observation/{key}", entry) for key, entry in space.items()]
+        parts = [self._moments(f"observation/{key}", entry) for key, entry in entries_of(space)]
         return Scaling(*(torch.cat([x.flatten() for x in part]) for part in zip(*parts, strict=True)))
 
     def _moments(self, name: str, space: spaces.Space[Any]) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from agents import settings
 from agents.cells import CELLS, Cell
 from agents.distributions import Categorical, Gaussian, make_family
 from agents.encoders import (
@@ -29,6 +30,17 @@ from agents.heads import BoardActionHead, BoardValueHead, make_head
 from agents.scan import scan
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
+
+
+def with_names(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """An activation given as its class, SB3's way, by its name, which files can hold."""
+    given = policy_kwargs.get("activation_fn")
+    if not inspect.isclass(given):
+        return dict(policy_kwargs)
+    names = [name for name, kind in ACTIVATIONS.items() if kind is given]
+    if not names:
+        raise ValueError(f"unknown activation_fn {given!r}; known are {', '.join(ACTIVATIONS)}")
+    return {**policy_kwargs, "activation_fn": names[0]}
 
 
 class Memory(NamedTuple):
@@ -73,15 +85,16 @@ class Core(nn.Module):
         super().__init__()
         if cell not in CELLS:
             raise ValueError(f"unknown cell {cell!r}; known are {', '.join(CELLS)}")
-        if layers < 1:
-            raise ValueError(f"n_lstm_layers must be at least 1, got {layers}")
+        hidden_size = settings.check("lstm_hidden_size", hidden_size)
+        layers = settings.check("n_lstm_layers", layers)
         _, _, *own = inspect.signature(CELLS[cell]).parameters  # after input_size and hidden_size
         known = ["dropout", *own]
         if unknown := sorted(set(options) - set(known)):
             raise ValueError(
                 f"lstm_kwargs of cell {cell!r} may hold {', '.join(known)}; got {', '.join(unknown)}"
             )
-        of_cell = dict(options)
+        settings.check_all(options)
+        of_cell = {name: settings.plain_number(value) for name, value in options.items()}
         dropout = of_cell.pop("dropout", 0.0)
         if dropout and layers == 1:
             raise ValueError(
@@ -205,6 +218,18 @@ class RecurrentPolicy(nn.Module):
         log_std_init: float = 0.0,
     ) -> None:
         super().__init__()
+        settings.check_all(
+            {
+                "shared_lstm": shared_lstm,
+                "enable_critic_lstm": enable_critic_lstm,
+                "detach_critic": detach_critic,
+                "skip_connection": skip_connection,
+                "previous_action": previous_action,
+                "seat_input": seat_input,
+                "spatial": spatial,
+            }
+        )
+        log_std_init = settings.check("log_std_init", log_std_init)
         if shared_lstm and enable_critic_lstm:
             raise ValueError("choose one of shared_lstm and enable_critic_lstm: the critic has one core")
         if activation_fn not in ACTIVATIONS:
@@ -220,7 +245,8 @@ class RecurrentPolicy(nn.Module):
             discrete = self.family.actions if isinstance(self.family, Categorical) else 0
             board = board_of(observation_space, discrete)
 
-        E, H = features_dim, lstm_hidden_size
+        E = settings.check("features_dim", features_dim)
+        H = settings.check("lstm_hidden_size", lstm_hidden_size)
         self.encoder = (
             make_encoder(observation_space, E) if board is None else BoardEncoder(observation_space, E)
         )
@@ -249,10 +275,7 @@ class RecurrentPolicy(nn.Module):
         has_memory = shared_lstm or enable_critic_lstm
         self.critic = None if has_memory else nn.Linear(E, H)
 
-        widths = net_arch if isinstance(net_arch, Mapping) else {"pi": net_arch or [], "vf": net_arch or []}
-        if set(widths) - {"pi", "vf"}:
-            raise ValueError(f"net_arch has the parts 'pi' and 'vf', got {sorted(widths)}")
-        pi, vf = widths.get("pi", []), widths.get("vf", [])
+        pi, vf = _widths(net_arch)
         inputs = H + E if skip_connection else H
         self.action_head: nn.Module
         self.value_head: nn.Module
@@ -372,6 +395,22 @@ class RecurrentPolicy(nn.Module):
         begins = start.reshape(-1, *[1] * (memory.previous.dim() - 1))
         known = torch.where(begins, self.no_action, memory.previous)
         return known, known.gather(1, _seat_of(known, seat))[:, 0]
+
+
+def _widths(net_arch: Any) -> tuple[list[int], list[int]]:
+    """The widths of the layers before the action head and before the value head."""
+    parts = net_arch if isinstance(net_arch, Mapping) else {"pi": net_arch, "vf": net_arch}
+    if set(parts) - {"pi", "vf"}:
+        raise ValueError(f"net_arch has the parts 'pi' and 'vf', got {sorted(parts, key=str)}")
+    widths = []
+    for part in ("pi", "vf"):
+        given = parts.get(part)
+        if given is not None and not isinstance(given, (list, tuple)):
+            raise ValueError(
+                f"net_arch must be a list of widths, or one for each of pi and vf, got {given!r:.80}"
+            )
+        widths.append([settings.check("net_arch", width) for width in given or []])
+    return widths[0], widths[1]
 
 
 def _seat_of(previous: Tensor, seat: Tensor) -> Tensor:

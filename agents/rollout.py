@@ -68,6 +68,8 @@ class Collector:
         self.start = torch.ones_like(batch.over)
         self.length = torch.zeros_like(batch.seat)
         self.earned = torch.zeros_like(batch.reward)
+        self.latest: tuple[int, dict[str, Tensor]] = (0, {})
+        """The latest step and the record it is in, while it is being made."""
 
     def collect(
         self,
@@ -120,6 +122,7 @@ class Collector:
             self.earned = r["earned"][t].masked_fill(self.start[:, None], 0.0)
             if self.opposition is not None:
                 self.opposition.restart(batch.over)
+            self.latest = t, r
             if not on_step():
                 return None
 

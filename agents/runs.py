@@ -160,6 +160,9 @@ class RunKeeper(BaseCallback, Generic[K, R]):
     is one to go on from. What an evaluation is and what a checkpoint holds, a subclass says.
     """
 
+    reads_locals = False
+    """Of what the steps of matches tell it looks at nothing."""
+
     def __init__(self, config: K, run: Path, say: Say) -> None:
         super().__init__()
         self.config, self.run, self.say = config, run, say

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from agents import cli
 from agents.arena import watch
+from agents.checkpoint import with_ending
 from agents.config import OptionValue, WorldConfig, world_of
 from agents.players import Player
 from agents.world_training import render_modes
@@ -125,7 +126,7 @@ def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
 
 
 def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
-    path = a.out or Path("match.gif")
+    path = with_ending(a.out or Path("match"), ".gif")
     frames = [rasterise(match.svg(viewer), a.width) for _, match, viewer, _ in bar(moments, a)]
     save_gif(path, frames, a.frames_per_second or PACE)
     print(f"{len(frames)} frames in {path}")
@@ -166,7 +167,7 @@ def in_world(world: WorldConfig, a: Arguments) -> None:
             shown = len(film.frames)
         print(f"episode {number + 1}: reward {episode.rewards[0]:.6g}, {episode.lengths[0]} decisions")
     if a.render == "gif":
-        path = a.out or Path("match.gif")
+        path = with_ending(a.out or Path("match"), ".gif")
         save_gif(path, film.frames, a.frames_per_second or film.pace)
         print(f"{len(film.frames)} frames in {path}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -194,11 +195,110 @@ def test_an_exported_agent_does_not_train(model, tmp_path):
     refused(tmp_path / "agent", match="it can play, not train", reader=MaskableRecurrentPPO.load)
 
 
-def test_a_schedule_that_no_file_can_hold_is_refused(make_model, tmp_path):
-    model = make_model(learning_rate=lambda progress: 1e-3 * progress)
-    with pytest.raises(ValueError, match="cannot be saved; use one of constant, linear, power"):
-        model.save(tmp_path / "model.zip")
-    assert list(tmp_path.iterdir()) == []
+def halved(progress):
+    return 1e-3 * (1.0 + progress) / 2
+
+
+class Cooled:
+    """A schedule of a caller's own making."""
+
+    def __call__(self, progress):
+        return 1e-3 * progress
+
+
+@pytest.mark.parametrize("schedule", [halved, lambda p: 1e-3 * p, Cooled(), functools.partial(halved)])
+@pytest.mark.parametrize("name", ["learning_rate", "clip_range", "clip_range_vf", "ent_coef"])
+def test_a_schedule_that_is_code_is_told_before_training_and_given_again_at_loading(
+    make_model, tmp_path, name, schedule
+):
+    with pytest.warns(UserWarning, match=rf"^{name} is code .*load\(path, {name}=...\) must be given"):
+        model = make_model(**{name: (lambda p: schedule(p) + 0.1) if name == "clip_range_vf" else schedule})
+    model.learn(64)
+    model.save(path := tmp_path / "model.zip")
+    load(path)  # plays
+    refused(path, match=rf"its {name} is code .*load\(path, {name}=...\)", reader=MaskableRecurrentPPO.load)
+    loaded = MaskableRecurrentPPO.load(
+        path, device="cpu", **{name: schedule if name != "clip_range_vf" else 1.0}
+    )
+    assert loaded.learn(64, reset_num_timesteps=False).num_timesteps == 128
+    number = MaskableRecurrentPPO.load(path, device="cpu", **{name: 0.01})
+    assert getattr(number, name) == 0.01
+
+
+def test_an_opposition_of_agents_is_told_before_training_and_given_again_at_loading(make_model, tmp_path):
+    def opposition():
+        agent = Agent(make_model(TICTACTOE).policy, TICTACTOE, "friend")
+        return Opposition(TICTACTOE, 8, 0.5, [agent])
+
+    with pytest.warns(UserWarning, match=r"\['friend'\] .*load\(path, opposition=...\) must be given"):
+        model = make_model(TICTACTOE, opposition=opposition()).learn(64)
+    model.save(path := tmp_path / "model.zip")
+    load(path)
+    refused(path, match=r"\['friend'\] are not in the file; give it", reader=MaskableRecurrentPPO.load)
+    loaded = MaskableRecurrentPPO.load(path, device="cpu", opposition=opposition())
+    loaded.learn(64, reset_num_timesteps=False)
+    assert not loaded.rollout.is_own.all()
+    alone = MaskableRecurrentPPO.load(path, device="cpu", opposition=None)
+    assert alone.learn(64, reset_num_timesteps=False).rollout.is_own.all()
+
+
+@pytest.mark.parametrize(
+    ("saved", "there"),
+    [
+        ("lr0.001_32_steps", "lr0.001_32_steps.zip"),
+        ("v1.7.zip", "v1.7.zip"),
+        ("v1.7", "v1.7.zip"),
+        ("best.model", "best.model.zip"),
+        ("agent.zip.old", "agent.zip.old.zip"),
+        ("plain", "plain.zip"),
+    ],
+)
+def test_endings_are_appended_never_replaced(make_model, tmp_path, saved, there):
+    """Beside it lie files that a replaced ending would name, and a folder of the very name."""
+    other = make_model("leduc_poker")
+    for name in ("lr0.zip", "v1.zip", "best.zip", "agent.zip"):
+        other.save(tmp_path / name)
+    before = {path.name for path in tmp_path.iterdir()}
+    make_model().save(tmp_path / saved)
+    assert {path.name for path in tmp_path.iterdir()} - before == {there}
+    for name in {saved, there, there.removesuffix(".zip")}:
+        if not (tmp_path / name).exists():
+            (tmp_path / name).mkdir()  # somebody's folder, no agent
+        for path in (tmp_path / name, str(tmp_path / name)):
+            assert MaskableRecurrentPPO.load(path, device="cpu").game == envs.make("kuhn_poker")
+            agent = load(path)
+            assert agent.game == envs.make("kuhn_poker")
+            assert agent.name == there.removesuffix(".zip")
+            assert checkpoint.load_player(path, None).game == agent.game
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "lr0.002_32_steps")
+
+
+def test_an_open_file_does_as_well(model, tmp_path):
+    memory = io.BytesIO()
+    model.save(memory)
+    with (tmp_path / "agent").open("wb") as file:
+        model.save(file)
+    assert (tmp_path / "agent").read_bytes() == memory.getvalue()
+    for source in (memory, io.BytesIO(memory.getvalue()), tmp_path / "agent"):
+        assert MaskableRecurrentPPO.load(source, device="cpu").num_timesteps == model.num_timesteps
+        assert torch.equal(plays(load(source, seed=3)), plays(Agent(model.ema, TICTACTOE, seed=3)))
+    with pytest.raises(CheckpointError, match="is not a fogbound agent"):
+        load(io.BytesIO(b"nothing"))
+    with pytest.raises(TypeError, match="expected a path or a file that is open for writing bytes"):
+        model.save(io.StringIO())
+    with pytest.raises(TypeError, match="expected a path or a file that is open for reading bytes"):
+        load(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("gamma", 99.0), ("n_steps", -8), ("clip_range", "0.2"), ("gae_lambda", True)]
+)
+def test_a_file_with_settings_out_of_range_is_refused(files, tmp_path, name, value):
+    training = json.loads(files["training.json"])
+    training["arguments"][name] = value
+    save_folder(files | {"training.json": json.dumps(training).encode()}, tmp_path / "agent")
+    refused(tmp_path / "agent", match=f"{name} must be", reader=MaskableRecurrentPPO.load)
 
 
 # ---------------------------------------------------------------- damaged and foreign files

@@ -388,15 +388,15 @@ def test_the_heads_have_the_layers_of_net_arch(net_arch, pi, vf):
     ("arguments", "message"),
     [
         ({"cell": "transformer"}, "unknown cell 'transformer'; known are elman, gated, lstm, gru"),
-        ({"n_lstm_layers": 0}, "n_lstm_layers must be at least 1, got 0"),
-        ({"lstm_hidden_size": 0}, "sizes must be at least 1"),
+        ({"n_lstm_layers": 0}, r"n_lstm_layers must be a whole number in 1\.\.256, got 0"),
+        ({"lstm_hidden_size": 0}, r"lstm_hidden_size must be a whole number in 1\.\.65536, got 0"),
         ({"shared_lstm": True}, "choose one of shared_lstm and enable_critic_lstm"),
         ({"activation_fn": "step"}, "unknown activation_fn 'step'; known are tanh, relu, silu"),
         ({"net_arch": {"qf": [4]}}, r"net_arch has the parts 'pi' and 'vf', got \['qf'\]"),
         ({"lstm_kwargs": {"dropout": 0.5}}, "dropout works between layers, and n_lstm_layers is 1"),
         (
             {"n_lstm_layers": 2, "lstm_kwargs": {"dropout": 1.5}},
-            "dropout probability has to be between 0 and 1",
+            "dropout must be a finite number of at least 0, below 1, got 1.5",
         ),
         (
             {"cell": "gru", "lstm_kwargs": {"bias": 0.0}},
