@@ -119,9 +119,10 @@ def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
 
 
 def normalizer_files(model: BaseAlgorithm) -> dict[str, bytes]:
-    """The statistics that the model's `VecNormalize` holds, if it has one."""
+    """The statistics that the model's `VecNormalize` holds, or that a model without env was loaded with."""
     worlds = model.get_vec_normalize_env()
-    return {} if worlds is None else {"normalizer.safetensors": tensor_bytes(normalizer.state_of(worlds))}
+    state = getattr(model, "scaling", None) if worlds is None else normalizer.state_of(worlds)
+    return {} if state is None else {"normalizer.safetensors": tensor_bytes(state)}
 
 
 def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: str | Path) -> None:
@@ -130,15 +131,12 @@ def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: s
     Raises:
         CheckpointError: they do not fit it, or only one of the two is there.
     """
-    worlds, content = model.get_vec_normalize_env(), files.get("normalizer.safetensors")
-    if (worlds is None) != (content is None):
-        have, lack = ("has none", "with") if worlds is None else ("has one", "without")
-        raise CheckpointError(f"{path}: was trained {lack} VecNormalize, the env {have}")
-    if worlds is not None and content is not None:
-        try:
-            normalizer.restore(worlds, read_tensors(content, path))
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{path}: {error}") from error
+    content = files.get("normalizer.safetensors")
+    try:
+        state = None if content is None else read_tensors(content, path)
+        normalizer.settle(model.get_vec_normalize_env(), state)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, policy: nn.Module) -> dict[str, Tensor]:
@@ -365,7 +363,10 @@ def load_model(
         model.begin(game)
         if env is not None:
             model.set_env(env)
-            restore_normalizer(model, files, path)
+            if isinstance(game, World):
+                restore_normalizer(model, files, path)
+        elif "normalizer.safetensors" in files:
+            model._loaded_scaling = read_tensors(files["normalizer.safetensors"], path)
         load_weights(model.policy, files["policy.safetensors"], path)
         for policy, name in ((model.ema, "ema.safetensors"), (model.magnet, "magnet.safetensors")):
             if policy is not None and name in files:

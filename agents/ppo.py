@@ -32,7 +32,7 @@ from stable_baselines3.common.utils import (
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
-from agents import checkpoint
+from agents import checkpoint, normalizer
 from agents.distributions import Family
 from agents.policy import ACTIVATIONS, Memory, RecurrentPolicy
 from agents.returns import seat_advantages
@@ -398,6 +398,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.game: Game | World
         """What it plays."""
         self.world: Batch | VecWorld | None = None
+        self._loaded_scaling: Mapping[str, Tensor] | None = None
         if env is not None:
             self.set_env(env)
 
@@ -423,15 +424,33 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             check_observations(env.observation_space)
             env = self._wrap_env(env, self.verbose)
             game, world = World(env.observation_space, env.action_space), VecWorld(env, self.device)
-            self._vec_normalize_env = unwrap_vec_normalize(env)
         if not is_new and game != self.game:
             raise ValueError(f"the model plays {self.game}, got an env of {game}")
         self._check_sizes(world.matches)
+        if isinstance(env, VecEnv):
+            self._settle_scaling(env)
         self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
         if is_new:
             self.begin(game)
         if force_reset:
             self.collector = None
+
+    def _settle_scaling(self, env: VecEnv) -> None:
+        """Give a `VecNormalize` around new worlds what the model has learned; ValueError if they do not fit."""
+        normalizer.check_order(env)
+        worlds = unwrap_vec_normalize(env)
+        is_known = worlds is not None and worlds is self._vec_normalize_env
+        if self.num_timesteps > 0 and not is_known:
+            normalizer.settle(worlds, self.scaling)
+        self._vec_normalize_env = worlds
+        self._loaded_scaling = None
+
+    @property
+    def scaling(self) -> Mapping[str, Tensor] | None:
+        """How observations are scaled (see `agents.normalizer`): as its `VecNormalize` does, or as its file
+        told while it has no env; None = they are not."""
+        worlds = self._vec_normalize_env
+        return self._loaded_scaling if worlds is None else normalizer.state_of(worlds)
 
     def begin(self, game: Game | World) -> None:
         """Make the networks for `game`; `set_env` does it for the first env."""
