@@ -575,8 +575,8 @@ def _saved(name: str, value: Any) -> Any:
         return Coded(reprlib.repr(value["code"]))
     if isinstance(value, dict):
         schedule, fields = value.get("schedule"), value.get("arguments")
-        is_known = isinstance(schedule, str) and schedule in SCHEDULES
-        if set(value) != {"schedule", "arguments"} or not is_known or not isinstance(fields, dict):
+        is_whole = set(value) == {"schedule", "arguments"} and isinstance(fields, dict)
+        if not is_whole or not isinstance(schedule, str) or schedule not in SCHEDULES:
             raise ValueError(
                 f"{name} is no schedule: {reprlib.repr(value)}; known are {known(schedule, SCHEDULES)}"
             )
@@ -587,7 +587,7 @@ def _saved(name: str, value: Any) -> Any:
 def _curves_folder(told: Any, path: Source) -> str | None:
     """The folder of TensorBoard's curves that a file names, as far as a stranger's may be followed.
 
-    Below the present folder, or where there is nothing yet but curves; anywhere else it is forgotten.
+    Below the present folder, or where there is nothing yet, or curves; anywhere else it is forgotten.
     """
     if told is None:
         return None
@@ -595,10 +595,12 @@ def _curves_folder(told: Any, path: Source) -> str | None:
         raise ValueError(f"tensorboard_log must be a path, got {reprlib.repr(told)}")
     folder = Path(told)
     is_below = not folder.is_absolute() and ".." not in folder.parts
-    if is_below or (folder.is_dir() and (any(folder.glob("*/events.out.*")) or not any(folder.iterdir()))):
+    if is_below or not folder.exists():
+        return told
+    if folder.is_dir() and (any(folder.glob("*/events.out.*")) or not any(folder.iterdir())):
         return told
     warnings.warn(
-        f"{path}: its tensorboard_log, {told}, is not followed: no curves lie there; say it at loading",
+        f"{path}: its tensorboard_log, {told}, is not followed: other things lie there; say it at loading",
         stacklevel=4,
     )
     return None

@@ -49,8 +49,8 @@ def check_order(env: VecEnv) -> None:
     changing = [type(wrapper).__name__ for wrapper in above if not isinstance(wrapper, HARMLESS)]
     if changing:
         raise ValueError(
-            f"expected VecNormalize({changing[-1]}(...)), got {changing[-1]} above a VecNormalize: an agent's "
-            "file keeps how the finished observation is scaled"
+            f"expected VecNormalize({changing[-1]}(...)), got {changing[-1]} above a VecNormalize: an "
+            "agent's file keeps how the finished observation is scaled"
         )
 
 

@@ -541,7 +541,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             self._sit_down()
 
     def _settle_scaling(self, env: VecEnv) -> None:
-        """Give a `VecNormalize` around new worlds what the model has learned; ValueError if they do not fit."""
+        """Give a `VecNormalize` around new worlds what was learned; ValueError if the two do not fit."""
         normalizer.check_order(env)
         worlds = unwrap_vec_normalize(env)
         is_known = worlds is not None and worlds is self._vec_normalize_env

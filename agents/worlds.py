@@ -179,7 +179,7 @@ def check_masks(family: Family, legal: Tensor) -> None:
 
 
 def as_trained(space: spaces.Space[Any], observation: Any) -> Any:
-    """Observations with their images as `space` has them: training turns [H, W, C] into [C, H, W] by itself."""
+    """Observations with images as `space` has them: training turns [H, W, C] into [C, H, W] by itself."""
     if isinstance(space, spaces.Dict):
         if not isinstance(observation, Mapping):
             return observation
