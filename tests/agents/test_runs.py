@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import gymnasium
@@ -161,7 +162,9 @@ def test_a_run_goes_on_from_any_checkpoint_that_is_named(run):
     said = []
     before = [line for line in lines(run) if line["step"] <= 64]
     at = step(run, 64)
-    outcome = resume(at, lambda c: dataclasses.replace(c, total_timesteps=128, keep_checkpoints=1), said.append)
+    outcome = resume(
+        at, lambda c: dataclasses.replace(c, total_timesteps=128, keep_checkpoints=1), said.append
+    )
     assert said[0] == "goes on from step_64, what came after it is given up"
     assert (outcome.run, outcome.timesteps, latest(run)) == (run, 128, "checkpoints/step_128")
     assert lines(run)[: len(before)] == before
@@ -196,7 +199,7 @@ def test_rolled_back_and_stopped_at_once_everything_loads(run):
         (3, 5, 1, [3, 5]),  # the best one stays even of a future that was given up
         (3, 1, 2, [1, 2, 3]),
         (3, 3, 2, [2, 3]),  # 4 and 5 go before 2
-        (3, 3, 4, [1, 2, 3, 5]) if False else (3, 3, 3, [1, 2, 3]),
+        (3, 3, 3, [1, 2, 3]),
         (5, 5, 2, [4, 5]),
         (1, 1, 9, [1, 2, 3, 4, 5]),
     ],
@@ -264,28 +267,31 @@ def killed_at(monkeypatch, n):
         for module, name in ((os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (os, "mkdir")):
             patch.setattr(module, name, dying(getattr(module, name)))
         patch.setattr(os, "fsync", dying(os.fsync))
-        patch.setattr(Path, "open", lambda self, mode="r", *a, **k: File(self, "w") if mode == "wb"
-                      else real_open(self, mode, *a, **k))
+        patch.setattr(
+            Path,
+            "open",
+            lambda self, mode="r", *a, **k: (
+                File(self, "w") if mode == "wb" else real_open(self, mode, *a, **k)
+            ),
+        )
         yield begun
 
 
 def survivors(run):
     """What reading finds, before and after clearing up."""
-    with pytest.warns(UserWarning) if False else contextlib.nullcontext():
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            before = checkpoint.read(run)
-            recover(run)
-            assert checkpoint.read(run) == before
-    hidden = [path for path in run.rglob(".*")]
-    assert hidden == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = checkpoint.read(run)
+        recover(run)
+        assert checkpoint.read(run) == before
+    assert list(run.rglob(".*")) == []
     return before
 
 
 @pytest.mark.parametrize("case", ["next", "only", "same step", "damaged step"])
-def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(finished, tmp_path, monkeypatch, case):
+def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
+    finished, tmp_path, monkeypatch, case
+):
     """`next`: a later step, which prunes; else the one checkpoint there is, or the same step with other bits."""
     old, new = checkpoint.read(step(finished, 64)), checkpoint.read(step(finished, 128))
 
@@ -378,17 +384,18 @@ def world(folder, algo="maskable_recurrent_ppo", **changes):
     return dataclasses.replace(config, **changes)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # VecNormalize's, of infinity
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("pays", ["nan", "inf"])
 @pytest.mark.parametrize("algo", ["maskable_recurrent_ppo", "recurrent_ppo", "ppo"])
 def test_a_reward_that_is_no_number_ends_a_run_and_the_good_checkpoint_stays(tmp_path, algo, pays, normalize):
     config = world(tmp_path, algo, env_kwargs={"pays": pays}, normalize=normalize)
-    with pytest.raises((FloatingPointError, ValueError), match=f"expected finite rewards, got {pays}"):
+    with pytest.raises((FloatingPointError, ValueError), match="expected finite rewards, got (nan|inf)"):
         world_training.train(config, say=quiet)
     (run,) = tmp_path.iterdir()
     assert told(run)["status"] == runs.status(run) == "failed"
     assert "expected finite rewards" in told(run)["reason"]
-    assert names(run / "checkpoints") == ["step_64"]
+    assert names(run / "checkpoints") == ["step_32", "step_64"]  # the best one and the latest
     for file, content in checkpoint.read(run).items():
         if file.endswith(".safetensors"):
             tensors = checkpoint.read_tensors(content, run).values()
@@ -472,7 +479,9 @@ def test_what_a_stream_cannot_write_is_written_in_its_letters():
     assert not Unfailing(None).isatty()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_stops_after_the_update_a_second_one_at_once(tmp_path, monkeypatch, number, code):
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
@@ -657,13 +666,18 @@ def test_killed_around_its_last_evaluation_a_run_makes_it_and_ends(finished, tmp
     said = []
     outcome = resume(run, say=said.append)
     assert said[:2] == ["resumed at 192 of 192 decisions", "only the last evaluation is left"]
-    assert (outcome.timesteps, outcome.was_interrupted, set(outcome.results)) == (192, False, {"random", "bot"})
+    assert (outcome.timesteps, outcome.was_interrupted, set(outcome.results)) == (
+        192,
+        False,
+        {"random", "bot"},
+    )
     assert told(run)["status"] == "finished"
     judged = [line for line in lines(run) if "eval/vs/random/mean" in line]
     assert [line["step"] for line in judged] == [192]
-    assert judged[0]["eval/vs/random/mean"] == [
-        line["eval/vs/random/mean"] for line in lines(finished) if "eval/vs/random/mean" in line
-    ][0]
+    assert (
+        judged[0]["eval/vs/random/mean"]
+        == [line["eval/vs/random/mean"] for line in lines(finished) if "eval/vs/random/mean" in line][0]
+    )
     assert checkpoint.read(run)["policy.safetensors"] == checkpoint.read(finished)["policy.safetensors"]
     with pytest.raises(ValueError, match=r"is finished \(192 of 192 decisions\)"):
         resume(run, say=quiet)
