@@ -292,7 +292,7 @@ def survivors(run):
 def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
     finished, tmp_path, monkeypatch, case
 ):
-    """`next`: a later step, which prunes; else the one checkpoint there is, or the same step with other bits."""
+    """`next` is a later step, which prunes; else the first there is, or the same step with other bits."""
     old, new = checkpoint.read(step(finished, 64)), checkpoint.read(step(finished, 128))
 
     def begin(run):
@@ -357,7 +357,7 @@ class Broken(gymnasium.Env):
         super().reset(seed=seed)
         return self.observation_space.sample(), {}
 
-    def step(self, action):
+    def step(self, action):  # noqa: ARG002
         self.t += 1
         return np.zeros(2, np.float32), self.pays if self.t > 70 else 1.0, self.t % 5 == 0, False, {}
 
@@ -390,7 +390,7 @@ def world(folder, algo="maskable_recurrent_ppo", **changes):
 @pytest.mark.parametrize("algo", ["maskable_recurrent_ppo", "recurrent_ppo", "ppo"])
 def test_a_reward_that_is_no_number_ends_a_run_and_the_good_checkpoint_stays(tmp_path, algo, pays, normalize):
     config = world(tmp_path, algo, env_kwargs={"pays": pays}, normalize=normalize)
-    with pytest.raises((FloatingPointError, ValueError), match="expected finite rewards, got (nan|inf)"):
+    with pytest.raises((FloatingPointError, ValueError), match=r"expected finite rewards, got (nan|inf)"):
         world_training.train(config, say=quiet)
     (run,) = tmp_path.iterdir()
     assert told(run)["status"] == runs.status(run) == "failed"
@@ -451,7 +451,7 @@ class Closed(io.StringIO):
         super().__init__()
         self.error = error
 
-    def write(self, text):
+    def write(self, text):  # noqa: ARG002
         raise self.error
 
     def isatty(self):
@@ -499,7 +499,7 @@ def test_a_signal_stops_after_the_update_a_second_one_at_once(tmp_path, monkeypa
     assert (told(run)["status"], names(run / "checkpoints")) == ("interrupted", ["step_64"])
 
 
-def test_a_handler_says_and_does_nothing(tmp_path, monkeypatch):
+def test_a_handler_says_and_does_nothing(tmp_path):
     """It comes between any two lines, in the middle of another line's printing for one."""
     said = []
     keeper = training.SelfPlayKeeper(tiny(tmp_path), tmp_path, said.append)
@@ -604,7 +604,7 @@ def test_a_configuration_that_was_edited_by_hand_is_refused(run, field):
         part = {name: says} if name else says
     text = write_config(dataclasses.replace(config, total_timesteps=640, **{field: part}))
     (run / "config.yaml").write_text(text)
-    with pytest.raises(ValueError, match="config.yaml: says") as error:
+    with pytest.raises(ValueError, match=r"config\.yaml: says") as error:
         resume(run, say=quiet)
     assert f"says {key} {says!r}, step_192 was trained with {was!r}" in str(error.value)
     assert "\n" not in str(error.value)
@@ -633,9 +633,10 @@ def test_every_error_is_told_and_a_kill_can_be_seen(tmp_path, monkeypatch):
     def fail():
         raise OSError("no space\nleft")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+    with monkeypatch.context() as patch:
         at_decision(patch, 90, fail)
-        train(tiny(tmp_path), say=quiet)
+        with pytest.raises(OSError, match="no space"):
+            train(tiny(tmp_path), say=quiet)
     (run,) = tmp_path.iterdir()
     assert (told(run)["status"], told(run)["reason"]) == ("failed", "OSError: no space left")
     (run / "run.json").write_text(json.dumps(told(run) | {"status": "running"}))
@@ -645,23 +646,23 @@ def test_every_error_is_told_and_a_kill_can_be_seen(tmp_path, monkeypatch):
     resume(run, say=quiet)
     assert runs.status(run) == "finished"
     (run / "run.json").write_text('{"status": "happy"}')
-    with pytest.raises(ValueError, match="expected a status of running, .*, got 'happy'"):
+    with pytest.raises(ValueError, match=r"expected a status of running, .*, got 'happy'"):
         runs.status(run)
     with pytest.raises(FileNotFoundError):
         runs.status(tmp_path)
 
 
-@pytest.mark.parametrize("when", ["before", "within", "behind"])
-def test_killed_around_its_last_evaluation_a_run_makes_it_and_ends(finished, tmp_path, monkeypatch, when):
+@pytest.mark.parametrize("where", ["evaluate", "judge_anchors"])
+def test_killed_around_its_last_evaluation_a_run_makes_it_and_ends(finished, tmp_path, monkeypatch, where):
     """Nothing is left to train, the last evaluation is; its line stands in the record once."""
 
     def die(*_, **__):
         raise SystemExit("killed")
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        name = {"before": "evaluate", "within": "judge_anchors", "behind": "judge_anchors"}[when]
-        patch.setattr(training.SelfPlayKeeper, name, die)
-        train(tiny(tmp_path), say=quiet)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.SelfPlayKeeper, where, die)
+        with pytest.raises(SystemExit):
+            train(tiny(tmp_path), say=quiet)
     (run,) = tmp_path.iterdir()
     said = []
     outcome = resume(run, say=said.append)
@@ -674,9 +675,8 @@ def test_killed_around_its_last_evaluation_a_run_makes_it_and_ends(finished, tmp
     assert told(run)["status"] == "finished"
     judged = [line for line in lines(run) if "eval/vs/random/mean" in line]
     assert [line["step"] for line in judged] == [192]
-    assert (
-        judged[0]["eval/vs/random/mean"]
-        == [line["eval/vs/random/mean"] for line in lines(finished) if "eval/vs/random/mean" in line][0]
+    assert judged[0]["eval/vs/random/mean"] == next(
+        line["eval/vs/random/mean"] for line in lines(finished) if "eval/vs/random/mean" in line
     )
     assert checkpoint.read(run)["policy.safetensors"] == checkpoint.read(finished)["policy.safetensors"]
     with pytest.raises(ValueError, match=r"is finished \(192 of 192 decisions\)"):
