@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import tyro
@@ -18,7 +21,7 @@ from agents.checkpoint import load_player
 from agents.config import read_config
 from agents.episodes import Episodes
 from agents.players import FIXED_PLAYERS, Player, fixed_player
-from agents.runs import C, Outcome, R
+from agents.runs import SAY, C, Outcome, R, say_aside
 
 USER_ERRORS = (
     ValueError,
@@ -32,15 +35,21 @@ USER_ERRORS = (
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; what the user got wrong is told in one line, with exit code 2."""
+    """Call `main`; what the user got wrong is told in one line, with exit code 2, a warning in one, too."""
     try:
-        main()
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            main()
     except USER_ERRORS as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        say_aside(f"error: {' '.join(str(error).split())}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        say_aside("stopped")
+        sys.exit(128 + getattr(error, "number", signal.SIGINT))
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    say_aside(f"warning: {' '.join(str(message).split())}")
 
 
 def start_or_resume(
@@ -159,4 +168,7 @@ def episode_table(title: str, results: Mapping[str, Episodes]) -> Table:
 def show(table: Table) -> None:
     """Print a table on standard output, at full width where that is no terminal."""
     console = Console()
-    Console(width=console.width if console.is_terminal else 140).print(table)
+    console = Console(width=console.width if console.is_terminal else 140)
+    with console.capture() as shown:
+        console.print(table)
+    SAY(shown.get().removesuffix("\n"))

@@ -9,10 +9,12 @@ python scripts/selfplay.py configs/kuhn_poker_gated.yaml --help
 
 from __future__ import annotations
 
+import sys
+
 from agents import cli
 from agents.arena import NOBODY, Result
 from agents.config import Config
-from agents.runs import Outcome
+from agents.runs import SAY, Outcome
 from agents.training import resume, train
 
 
@@ -24,12 +26,12 @@ def report(outcome: Outcome[Result]) -> None:
     """How good it is, and what to type next."""
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:
-        print(f"stopped and saved ({speed}). Go on with\n  python scripts/selfplay.py --resume {outcome.run}")
-        return
+        SAY(f"stopped and saved ({speed}). Go on with\n  python scripts/selfplay.py --resume {outcome.run}")
+        sys.exit(outcome.exit_code)
     results = {("agent", name): result for name, result in outcome.results.items()}
     results |= {(name, NOBODY): result for name, result in outcome.anchors.items()}
     cli.show(cli.result_table(f"trained: {speed}", results))
-    print(f"""next
+    SAY(f"""next
   python scripts/watch.py {outcome.run} --opponent random --render gif --out match.gif
   python scripts/tournament.py {outcome.run} random bot
   tensorboard --logdir {outcome.run.parent}""")
