@@ -22,8 +22,8 @@ import io
 import json
 import math
 import os
-import reprlib
 import re
+import reprlib
 import shutil
 import warnings
 import zipfile
@@ -676,9 +676,9 @@ def _saved(name: str, value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"code"} and settings.SETTINGS[name].may_change:
         return Coded(reprlib.repr(value["code"]))
     if isinstance(value, dict):
-        schedule, fields = value.get("schedule"), value.get("arguments")
-        is_whole = set(value) == {"schedule", "arguments"} and isinstance(fields, dict)
-        if not is_whole or not isinstance(schedule, str) or schedule not in SCHEDULES:
+        schedule, fields = str(value.get("schedule")), value.get("arguments")
+        is_known = set(value) == {"schedule", "arguments"} and schedule in SCHEDULES
+        if not is_known or not isinstance(fields, dict):
             raise ValueError(
                 f"{name} is no schedule: {reprlib.repr(value)}; known are {known(schedule, SCHEDULES)}"
             )
@@ -1218,7 +1218,7 @@ def _read_shape(name: str, value: Any, most: int) -> tuple[int, ...]:
 
 
 def _read_dtype(value: Mapping[str, Any], kinds: str) -> np.dtype[Any]:
-    name = value.get("dtype")
+    name = str(value.get("dtype"))
     known_names = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
     known_names += ["float16", "float32", "float64", "bool"]
     if name not in known_names or np.dtype(name).kind not in kinds:
