@@ -467,6 +467,7 @@ class Generals(Game):
 
     name = "generals"
     simultaneous = True
+    zero_sum = True
 
     deal = staticmethod(deal)
     legal = staticmethod(legal)

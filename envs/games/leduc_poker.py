@@ -153,6 +153,7 @@ class LeducPoker(Game):
 
     name = "leduc_poker"
     chance_outcomes = 6
+    zero_sum = True
 
     deal = staticmethod(deal)
     chance = staticmethod(chance)

@@ -89,6 +89,7 @@ class PhantomTicTacToe(Game):
     reveal: phantom.Reveal = "nothing"
 
     name = "phantom_tictactoe"
+    zero_sum = True
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)
