@@ -24,14 +24,12 @@ def seat_advantages(
     next_seat: Tensor,
     gamma: float,
     gae_lambda: float,
-    mirrored: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Advantages of T decisions in B matches.
 
     At the rollout's end one seat is about to decide: its value there bootstraps its latest decision.
-    The other seats' latest decisions still wait for their outcome. Where two seats play and one gains what
-    the other loses (`mirrored`), minus that value bootstraps them. Elsewhere they are not guessed: they are
-    marked unknown, to be left out of the loss, and their recorded value bootstraps the decision before.
+    The other seats' latest decisions still wait for their outcome. They are not guessed: they are marked
+    unknown, to be left out of the loss, and their recorded value bootstraps the decision before.
 
     Args:
         reward: [T, B, P], earned by each seat through step t.
@@ -41,7 +39,6 @@ def seat_advantages(
         next_value: [B], value of the seat to decide after the last step.
         next_seat: int64 [B].
         gamma, gae_lambda: discount and lambda per own decision.
-        mirrored: bool [B], what the seat to decide expects is what the other one loses; None = nowhere.
 
     Returns:
         advantages [T, B] (0 where unknown) and known, bool [T, B].
@@ -55,9 +52,6 @@ def seat_advantages(
     ahead_advantage = torch.zeros_like(ahead_value)
     earned = torch.zeros_like(ahead_value)
     outcome_known = is_next
-    if mirrored is not None:
-        ahead_value = torch.where(mirrored[:, None] & ~is_next, -next_value[:, None], ahead_value)
-        outcome_known = is_next | mirrored[:, None]
 
     advantages, known = torch.zeros_like(value), torch.zeros_like(over)
     for t in reversed(range(T)):

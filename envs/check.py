@@ -81,8 +81,6 @@ def check_facts(game: Game) -> None:
     for verb in ("deal", "legal", "play", "observe", "chance"):
         require(game, callable(getattr(game, verb, None)), f"the verb {verb} is given")
     require(game, type(game.simultaneous) is bool, "simultaneous is True or False", game.simultaneous)
-    require(game, type(game.zero_sum) is bool, "zero_sum is True or False", game.zero_sum)
-    require(game, game.seats == 2 or not game.zero_sum, "zero_sum is of two seats", game.seats)
     has_chance = type(game).chance is not no_chance
     require(game, has_chance == (game.chance_outcomes > 0), "chance is given where there are chance outcomes")
 
@@ -242,14 +240,6 @@ def check_play(match: Match, action: int) -> None:
     require(game, copy.tobytes() == match.state.tobytes(), "play is determined by the state and the action")
     require(game, int(copy.seed) == seed and copy.draws >= draws, "play leaves seed alone, draws only grows")
     require(game, np.isfinite(copy.reward).all(), "rewards are finite", copy.reward)
-    check_sum(game, copy.reward)
-
-
-def check_sum(game: Game, reward: Array) -> None:
-    """Where one seat gains what the other loses, it does so at every move: what is still to come, too, then
-    sums to zero."""
-    sums = not game.zero_sum or abs(float(reward.sum())) <= ROUNDING
-    require(game, sums, "zero_sum: what a move earns the two seats sums to zero", reward.tolist())
 
 
 def check_illegal(match: Match, random: np.random.Generator) -> None:
@@ -344,7 +334,6 @@ def check_batch(game: Game, seed: int, random: np.random.Generator, lanes: int =
         for b, match in enumerate(matches):
             illegal[b] = actions[b] not in match.legal()
             reward[b] = forfeit(match) if illegal[b] else earned(match, int(actions[b]))
-            check_sum(game, reward[b])
             over[b] = illegal[b] or match.over
             if over[b]:
                 episode[b] += 1

@@ -149,8 +149,6 @@ class Game:
         chance_outcomes     number of outcomes a chance node may have; 0 = no dice or cards
         max_length          most decisions a match can take, all seats together
         return_range        lowest and highest total reward of a seat
-        zero_sum            of two seats one gains what the other loses, at every move: learning then knows
-                            what one seat's prospects are from the other's
         observation_space   `MultiDiscrete` (K codes, uint8) or an integer `Box` of planes
         state               dtype of the state record, made by `record`
 
@@ -221,11 +219,6 @@ class Game:
     @property
     def return_range(self) -> tuple[float, float]:
         return (-1.0, 1.0)
-
-    @property
-    def zero_sum(self) -> bool:
-        """False, unless a game says so (`zero_sum = True`) or its options decide."""
-        return False
 
     @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete | gymnasium.spaces.Box:

@@ -462,10 +462,6 @@ class Battleship(Game):
         return float(-self.loss_multiplier * total), float(total)
 
     @property
-    def zero_sum(self) -> bool:
-        return self.seats == 2 and self.loss_multiplier == 1
-
-    @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete:
         if self.seats == 1:
             return codes(2)

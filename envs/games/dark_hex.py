@@ -107,7 +107,6 @@ class DarkHex(Game):
     reveal: phantom.Reveal = "nothing"
 
     name = "dark_hex"
-    zero_sum = True
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)

@@ -467,7 +467,6 @@ class Generals(Game):
 
     name = "generals"
     simultaneous = True
-    zero_sum = True
 
     deal = staticmethod(deal)
     legal = staticmethod(legal)

@@ -111,7 +111,6 @@ class KuhnPoker(Game):
 
     name = "kuhn_poker"
     chance_outcomes = 3
-    zero_sum = True
 
     deal = staticmethod(deal)
     chance = staticmethod(chance)

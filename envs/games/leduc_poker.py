@@ -153,7 +153,6 @@ class LeducPoker(Game):
 
     name = "leduc_poker"
     chance_outcomes = 6
-    zero_sum = True
 
     deal = staticmethod(deal)
     chance = staticmethod(chance)

@@ -89,7 +89,6 @@ class PhantomTicTacToe(Game):
     reveal: phantom.Reveal = "nothing"
 
     name = "phantom_tictactoe"
-    zero_sum = True
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)
