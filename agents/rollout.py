@@ -13,6 +13,11 @@ from agents.selfplay import Opposition, below
 from agents.worlds import VecWorld
 from envs import Batch
 
+CARRIED = 4
+"""So many decisions at a rollout's end may still count in the next update, where several seats take turns.
+A decision waits longer only where the other seat tries again and again: of dark hex's at the end of a rollout
+of 4 decisions 1 in 1,000 does (`docs/how_it_learns.md`)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
@@ -39,11 +44,34 @@ class Rollout:
     next_seat: Tensor  # int64 [B], to decide after the last
     next_value: Tensor  # [B], of that seat
     next_observation: Tensor  # [B, ...], of that seat
+    before: Rollout | None = None  # the end of the one before, whose last outcomes show in this one
 
     @property
     def shape(self) -> tuple[int, int]:
         """T, B."""
         return self.seat.shape[0], self.seat.shape[1]
+
+    def end(self, steps: int, memory: Memory) -> Rollout:
+        """Its last `steps` decisions alone, before which `memory` was remembered."""
+        last = {name: getattr(self, name)[-steps:].clone() for name in TIMED}
+        return dataclasses.replace(self, **last, memory=memory, before=None)
+
+
+TIMED = tuple(
+    field.name
+    for field in dataclasses.fields(Rollout)
+    if field.name not in ("memory", "next_seat", "next_value", "next_observation", "before")
+)
+"""What a rollout holds of each decision."""
+
+PLAIN = (*TIMED, "next_seat", "next_value", "next_observation")
+"""Its tensors, but for the memory."""
+
+
+def _tensors(rollout: Rollout) -> dict[str, Tensor]:
+    """A rollout by its tensors' names."""
+    cores = {f"core.{k}": part for k, part in enumerate(rollout.memory.cores)}
+    return {name: getattr(rollout, name) for name in PLAIN} | cores | {"remembered": rollout.memory.previous}
 
 
 class Collector:
@@ -65,6 +93,8 @@ class Collector:
         self.start = torch.ones_like(batch.over)
         self.length = torch.zeros_like(batch.seat)
         self.earned = torch.zeros_like(batch.reward)
+        self.before: Rollout | None = None
+        """The end of the rollout before, in which decisions may wait for their outcome."""
 
     def collect(
         self,
@@ -86,9 +116,16 @@ class Collector:
         Returns:
             the record, or None if `on_step` stopped it.
         """
-        batch, before = self.batch, self.memory
+        batch, memory = self.batch, self.memory
+        late = memory
+        carried = min(CARRIED, n_steps) if batch.reward.shape[1] > 1 else 0
+        before, self.before = self.before, None
+        if before is not None and (before.magnet.numel() > 0) != (magnet is not None):
+            before = None  # a magnet came or went in between
         r = self._empty(n_steps, policy, magnet is not None)
         for t in range(n_steps):
+            if t == n_steps - carried:
+                late = self.memory
             r["observation"][t], r["legal"][t], r["seat"][t] = batch.observation, batch.legal, batch.seat
             r["start"][t] = self.start
             _, r["previous"][t] = policy.recall(self.memory, batch.seat, self.start)
@@ -121,13 +158,17 @@ class Collector:
                 return None
 
         _, next_value, _, _ = policy.look(batch.observation, batch.legal, batch.seat, self.start, self.memory)
-        return Rollout(
+        rollout = Rollout(
             **r,
-            memory=before,
+            memory=memory,
             next_seat=batch.seat.clone(),
             next_value=next_value,
             next_observation=batch.observation.clone(),
+            before=before,
         )
+        if carried > 0:
+            self.before = rollout.end(carried, late)
+        return rollout
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides how the matches of a game go on, as tensors."""
@@ -137,6 +178,8 @@ class Collector:
         state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
         state |= {"previous": self.memory.previous, "start": self.start}
         state |= {"length": self.length, "earned": self.earned}
+        if self.before is not None:
+            state |= {f"before.{name}": x for name, x in _tensors(self.before).items()}
         if self.opposition is not None:
             state |= {f"opposition.{name}": tensor for name, tensor in self.opposition.state_dict().items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -152,8 +195,44 @@ class Collector:
         self.magnet_cores = tuple(state[f"magnet.{k}"].to(device) for k in parts)
         self.start, self.length = state["start"].to(device), state["length"].to(device)
         self.earned = state["earned"].to(device)
+        end = {name: x.to(device) for name, x in below(state, "before.").items()}
+        self.before = self._end(end, policy) if end else None
         if self.opposition is not None:
             self.opposition.load_state_dict(below(state, "opposition."), policy)
+
+    def _end(self, tensors: Mapping[str, Tensor], policy: RecurrentPolicy) -> Rollout:
+        """The end of a rollout from its `_tensors`.
+
+        Raises:
+            ValueError: they are not of these matches and this policy.
+        """
+        cores = tuple(tensors[f"core.{k}"] for k in range(len(self.memory.cores)))
+        memory = Memory(cores, tensors["remembered"])
+        plain = {name: tensors[name] for name in PLAIN}
+        K, has_magnet = min(len(plain["seat"]), CARRIED), plain["magnet"].numel() > 0
+        expected = self._empty(K, policy, has_magnet) | {
+            "next_seat": self.batch.seat,
+            "next_value": self.batch.reward[:, 0],
+            "next_observation": self.batch.observation,
+        }
+        pairs = [(name, plain[name], pattern) for name, pattern in expected.items()]
+        pairs += [
+            ("memory", a, b)
+            for a, b in zip(
+                (*cores, memory.previous), (*self.memory.cores, self.memory.previous), strict=True
+            )
+        ]
+        for name, given, pattern in pairs:
+            if (given.shape, given.dtype) != (pattern.shape, pattern.dtype):
+                raise ValueError(
+                    f"the end of the rollout before: {name} must be {pattern.dtype} {list(pattern.shape)}, "
+                    f"got {given.dtype} {list(given.shape)}"
+                )
+        seats = self.batch.reward.shape[1]
+        for name in ("seat", "next_seat"):
+            if bool(((plain[name] < 0) | (plain[name] >= seats)).any()):
+                raise ValueError(f"the end of the rollout before: {name} must be in 0..{seats - 1}")
+        return Rollout(**plain, memory=memory)
 
     def _value_of_cut_off(self, world: VecWorld, policy: RecurrentPolicy) -> Tensor:
         """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""
