@@ -196,39 +196,8 @@ def update(
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
     T, B = rollout.shape
-    pieces = [rollout] if rollout.before is None else [rollout.before, rollout]
-
-    def both(name: str) -> Tensor:
-        return torch.cat([getattr(piece, name) for piece in pieces])
-
-    old_value, next_value = both("value"), rollout.next_value
-    value = old_value
-    if potential is not None and shaping_coef > 0.0:
-        shaped = [shaped_values(piece, potential, shaping_coef) for piece in pieces]
-        value, next_value = torch.cat([values for values, _ in shaped]), shaped[-1][1]
-    advantage, counts = seat_advantages(
-        both("reward") * reward_scale + gamma * both("bootstrap")[..., None],
-        value,
-        both("seat"),
-        both("over"),
-        next_value,
-        rollout.next_seat,
-        gamma,
-        gae_lambda,
-        carried=len(value) - T,
-    )
-    played = Sample(
-        both("action"),
-        both("legal"),
-        both("log_prob"),
-        both("distribution"),
-        old_value,
-        both("magnet"),
-        advantage,
-        advantage + old_value,
-        counts & both("is_own"),
-    )
-    device = old_value.device
+    played = decisions_of(rollout, gamma, gae_lambda, reward_scale, potential, shaping_coef)
+    device = rollout.value.device
 
     sums: dict[str, Tensor] = {}
     drift, steps, stop = None, 0, False
@@ -237,7 +206,7 @@ def update(
             rows = shuffled.to(device)
             if drift is None:
                 drift = replay_drift(policy, rollout, rows)
-            replayed = [evaluate(policy, piece, rows) for piece in pieces]
+            replayed = [evaluate(policy, piece, rows) for piece in pieces_of(rollout)]
             distribution, value = (torch.cat(parts) for parts in zip(*replayed, strict=True))
             sample = Sample(*(x[:, rows] if x.numel() > 0 else x for x in played))
             loss, parts = ppo_loss(policy.family, distribution, value, sample, coefficients)
@@ -268,6 +237,57 @@ def update(
         "explained_variance": float(fit),
         "steps": float(steps),
     }
+
+
+def pieces_of(rollout: Rollout) -> list[Rollout]:
+    """What an update looks at: the end of the rollout before, if there was one, and the rollout."""
+    return [rollout] if rollout.before is None else [rollout.before, rollout]
+
+
+def decisions_of(
+    rollout: Rollout,
+    gamma: float,
+    gae_lambda: float,
+    reward_scale: float = 1.0,
+    potential: Callable[[Tensor], Tensor] | None = None,
+    shaping_coef: float = 0.0,
+) -> Sample:
+    """The decisions of `pieces_of(rollout)`, one piece after the other, with what `update` learns from them.
+
+    Over all updates a decision counts once: as soon as its outcome is known, and if it is the policy's own.
+    """
+    pieces = pieces_of(rollout)
+
+    def all_of(name: str) -> Tensor:
+        return torch.cat([getattr(piece, name) for piece in pieces])
+
+    value, next_value = all_of("value"), rollout.next_value
+    shaped = value
+    if potential is not None and shaping_coef > 0.0:
+        both = [shaped_values(piece, potential, shaping_coef) for piece in pieces]
+        shaped, next_value = torch.cat([values for values, _ in both]), both[-1][1]
+    advantage, counts = seat_advantages(
+        all_of("reward") * reward_scale + gamma * all_of("bootstrap")[..., None],
+        shaped,
+        all_of("seat"),
+        all_of("over"),
+        next_value,
+        rollout.next_seat,
+        gamma,
+        gae_lambda,
+        carried=len(value) - len(rollout.value),
+    )
+    return Sample(
+        all_of("action"),
+        all_of("legal"),
+        all_of("log_prob"),
+        all_of("distribution"),
+        value,
+        all_of("magnet"),
+        advantage,
+        advantage + value,
+        counts & all_of("is_own"),
+    )
 
 
 def shaped_values(

@@ -64,14 +64,16 @@ TIMED = tuple(
 )
 """What a rollout holds of each decision."""
 
-PLAIN = (*TIMED, "next_seat", "next_value", "next_observation")
-"""Its tensors, but for the memory."""
-
 
 def _tensors(rollout: Rollout) -> dict[str, Tensor]:
-    """A rollout by its tensors' names."""
-    cores = {f"core.{k}": part for k, part in enumerate(rollout.memory.cores)}
-    return {name: getattr(rollout, name) for name in PLAIN} | cores | {"remembered": rollout.memory.previous}
+    """All of a rollout but what came before it, by name."""
+    plain = [*TIMED, "next_seat", "next_value", "next_observation"]
+    return {name: getattr(rollout, name) for name in plain} | _tensors_of(rollout.memory)
+
+
+def _tensors_of(memory: Memory) -> dict[str, Tensor]:
+    cores = {f"core.{k}": part for k, part in enumerate(memory.cores)}
+    return cores | {"remembered": memory.previous}
 
 
 class Collector:
@@ -195,44 +197,36 @@ class Collector:
         self.magnet_cores = tuple(state[f"magnet.{k}"].to(device) for k in parts)
         self.start, self.length = state["start"].to(device), state["length"].to(device)
         self.earned = state["earned"].to(device)
-        end = {name: x.to(device) for name, x in below(state, "before.").items()}
+        end = below(state, "before.")  # none before the first rollout, nor in older files
         self.before = self._end(end, policy) if end else None
         if self.opposition is not None:
             self.opposition.load_state_dict(below(state, "opposition."), policy)
 
     def _end(self, tensors: Mapping[str, Tensor], policy: RecurrentPolicy) -> Rollout:
-        """The end of a rollout from its `_tensors`.
+        """The end of the rollout before, from its `_tensors`.
 
         Raises:
             ValueError: they are not of these matches and this policy.
         """
-        cores = tuple(tensors[f"core.{k}"] for k in range(len(self.memory.cores)))
-        memory = Memory(cores, tensors["remembered"])
-        plain = {name: tensors[name] for name in PLAIN}
-        K, has_magnet = min(len(plain["seat"]), CARRIED), plain["magnet"].numel() > 0
-        expected = self._empty(K, policy, has_magnet) | {
-            "next_seat": self.batch.seat,
-            "next_value": self.batch.reward[:, 0],
-            "next_observation": self.batch.observation,
-        }
-        pairs = [(name, plain[name], pattern) for name, pattern in expected.items()]
-        pairs += [
-            ("memory", a, b)
-            for a, b in zip(
-                (*cores, memory.previous), (*self.memory.cores, self.memory.previous), strict=True
-            )
-        ]
-        for name, given, pattern in pairs:
-            if (given.shape, given.dtype) != (pattern.shape, pattern.dtype):
+        remembered = _tensors_of(self.memory)
+        steps = min(max(len(tensors["seat"]), 1), CARRIED)
+        expected = remembered | self._empty(steps, policy, has_magnet=tensors["magnet"].numel() > 0)
+        expected |= {"next_seat": self.batch.seat, "next_value": self.batch.reward[:, 0]}
+        expected |= {"next_observation": self.batch.observation}
+        for name, like in expected.items():
+            given = tensors[name]
+            if (given.shape, given.dtype) != (like.shape, like.dtype):
                 raise ValueError(
-                    f"the end of the rollout before: {name} must be {pattern.dtype} {list(pattern.shape)}, "
-                    f"got {given.dtype} {list(given.shape)}"
+                    f"the saved end of a rollout: {name} must be {like.dtype} of {tuple(like.shape)}, "
+                    f"got {given.dtype} of {tuple(given.shape)}"
                 )
         seats = self.batch.reward.shape[1]
         for name in ("seat", "next_seat"):
-            if bool(((plain[name] < 0) | (plain[name] >= seats)).any()):
-                raise ValueError(f"the end of the rollout before: {name} must be in 0..{seats - 1}")
-        return Rollout(**plain, memory=memory)
+            if bool(((tensors[name] < 0) | (tensors[name] >= seats)).any()):
+                raise ValueError(f"the saved end of a rollout: {name} must be in 0..{seats - 1}")
+        *cores, previous = (tensors[name].to(self.batch.device) for name in remembered)
+        plain = {name: tensors[name].to(self.batch.device) for name in expected if name not in remembered}
+        return Rollout(**plain, memory=Memory(tuple(cores), previous))
 
     def _value_of_cut_off(self, world: VecWorld, policy: RecurrentPolicy) -> Tensor:
         """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""
