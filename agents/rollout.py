@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -225,7 +226,9 @@ class Collector:
             if bool(((tensors[name] < 0) | (tensors[name] >= seats)).any()):
                 raise ValueError(f"the saved end of a rollout: {name} must be in 0..{seats - 1}")
         *cores, previous = (tensors[name].to(self.batch.device) for name in remembered)
-        plain = {name: tensors[name].to(self.batch.device) for name in expected if name not in remembered}
+        plain: dict[str, Any] = {
+            name: tensors[name].to(self.batch.device) for name in expected if name not in remembered
+        }
         return Rollout(**plain, memory=Memory(tuple(cores), previous))
 
     def _value_of_cut_off(self, world: VecWorld, policy: RecurrentPolicy) -> Tensor:
