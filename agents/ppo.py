@@ -188,10 +188,12 @@ def update(
     """Improve `policy` on one rollout, in place.
 
     A minibatch is a set of whole matches: gradients run through all T steps from the memory that was
-    stored at the rollout's beginning.
+    stored at the rollout's beginning. Decisions of the rollout before whose outcome shows only in this one
+    count here, with the probabilities and values of the policy that played them; they are replayed from the
+    memory of that time, by themselves.
 
     Args:
-        batch_size: decisions in a minibatch; T times a divisor of B.
+        batch_size: decisions in a minibatch; T times a divisor of B. Carried ones come on top.
         reward_scale: rewards are multiplied by it, so that values lie in about -1..1.
         potential: Phi, of observations [..., *] -> [...], see `envs.Game`; None = 0.
         shaping_coef: c of the shaping, see `shaped_values`.
@@ -208,21 +210,7 @@ def update(
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
     T, B = rollout.shape
-    value, next_value = rollout.value, rollout.next_value
-    if potential is not None and shaping_coef > 0.0:
-        value, next_value = shaped_values(rollout, potential, shaping_coef)
-    advantage, known = seat_advantages(
-        rollout.reward * reward_scale + gamma * rollout.bootstrap[..., None],
-        value,
-        rollout.seat,
-        rollout.over,
-        next_value,
-        rollout.next_seat,
-        gamma,
-        gae_lambda,
-    )
-    counts = known & rollout.is_own
-    target = advantage + rollout.value
+    played = decisions_of(rollout, gamma, gae_lambda, reward_scale, potential, shaping_coef)
     device = rollout.value.device
 
     sums: dict[str, Tensor] = {}
@@ -232,18 +220,9 @@ def update(
             rows = shuffled.to(device)
             if drift is None:
                 drift = replay_drift(policy, rollout, rows)
-            distribution, value = evaluate(policy, rollout, rows)
-            sample = Sample(
-                rollout.action[:, rows],
-                rollout.legal[:, rows],
-                rollout.log_prob[:, rows],
-                rollout.distribution[:, rows],
-                rollout.value[:, rows],
-                rollout.magnet[:, rows] if rollout.magnet.numel() > 0 else rollout.magnet,
-                advantage[:, rows],
-                target[:, rows],
-                counts[:, rows],
-            )
+            replayed = [evaluate(policy, piece, rows) for piece in pieces_of(rollout)]
+            distribution, value = (torch.cat(parts) for parts in zip(*replayed, strict=True))
+            sample = Sample(*(x[:, rows] if x.numel() > 0 else x for x in played))
             loss, parts = ppo_loss(policy.family, distribution, value, sample, coefficients)
             if not torch.isfinite(loss):
                 raise FloatingPointError(
@@ -265,13 +244,64 @@ def update(
             break
 
     means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
-    chosen = counts.cpu().numpy()
-    fit = explained_variance(rollout.value.cpu().numpy()[chosen], target.cpu().numpy()[chosen])
+    chosen = played.counts.cpu().numpy()
+    fit = explained_variance(played.value.cpu().numpy()[chosen], played.target.cpu().numpy()[chosen])
     return means | {
         "replay_drift": float(drift) if drift is not None else 0.0,
         "explained_variance": float(fit),
         "steps": float(steps),
     }
+
+
+def pieces_of(rollout: Rollout) -> list[Rollout]:
+    """What an update looks at: the end of the rollout before, if there was one, and the rollout."""
+    return [rollout] if rollout.before is None else [rollout.before, rollout]
+
+
+def decisions_of(
+    rollout: Rollout,
+    gamma: float,
+    gae_lambda: float,
+    reward_scale: float = 1.0,
+    potential: Callable[[Tensor], Tensor] | None = None,
+    shaping_coef: float = 0.0,
+) -> Sample:
+    """The decisions of `pieces_of(rollout)`, one piece after the other, with what `update` learns from them.
+
+    Over all updates a decision counts once: as soon as its outcome is known, and if it is the policy's own.
+    """
+    pieces = pieces_of(rollout)
+
+    def all_of(name: str) -> Tensor:
+        return torch.cat([getattr(piece, name) for piece in pieces])
+
+    value, next_value = all_of("value"), rollout.next_value
+    shaped = value
+    if potential is not None and shaping_coef > 0.0:
+        both = [shaped_values(piece, potential, shaping_coef) for piece in pieces]
+        shaped, next_value = torch.cat([values for values, _ in both]), both[-1][1]
+    advantage, counts = seat_advantages(
+        all_of("reward") * reward_scale + gamma * all_of("bootstrap")[..., None],
+        shaped,
+        all_of("seat"),
+        all_of("over"),
+        next_value,
+        rollout.next_seat,
+        gamma,
+        gae_lambda,
+        carried=len(value) - len(rollout.value),
+    )
+    return Sample(
+        all_of("action"),
+        all_of("legal"),
+        all_of("log_prob"),
+        all_of("distribution"),
+        value,
+        all_of("magnet"),
+        advantage,
+        advantage + value,
+        counts & all_of("is_own"),
+    )
 
 
 def shaped_values(

@@ -7,6 +7,10 @@ decisions of one seat in one match, V_d its values and R_d what it earns from de
     delta_d = R_d + gamma V_{d+1} - V_d          A_d = delta_d + gamma lambda A_{d+1}
 
 (generalised advantage estimation, Schulman et al. 2016), where V and A are 0 after the match's end.
+
+When a rollout ends, all seats but the one about to decide still wait for the outcome of their latest
+decision. Those decisions are carried over: the update on the next rollout, which shows the outcome, counts
+them. Left out for good they would bias what is learned, as who waits depends on how the match went on.
 """
 
 from __future__ import annotations
@@ -24,12 +28,14 @@ def seat_advantages(
     next_seat: Tensor,
     gamma: float,
     gae_lambda: float,
+    carried: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Advantages of T decisions in B matches.
 
     At the rollout's end one seat is about to decide: its value there bootstraps its latest decision.
-    The other seats' latest decisions still wait for their outcome. They are not guessed: they are marked
-    unknown, to be left out of the loss, and their recorded value bootstraps the decision before.
+    The other seats' latest decisions still wait for their outcome. They are not guessed: they do not count
+    yet, and their recorded value bootstraps the decision before. Put in front of the next rollout they do:
+    of the first `carried` decisions those count whose outcome shows after them, the others did so before.
 
     Args:
         reward: [T, B, P], earned by each seat through step t.
@@ -39,9 +45,10 @@ def seat_advantages(
         next_value: [B], value of the seat to decide after the last step.
         next_seat: int64 [B].
         gamma, gae_lambda: discount and lambda per own decision.
+        carried: so many of the T, below T, are the last ones of the rollout before.
 
     Returns:
-        advantages [T, B] (0 where unknown) and known, bool [T, B].
+        advantages [T, B] (0 where the outcome is unknown) and which of them count, bool [T, B].
     """
     T, _, P = reward.shape
     seats = torch.arange(P, device=seat.device)
@@ -52,24 +59,29 @@ def seat_advantages(
     ahead_advantage = torch.zeros_like(ahead_value)
     earned = torch.zeros_like(ahead_value)
     outcome_known = is_next
+    counted = torch.zeros_like(is_next)  # the rollout before knew the outcome
 
-    advantages, known = torch.zeros_like(value), torch.zeros_like(over)
+    advantages, counts = torch.zeros_like(value), torch.zeros_like(over)
     for t in reversed(range(T)):
+        if t == carried - 1:  # where the rollout before ended
+            counted = seat[carried, :, None] == seats
         ended = over[t, :, None]
         ahead_value = ahead_value.masked_fill(ended, 0.0)
         ahead_advantage = ahead_advantage.masked_fill(ended, 0.0)
         earned = earned.masked_fill(ended, 0.0) + reward[t]
         outcome_known = outcome_known | ended
+        counted = counted | (ended & (t < carried))
 
         delta = earned + gamma * ahead_value - value[t, :, None]
         advantage = (delta + gamma * gae_lambda * ahead_advantage) * outcome_known  # [B, P]
         mine = seat[t, :, None]
         advantages[t] = advantage.gather(1, mine)[:, 0]
-        known[t] = outcome_known.gather(1, mine)[:, 0]
+        counts[t] = (outcome_known & ~counted).gather(1, mine)[:, 0]
 
         decided = mine == seats
         ahead_value = torch.where(decided, value[t, :, None], ahead_value)
         ahead_advantage = torch.where(decided, advantage, ahead_advantage)
         earned = earned.masked_fill(decided, 0.0)
         outcome_known = outcome_known | decided
-    return advantages, known
+        counted = counted | (decided & (t < carried))
+    return advantages, counts

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from agents.policy import Memory, RecurrentPolicy
-from agents.selfplay import Opposition
+from agents.selfplay import Opposition, below
 from agents.worlds import VecWorld
 from envs import Batch
 from envs.batch import fitting
+
+CARRIED = 4
+"""So many decisions at a rollout's end may still count in the next update, where several seats take turns.
+A decision waits longer only where the other seat tries again and again: of dark hex's at the end of a rollout
+of 4 decisions 1 in 1,000 does (`docs/how_it_learns.md`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +46,36 @@ class Rollout:
     next_seat: Tensor  # int64 [B], to decide after the last
     next_value: Tensor  # [B], of that seat
     next_observation: Tensor  # [B, ...], of that seat
+    before: Rollout | None = None  # the end of the one before, whose last outcomes show in this one
 
     @property
     def shape(self) -> tuple[int, int]:
         """T, B."""
         return self.seat.shape[0], self.seat.shape[1]
+
+    def end(self, steps: int, memory: Memory) -> Rollout:
+        """Its last `steps` decisions alone, before which `memory` was remembered."""
+        last = {name: getattr(self, name)[-steps:].clone() for name in TIMED}
+        return dataclasses.replace(self, **last, memory=memory, before=None)
+
+
+TIMED = tuple(
+    field.name
+    for field in dataclasses.fields(Rollout)
+    if field.name not in ("memory", "next_seat", "next_value", "next_observation", "before")
+)
+"""What a rollout holds of each decision."""
+
+
+def _tensors(rollout: Rollout) -> dict[str, Tensor]:
+    """All of a rollout but what came before it, by name."""
+    plain = [*TIMED, "next_seat", "next_value", "next_observation"]
+    return {name: getattr(rollout, name) for name in plain} | _tensors_of(rollout.memory)
+
+
+def _tensors_of(memory: Memory) -> dict[str, Tensor]:
+    cores = {f"core.{k}": part for k, part in enumerate(memory.cores)}
+    return cores | {"remembered": memory.previous}
 
 
 class Collector:
@@ -70,6 +101,8 @@ class Collector:
         self.earned = torch.zeros_like(batch.reward)
         self.latest: tuple[int, dict[str, Tensor]] = (0, {})
         """The latest step and the record it is in, while it is being made."""
+        self.before: Rollout | None = None
+        """The end of the rollout before, in which decisions may wait for their outcome."""
 
     def collect(
         self,
@@ -91,9 +124,16 @@ class Collector:
         Returns:
             the record, or None if `on_step` stopped it.
         """
-        batch, before = self.batch, self.memory
+        batch, memory = self.batch, self.memory
+        late = memory
+        carried = min(CARRIED, n_steps) if batch.reward.shape[1] > 1 else 0
+        before, self.before = self.before, None
+        if before is not None and (before.magnet.numel() > 0) != (magnet is not None):
+            before = None  # a magnet came or went in between
         r = self._empty(n_steps, policy, magnet is not None)
         for t in range(n_steps):
+            if t == n_steps - carried:
+                late = self.memory
             r["observation"][t], r["legal"][t], r["seat"][t] = batch.observation, batch.legal, batch.seat
             r["start"][t] = self.start
             _, r["previous"][t] = policy.recall(self.memory, batch.seat, self.start)
@@ -127,13 +167,17 @@ class Collector:
                 return None
 
         _, next_value, _, _ = policy.look(batch.observation, batch.legal, batch.seat, self.start, self.memory)
-        return Rollout(
+        rollout = Rollout(
             **r,
-            memory=before,
+            memory=memory,
             next_seat=batch.seat.clone(),
             next_value=next_value,
             next_observation=batch.observation.clone(),
+            before=before,
         )
+        if carried > 0:
+            self.before = rollout.end(carried, late)
+        return rollout
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the policy remembers of the matches, as tensors; `batch` and `opposition` tell their own."""
@@ -141,6 +185,8 @@ class Collector:
         state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
         state |= {"previous": self.memory.previous, "start": self.start}
         state |= {"length": self.length, "earned": self.earned}
+        if self.before is not None:
+            state |= {f"before.{name}": x for name, x in _tensors(self.before).items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], policy: RecurrentPolicy) -> None:
@@ -149,7 +195,11 @@ class Collector:
         Raises:
             ValueError: it does not fit the matches or `policy`.
         """
-        mine = self.state_dict()
+        end = below(state, "before.")  # none before the first rollout
+        mine, state = (
+            {name: x for name, x in told.items() if not name.startswith("before.")}
+            for told in (self.state_dict(), state)
+        )
         if state.keys() != mine.keys():
             raise ValueError(f"the saved memory holds {sorted(state)}, expected {sorted(mine)}")
         told = {name: fitting(state, name, like).to(like.device) for name, like in mine.items()}
@@ -162,6 +212,34 @@ class Collector:
         self.memory = Memory(tuple(told[f"core.{k}"] for k in parts), told["previous"])
         self.magnet_cores = tuple(told[f"magnet.{k}"] for k in parts)
         self.start, self.length, self.earned = told["start"], told["length"], told["earned"]
+        self.before = self._end(end, policy) if end else None
+
+    def _end(self, tensors: Mapping[str, Tensor], policy: RecurrentPolicy) -> Rollout:
+        """The end of the rollout before, from its `_tensors`.
+
+        Raises:
+            ValueError: they are not of these matches and this policy.
+        """
+        remembered = _tensors_of(self.memory)
+        steps = min(max(len(tensors.get("seat", ())), 1), CARRIED)
+        has_magnet = tensors.get("magnet", torch.zeros(0)).numel() > 0
+        expected = remembered | self._empty(steps, policy, has_magnet)
+        expected |= {"next_seat": self.batch.seat, "next_value": self.batch.reward[:, 0]}
+        expected |= {"next_observation": self.batch.observation}
+        if tensors.keys() != expected.keys():
+            raise ValueError(f"the saved end of a rollout holds {sorted(tensors)}, not {sorted(expected)}")
+        tensors = {name: fitting(tensors, name, like) for name, like in expected.items()}
+        seats = self.batch.reward.shape[1]
+        for name in ("seat", "next_seat"):
+            if bool(((tensors[name] < 0) | (tensors[name] >= seats)).any()):
+                raise ValueError(f"the saved end of a rollout: {name} must be in 0..{seats - 1}")
+        for name in ("previous", "action", "remembered"):
+            policy.family.check_known(tensors[name])
+        *cores, previous = (tensors[name].to(self.batch.device) for name in remembered)
+        plain: dict[str, Any] = {
+            name: tensors[name].to(self.batch.device) for name in expected if name not in remembered
+        }
+        return Rollout(**plain, memory=Memory(tuple(cores), previous))
 
     def _value_of_cut_off(self, world: VecWorld, policy: RecurrentPolicy) -> Tensor:
         """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""

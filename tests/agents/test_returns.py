@@ -12,8 +12,10 @@ import torch
 from agents.returns import seat_advantages
 
 
-def advantages(seats, rewards, values, over, next_value=100.0, next_seat=0, gamma=0.5, gae_lambda=0.5):
-    """Of one lane (B = 1): advantages (compared within 1e-6) and known. rewards[t] holds one per seat."""
+def advantages(
+    seats, rewards, values, over, next_value=100.0, next_seat=0, gamma=0.5, gae_lambda=0.5, carried=0
+):
+    """Of one lane (B = 1): advantages (compared within 1e-6) and counts. rewards[t] holds one per seat."""
     result, known = seat_advantages(
         reward=torch.tensor(rewards)[:, None],
         value=torch.tensor(values)[:, None],
@@ -23,6 +25,7 @@ def advantages(seats, rewards, values, over, next_value=100.0, next_seat=0, gamm
         next_seat=torch.tensor([next_seat]),
         gamma=gamma,
         gae_lambda=gae_lambda,
+        carried=carried,
     )
     return pytest.approx(result[:, 0].tolist(), abs=1e-6), known[:, 0].tolist()
 
@@ -85,7 +88,7 @@ def test_a_reward_during_the_other_seats_move_belongs_to_the_latest_own_decision
     assert result == [1.0, 0.0, 2.0, 0.0]
 
 
-def test_at_the_rollouts_end_one_seat_is_bootstrapped_and_the_other_left_out():
+def test_at_the_rollouts_end_one_seat_is_bootstrapped_and_the_other_waits():
     """Turns 0 1 0, and seat 1 is to move, with the value 0.8. g = l = 1/2."""
     result, known = advantages(
         seats=[0, 1, 0],
@@ -95,11 +98,59 @@ def test_at_the_rollouts_end_one_seat_is_bootstrapped_and_the_other_left_out():
         next_value=0.8,
         next_seat=1,
     )
-    # t = 2, seat 0:  waits for its outcome: unknown
+    # t = 2, seat 0:  waits for its outcome: it does not count yet
     # t = 1, seat 1:  0 + 0.5 * 0.8 - 0.3 = 0.1
     # t = 0, seat 0:  0 + 0.5 * 0.6 - 0.2 = 0.1; the unknown advantage behind it adds nothing
     assert result == [0.1, 0.1, 0.0]
     assert known == [True, True, False]
+
+
+def test_what_waited_counts_in_the_next_rollout():
+    """The same turns 0 1 0 carried in front of 1 1 0: seat 1 collides, and seat 0 earns 2 meanwhile.
+
+    Of the first three, only the third waited. g = l = 1/2; seat 1 is to move, with the value 0.8.
+    """
+    result, counts = advantages(
+        seats=[0, 1, 0, 1, 1, 0],
+        rewards=[[0.0, 0.0]] * 3 + [[2.0, 0.0], [0.0, 0.0], [0.0, 0.0]],
+        values=[0.2, 0.3, 0.6, 0.8, -0.4, 1.0],
+        over=[0] * 6,
+        next_value=0.8,
+        next_seat=1,
+        carried=3,
+    )
+    # t = 5, seat 0:  waits
+    # t = 4, seat 1:  0 + 0.5 * 0.8    + 0.4 =  0.8
+    # t = 3, seat 1:  0 + 0.5 * (-0.4) - 0.8 = -1.0, and -1.0 + 0.25 * 0.8    = -0.8
+    # t = 2, seat 0:  2 + 0.5 * 1.0    - 0.6 =  1.9; the unknown advantage behind it adds nothing
+    # t = 1, seat 1:  0 + 0.5 * 0.8    - 0.3 =  0.1, and  0.1 + 0.25 * (-0.8) = -0.1 (it counted before: 0.1)
+    # t = 0, seat 0:  0 + 0.5 * 0.6    - 0.2 =  0.1, and  0.1 + 0.25 * 1.9    = 0.575 (before: 0.1)
+    assert result == [0.575, -0.1, 1.9, -0.8, 0.8, 0.0]
+    assert counts == [False, False, True, True, True, False]
+
+
+def test_what_waits_longer_than_the_carried_steps_still_waits():
+    """Turns 0 1 carried, then 1 1: seat 0's outcome does not show, and it is carried no further."""
+    _, counts = advantages(
+        seats=[0, 1, 1, 1], rewards=[[0.0, 0.0]] * 4, values=[0.0] * 4, over=[0] * 4, next_seat=1, carried=2
+    )
+    assert counts == [False, False, True, True]
+
+
+def test_a_match_that_ended_in_the_carried_steps_counted_there():
+    """Turns 0 1, the match ends, seat 0 begins the next and waits; then seat 1 wins.
+
+    The win of t = 3 is seat 0's loss at t = 2 (-1 - 0.5), not the loss of the match before.
+    """
+    result, counts = advantages(
+        seats=[0, 1, 0, 1],
+        rewards=[[0.0, 0.0], [1.0, -1.0], [0.0, 0.0], [-1.0, 1.0]],
+        values=[0.25, 0.5, 0.5, 0.0],
+        over=[0, 1, 0, 1],
+        carried=3,
+    )
+    assert result == [0.75, -1.5, -1.5, 1.0]
+    assert counts == [False, False, True, True]
 
 
 def test_the_seat_to_move_bootstraps_its_latest_decision_only():

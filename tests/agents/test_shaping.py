@@ -104,15 +104,14 @@ def task():
 
 def test_an_update_is_that_of_explicitly_shaped_rewards(task):
     """The same rollout with F written into its rewards, and without a potential: the same advantages,
-    and after two epochs the same weights."""
+    and after two epochs the same weights. Its first decisions tell what those before it waited for."""
     model, rollout = task
+    both = [torch.cat([getattr(r, n) for r in (rollout.before, rollout)]) for n in ("reward", "seat", "over")]
+    phi = torch.cat([card(rollout.before.observation), card(rollout.observation)])
+    reward = shaped(*both, phi, rollout.next_seat, card(rollout.next_observation))
     explicit = dataclasses.replace(
-        rollout,
-        reward=shaped(
-            rollout.reward, rollout.seat, rollout.over, card(rollout.observation), rollout.next_seat,
-            card(rollout.next_observation),
-        ),
-    )  # fmt: skip
+        rollout, reward=reward[-7:], before=dataclasses.replace(rollout.before, reward=reward[:-7])
+    )
     assert not torch.allclose(explicit.reward, rollout.reward)
     value, next_value = shaped_values(rollout, card, C)
     both = [
