@@ -228,7 +228,13 @@ class Collector:
         expected |= {"next_observation": self.batch.observation}
         if tensors.keys() != expected.keys():
             raise ValueError(f"the saved end of a rollout holds {sorted(tensors)}, not {sorted(expected)}")
-        tensors = {name: fitting(tensors, name, like) for name, like in expected.items()}
+        illegal = torch.finfo(torch.float32).min  # log-probabilities are -inf where an action is
+        numbers = {
+            name: x.clamp(min=illegal) if name in ("distribution", "magnet") and x.is_floating_point() else x
+            for name, x in tensors.items()
+        }
+        for name, like in expected.items():
+            fitting(numbers, name, like)
         seats = self.batch.reward.shape[1]
         for name in ("seat", "next_seat"):
             if bool(((tensors[name] < 0) | (tensors[name] >= seats)).any()):

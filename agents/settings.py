@@ -70,7 +70,7 @@ class Setting:
         return is_finite and is_above and is_below
 
 
-def _count(name: str, meaning: str, most: float = math.inf) -> Setting:
+def _count(name: str, meaning: str, most: float = 2**31 - 1) -> Setting:
     return Setting(name, "whole", meaning, 1, most)
 
 

@@ -481,7 +481,7 @@ def test_the_class_of_the_policy_is_given_not_named(tmp_path):
 
 def test_an_argument_that_does_not_exist_is_the_callers(made, tmp_path):
     save_folder(made[1], tmp_path / "a")
-    with pytest.raises(TypeError, match="no argument 'gama' can be changed at loading; known are gamma, "):
+    with pytest.raises(TypeError, match="load has no argument 'gama'; known are gamma, "):
         MaskableRecurrentPPO.load(tmp_path / "a", gama=0.5)
 
 
