@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import io
 import json
 import math
@@ -175,10 +176,9 @@ def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
 
 
 def normalizer_files(model: BaseAlgorithm) -> dict[str, bytes]:
-    """The statistics that the model's `VecNormalize` holds, or that a model without env was loaded with."""
+    """The statistics that the model's `VecNormalize` holds, if it has one."""
     worlds = model.get_vec_normalize_env()
-    state = getattr(model, "scaling", None) if worlds is None else normalizer.state_of(worlds)
-    return {} if state is None else {"normalizer.safetensors": tensor_bytes(state)}
+    return {} if worlds is None else {"normalizer.safetensors": tensor_bytes(normalizer.state_of(worlds))}
 
 
 def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: Source) -> None:
@@ -187,12 +187,15 @@ def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: S
     Raises:
         CheckpointError: they do not fit it, or only one of the two is there.
     """
-    content = files.get("normalizer.safetensors")
-    try:
-        state = None if content is None else _read_statistics(content, path)
-        normalizer.settle(model.get_vec_normalize_env(), state)
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    worlds, content = model.get_vec_normalize_env(), files.get("normalizer.safetensors")
+    if (worlds is None) != (content is None):
+        have, lack = ("has none", "with") if worlds is None else ("has one", "without")
+        raise CheckpointError(f"{path}: was trained {lack} VecNormalize, the env {have}")
+    if worlds is not None and content is not None:
+        try:
+            normalizer.restore(worlds, _read_statistics(content, path))
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: {error}") from error
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, policy: nn.Module) -> dict[str, Tensor]:

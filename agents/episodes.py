@@ -84,13 +84,9 @@ def seen_by(model: BaseAlgorithm, worlds: VecEnv) -> VecEnv:
     """Worlds to play in, scaled and turned as those that the model learns in."""
     learned = model.get_vec_normalize_env()
     if learned is not None:
-        keys, has_obs = learned.norm_obs_keys, learned.norm_obs
-        worlds = VecNormalize(
-            worlds, training=False, norm_reward=False, norm_obs=has_obs, norm_obs_keys=keys,
-            clip_obs=learned.clip_obs, epsilon=learned.epsilon,
-        )  # fmt: skip
-        if has_obs:
-            worlds.obs_rms = learned.obs_rms
+        keys = learned.norm_obs_keys
+        worlds = VecNormalize(worlds, training=False, norm_reward=False, norm_obs_keys=keys)
+        worlds.obs_rms = learned.obs_rms
     return model._wrap_env(worlds)
 
 

@@ -13,64 +13,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import (
-    VecCheckNan,
-    VecEnv,
-    VecEnvWrapper,
-    VecMonitor,
-    VecNormalize,
-    VecTransposeImage,
-)
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
 from agents.encoders import entries_of, packed
 
 PARTS = ("mean", "var", "count")
-
-
-HARMLESS = (VecMonitor, VecCheckNan, VecTransposeImage)
-"""Wrappers that leave the numbers of an observation as they are: they may stand above a `VecNormalize`."""
-
-
-def check_order(env: VecEnv) -> None:
-    """Refuse wrappers that an agent's file could not repeat: it scales what the world shows once, at the end.
-
-    Raises:
-        ValueError: there are two `VecNormalize`, or one stands below a wrapper that changes observations.
-    """
-    wrappers = []
-    while isinstance(env, VecEnvWrapper):
-        wrappers.append(env)
-        env = env.venv
-    places = [k for k, wrapper in enumerate(wrappers) if isinstance(wrapper, VecNormalize)]
-    if len(places) > 1:
-        raise ValueError(f"expected one VecNormalize around the worlds, got {len(places)} in each other")
-    above = wrappers[: places[0]] if places else []
-    changing = [type(wrapper).__name__ for wrapper in above if not isinstance(wrapper, HARMLESS)]
-    if changing:
-        raise ValueError(
-            f"expected VecNormalize({changing[-1]}(...)), got {changing[-1]} above a VecNormalize: an "
-            "agent's file keeps how the finished observation is scaled"
-        )
-
-
-def settle(worlds: VecNormalize | None, state: Mapping[str, Tensor] | None) -> None:
-    """Let new worlds go on with the statistics that a model has learned; None: without any.
-
-    Raises:
-        ValueError: only one of the two is there, or they do not fit.
-    """
-    if worlds is None and state is not None:
-        raise ValueError(
-            "was trained with VecNormalize, the env has none: give VecNormalize(env), which goes on with the "
-            "statistics learned so far"
-        )
-    if worlds is not None and state is None:
-        raise ValueError(
-            "was trained without VecNormalize, the env has one: give the env without it, or begin a new model"
-        )
-    if worlds is not None and state is not None:
-        restore(worlds, state)
 
 
 def statistics(worlds: VecNormalize) -> dict[str, RunningMeanStd]:

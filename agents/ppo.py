@@ -41,7 +41,7 @@ from stable_baselines3.common.utils import (
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
-from agents import asked, checkpoint, normalizer, settings
+from agents import asked, checkpoint, settings
 from agents.distributions import Family
 from agents.policy import Memory, RecurrentPolicy, with_names
 from agents.returns import seat_advantages
@@ -477,7 +477,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.game: Game | World
         """What it plays."""
         self.world: Batch | VecWorld | None = None
-        self._loaded_scaling: Mapping[str, Tensor] | None = None
         if env is not None:
             self.set_env(env)
         self._warn_of_code()
@@ -540,7 +539,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             if force_reset:
                 self.collector = None
             return
-        given = env
+        given, scaling = env, None
         if isinstance(env, Batch):
             if env.device.type != self.device.type:
                 raise ValueError(f"the model computes on {self.device}, the matches lie on {env.device}")
@@ -555,37 +554,19 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             check_observations(env.observation_space)
             env = self._wrap_env(env, self.verbose)
             game, world = World(env.observation_space, env.action_space), VecWorld(env, self.device)
+            scaling = unwrap_vec_normalize(env)
         if not is_new and game != self.game:
             raise ValueError(f"the model plays {self.game}, got an env of {game}")
         self._check_sizes(world.matches)
         self._check_opposition(game, world.matches)
-        if isinstance(env, VecEnv):
-            self._settle_scaling(env)
         self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
-        self._given, self.collector = given, None
+        self._given, self._vec_normalize_env, self.collector = given, scaling, None
         if isinstance(world, Batch):
             self._own_seed = world.seed - 2**64 if world.seed >= 2**63 else world.seed
         if is_new:
             self.begin(game)
         if isinstance(world, Batch) and not force_reset and hasattr(self, "policy"):
             self._sit_down()
-
-    def _settle_scaling(self, env: VecEnv) -> None:
-        """Give a `VecNormalize` around new worlds what was learned; ValueError if the two do not fit."""
-        normalizer.check_order(env)
-        worlds = unwrap_vec_normalize(env)
-        is_known = worlds is not None and worlds is self._vec_normalize_env
-        if self.num_timesteps > 0 and not is_known:
-            normalizer.settle(worlds, self.scaling)
-        self._vec_normalize_env = worlds
-        self._loaded_scaling = None
-
-    @property
-    def scaling(self) -> Mapping[str, Tensor] | None:
-        """How observations are scaled (see `agents.normalizer`): as its `VecNormalize` does, or as its file
-        told while it has no env; None = they are not."""
-        worlds = self._vec_normalize_env
-        return self._loaded_scaling if worlds is None else normalizer.state_of(worlds)
 
     def begin(self, game: Game | World) -> None:
         """Make the networks for `game`; `set_env` does it for the first env."""

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
-from stable_baselines3.common.preprocessing import maybe_transpose
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -70,12 +69,9 @@ class World:
     def pack(self, observation: Any) -> tuple[Tensor, bool]:
         """Observations as one tensor [B, ...], and whether it was a single one without B.
 
-        Images may come as the world gives them, [H, W, C], where training saw them as [C, H, W].
-
         Raises:
             ValueError: they do not fit the observation space.
         """
-        observation = as_trained(self.observation_space, observation)
         is_single = _is_single(self.observation_space, observation)
         return pack(self.observation_space, observation), is_single
 
@@ -176,18 +172,6 @@ def check_masks(family: Family, legal: Tensor) -> None:
     if not allowed.all():
         row = int(torch.nonzero(~allowed)[0])
         raise ValueError(f"the mask of world {row} allows no action; at least one must be allowed")
-
-
-def as_trained(space: spaces.Space[Any], observation: Any) -> Any:
-    """Observations with images as `space` has them: training turns [H, W, C] into [C, H, W] by itself."""
-    if isinstance(space, spaces.Dict):
-        if not isinstance(observation, Mapping):
-            return observation
-        known = {key: space[key] for key in observation if key in space.spaces}
-        return {**observation, **{key: as_trained(entry, observation[key]) for key, entry in known.items()}}
-    if isinstance(space, spaces.Box) and np.ndim(observation) in (3, 4):
-        return maybe_transpose(np.asarray(observation), space)
-    return observation
 
 
 def _is_single(space: spaces.Space[Any], observation: Any) -> bool:
