@@ -55,8 +55,8 @@ def play(player: Any, worlds: VecEnv, episodes: int, deterministic: bool = False
         player: a model of SB3, or anything with its `predict`.
         seed: of what the player draws from torch's own generator, which is left as it was.
     """
-    has_masks = takes_masks(player) and is_masking_supported(worlds)
-    evaluate: Any = evaluation.evaluate_policy if has_masks else evaluate_policy
+    is_told = takes_masks(player) and (is_masking_supported(worlds) or hasattr(player, "game"))
+    evaluate: Any = evaluation.evaluate_policy if is_told else evaluate_policy
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         rewards, lengths = evaluate(player, worlds, episodes, deterministic, return_episode_rewards=True)
@@ -94,7 +94,7 @@ class Recalling:
     """An agent, which remembers by itself, where SB3 expects a model: what `evaluate_policy` asks of one."""
 
     def __init__(self, agent: Agent) -> None:
-        self.agent = agent
+        self.agent, self.game = agent, agent.game
 
     def predict(
         self,
@@ -103,12 +103,13 @@ class Recalling:
         episode_start: Any = None,
         deterministic: bool = False,  # noqa: ARG002
         action_masks: Any = None,
+        seat: Any = None,
     ) -> tuple[Any, None]:
         """Actions [B]; the agent's own setting decides whether they are drawn."""
         if self.agent.matches != len(episode_start):
             self.agent.reset(len(episode_start))
         self.agent.restart(torch.as_tensor(episode_start))
-        return self.agent.act(observation, action_masks), None
+        return self.agent.act(observation, action_masks, seat), None
 
 
 class Random:

@@ -53,14 +53,15 @@ class Player:
         Args:
             observation: [B, ...] of the seat that decides, or one observation without B (B = 1).
             legal: bool [B, A]; None = every action.
-            seat: int [B]; None = seat 0.
+            seat: int [B], who decides; None only in games with one seat.
             rows: int64 [R], the matches that are asked, all by default; then B above is R.
 
         Returns:
             actions int64 [B], or an int for one observation; of a Gymnasium world NumPy's, as it takes them.
 
         Raises:
-            ValueError: a shape or dtype does not fit the game; the message says what would.
+            ValueError: a shape or dtype does not fit the game, or nobody says who decides; the message says
+                what would fit.
         """
         asked = self.matches if rows is None else len(rows)
         observation, is_single = self._batched(observation, asked)
@@ -78,6 +79,8 @@ class Player:
         family = self.game.family if isinstance(self.game, World) else Categorical(self.game.actions)
         if not family.allows_something(legal).all():
             raise ValueError(f"{self.name}: the mask of a decision allows no action")
+        if seat is None and self.game.seats > 1:
+            raise ValueError(untold_seat(self.name, self.game))
         seat = torch.zeros(asked) if seat is None else torch.as_tensor(seat)
         seat = seat.reshape(-1).long()
         if seat.shape != (asked,) or not ((seat >= 0) & (seat < self.game.seats)).all():
@@ -117,6 +120,14 @@ class Player:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where `state_dict` was taken."""
+
+
+def untold_seat(name: str, game: Game | World) -> str:
+    """Why a player that may sit in several seats does not decide: nobody guesses which one it is."""
+    return (
+        f"{name} plays {game}, which has {game.seats} seats: say who decides, seat=0..{game.seats - 1} (a "
+        'Batch, an environment and its info have "seat")'
+    )
 
 
 class Agent(Player):

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from agents import checkpoint
 from agents.distributions import Family
+from agents.players import untold_seat
 from agents.policy import ACTIVATIONS, Memory, RecurrentPolicy
 from agents.returns import seat_advantages
 from agents.rollout import Collector, Rollout
@@ -535,7 +536,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         episode_start: np.ndarray[Any, Any] | None = None,
         deterministic: bool = False,
         action_masks: np.ndarray[Any, Any] | None = None,
-        seat: np.ndarray[Any, Any] | int = 0,
+        seat: np.ndarray[Any, Any] | int | None = None,
     ) -> tuple[np.ndarray[Any, Any], Memory]:
         """SB3's `predict`, with masks and seats. `agents.Agent` keeps the state by itself.
 
@@ -545,7 +546,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             episode_start: bool [B], a new match begins.
             action_masks: bool [B, A], of MultiDiscrete component after component; None = all legal. Each
                 must leave an action, or ValueError.
-            seat: int [B] or one for all, who decides.
+            seat: int [B] or one for all, who decides; None only where there is one seat.
 
         Returns:
             actions [B] (or one without B; of Box within its bounds) and the next state.
@@ -569,7 +570,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
                 )
             legal = masks.reshape(legal.shape)
             check_masks(self.policy.family, legal)
-        seats = torch.as_tensor(seat, device=self.device).long().expand(B)
+        if seat is None and self.policy.seats > 1:
+            raise ValueError(untold_seat("the model", self.game))
+        seats = torch.as_tensor(0 if seat is None else seat, device=self.device).long().expand(B)
         seen = seen.to(self.device)
         decision, memory = self.policy.act(seen, legal, seats, start, memory, self.generator, deterministic)
         actions = world.clip(decision.action.cpu().numpy())

@@ -455,16 +455,17 @@ def test_predict_plays_a_match_with_the_state_it_returns(make_model):
         action, state = model.predict(match.observation(seat), state, action_masks=match.mask(), seat=seat)
         match.play(action)  # raises if illegal
     seen, first = np.zeros((3, 9), np.uint8), np.ones(3, bool)
-    many, _ = model.predict(seen, episode_start=first, action_masks=np.eye(9, dtype=bool)[:3])
+    many, _ = model.predict(seen, episode_start=first, action_masks=np.eye(9, dtype=bool)[:3], seat=0)
     assert many.tolist() == [0, 1, 2]
 
 
 def test_predict_forgets_where_an_episode_starts(make_model):
     model = make_model("phantom_tictactoe", seed=0)
     seen = np.zeros((2, 9), np.uint8)
-    _, state = model.predict(seen)
-    _, after = model.predict(seen, state, episode_start=np.array([True, False]), deterministic=True)
-    _, fresh = model.predict(seen, episode_start=np.ones(2, bool), deterministic=True)
+    _, state = model.predict(seen, seat=0)
+    told = {"seat": 0, "deterministic": True}
+    _, after = model.predict(seen, state, episode_start=np.array([True, False]), **told)
+    _, fresh = model.predict(seen, episode_start=np.ones(2, bool), **told)
     torch.testing.assert_close(after.cores[0][:, 0], fresh.cores[0][:, 0])
     assert not torch.allclose(after.cores[0][:, 1], fresh.cores[0][:, 1])
 
@@ -481,7 +482,7 @@ def test_saved_and_loaded_it_predicts_the_same(make_model, tmp_path):
     loaded = MaskableRecurrentPPO.load(tmp_path / "kuhn", device="cpu")
     seen = np.array([[1, 0, 0, 0], [3, 1, 0, 0]], np.uint8)
     for deterministic in (True, False):
-        first = {"episode_start": np.ones(2, bool), "deterministic": deterministic}
+        first = {"episode_start": np.ones(2, bool), "deterministic": deterministic, "seat": [0, 1]}
         one, two = (m.predict(seen, **first)[0].tolist() for m in (model, loaded))
         assert one == two
 
