@@ -16,9 +16,10 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents import evaluation
-from agents.arena import Z
+from agents.intervals import mean_interval
 from agents.players import Agent, frozen
 from agents.ppo import MaskableRecurrentPPO
+from envs import Game
 
 MAX_FRAMES = 300
 """Of a GIF, per episode; of longer ones every second, fourth, ... picture is kept."""
@@ -32,6 +33,8 @@ class Episodes:
     """Sum of each episode's rewards, as the world gives them."""
     lengths: tuple[int, ...]
     """Decisions of each."""
+    bounds: tuple[float, float] | None = None
+    """What the sum can be, where the world says so: in a game of ours its range of returns."""
 
     @property
     def mean(self) -> float:
@@ -39,9 +42,12 @@ class Episodes:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean (normal approximation)."""
-        half = Z * float(np.std(self.rewards, ddof=1)) / len(self.rewards) ** 0.5
-        return self.mean - half, self.mean + half
+        """95 % interval of the mean (see `agents.intervals`).
+
+        Of a world that does not say what its sums can be it holds for those between the lowest and the
+        highest one seen and 0: nothing tells how rare others are.
+        """
+        return mean_interval([np.array(self.rewards)], self.bounds)
 
     @property
     def mean_length(self) -> float:
@@ -60,7 +66,13 @@ def play(player: Any, worlds: VecEnv, episodes: int, deterministic: bool = False
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         rewards, lengths = evaluate(player, worlds, episodes, deterministic, return_episode_rewards=True)
-    return Episodes(tuple(map(float, rewards)), tuple(map(int, lengths)))
+    return Episodes(tuple(map(float, rewards)), tuple(map(int, lengths)), _return_range(worlds))
+
+
+def _return_range(worlds: VecEnv) -> tuple[float, float] | None:
+    """Of the returns of a game of ours."""
+    game = worlds.get_attr("game", [0])[0] if worlds.has_attr("game") else None
+    return game.return_range if isinstance(game, Game) else None
 
 
 def takes_masks(player: Any) -> bool:
