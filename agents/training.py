@@ -106,6 +106,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
     """Keeps a run by self-play: judged by matches against the fixed players."""
 
     model: MaskableRecurrentPPO
+    deals: int
+    """Seed of the matches of the evaluation going on."""
 
     def headline(self) -> tuple[str, ...]:
         return tuple(f"eval/vs/{name}/mean" for name in opponents(self.config))
@@ -127,13 +129,14 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         """Play the fixed players, or alone: the averaged weights as the agent, the raw ones beside."""
         model, logger, settings = self.model, self.model.logger, self.config.eval
         matches_per_seat = settings.final_matches_per_seat if is_final else settings.matches_per_seat
-        group, seed = ("final", self.final_seed) if is_final else ("eval", self.evaluation_seed)
+        group = "final" if is_final else "eval"
+        self.deals = self.final_seed if is_final else self.evaluation_seed
         results = {}
         for name in opponents(self.config):
-            results[name] = self._against(name, model.ema or model.policy, matches_per_seat, seed)
+            results[name] = self._against(name, model.ema or model.policy, matches_per_seat)
             metrics.record_result(logger, name, results[name], group)
             if model.ema is not None:
-                raw = self._against(name, model.policy, matches_per_seat, seed)
+                raw = self._against(name, model.policy, matches_per_seat)
                 logger.record(f"{group}/raw_vs/{name}/mean", raw.mean)
         if model.rollout is not None and not is_final:
             metrics.record_memory(logger, model.policy, model.rollout)
@@ -159,9 +162,9 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         players = [fixed_player(name, game, draws) for name in self.config.eval.players]
         return {p.name: play_alone(game, p, matches, seed, self.model.device) for p in players}
 
-    def _against(self, name: str, policy: RecurrentPolicy, matches_per_seat: int, seed: int) -> Result:
-        """Matches on the deals of `seed`, from which the players' draws are derived."""
-        game = self.model.batch.game
+    def _against(self, name: str, policy: RecurrentPolicy, matches_per_seat: int) -> Result:
+        """Matches on `deals`, from which the players' draws are derived."""
+        game, seed = self.model.batch.game, self.deals
         agent = Agent(frozen(policy), game, seed=derived_seed(seed, "agent"))
         if name == NOBODY:
             return play_alone(game, agent, matches_per_seat, seed, self.model.device)

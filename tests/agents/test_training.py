@@ -253,7 +253,7 @@ def test_no_evaluation_uses_anothers_deals_nor_trainings_nor_another_runs(deals,
 
 
 def test_the_final_evaluation_does_not_choose_the_best(tmp_path, monkeypatch):
-    """It alone finds the last agent good, and the curve that a resumed run reads keeps to the ordinary ones."""
+    """It alone finds the last agent good, and the curve that a resumed run reads keeps to the others."""
     scores = iter([0.1, 0.3, 0.2, 0.9])  # at 64, 128, 192, and at last
 
     def judge(keeper, is_final):

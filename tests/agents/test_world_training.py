@@ -682,8 +682,8 @@ class Noting(gymnasium.Env):
 
 @pytest.mark.parametrize("algo", ["maskable_recurrent_ppo", "ppo"])
 def test_no_evaluation_sees_anothers_episodes_nor_trainings_nor_another_runs(tmp_path, monkeypatch, algo):
-    """Every episode of two runs with neighbouring seeds is dealt once, but for random play's at the end, which
-    gets the agent's."""
+    """Every episode of two runs with neighbouring seeds is dealt once, but for random play's at the end:
+    it gets the agent's."""
     gymnasium.register("Noting-v0", lambda: Noting())
     try:
         Noting.seen.clear()
