@@ -119,18 +119,22 @@ def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
 
 
 def normalizer_files(model: BaseAlgorithm) -> dict[str, bytes]:
-    """The statistics that the model's `VecNormalize` holds, if it has one."""
-    worlds = model.get_vec_normalize_env()
-    return {} if worlds is None else {"normalizer.safetensors": tensor_bytes(normalizer.state_of(worlds))}
+    """The statistics that the model learned with, if it did."""
+    state = normalizer.known_to(model)
+    return {} if state is None else {"normalizer.safetensors": tensor_bytes(state)}
 
 
 def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: str | Path) -> None:
-    """Give the statistics back to the model's `VecNormalize`.
+    """Give the statistics back to the model's `VecNormalize`; a model without worlds keeps them itself.
 
     Raises:
         CheckpointError: they do not fit it, or only one of the two is there.
     """
     worlds, content = model.get_vec_normalize_env(), files.get("normalizer.safetensors")
+    if model.get_env() is None:
+        if content is not None:
+            normalizer.keep(model, read_tensors(content, path))
+        return
     if (worlds is None) != (content is None):
         have, lack = ("has none", "with") if worlds is None else ("has one", "without")
         raise CheckpointError(f"{path}: was trained {lack} VecNormalize, the env {have}")
@@ -363,9 +367,12 @@ def load_model(
         model = kind("MlpLstmPolicy", None, policy_kwargs=agent["policy"], opposition=opposition, **arguments)
         model.n_envs = training["matches"]
         model.begin(game)
+        restore_normalizer(model, files, path)
         if env is not None:
-            model.set_env(env)
-            restore_normalizer(model, files, path)
+            try:
+                model.set_env(env)  # its VecNormalize gets the statistics
+            except ValueError as error:
+                raise CheckpointError(f"{path}: {error}") from error
         load_weights(model.policy, files["policy.safetensors"], path)
         for policy, name in ((model.ema, "ema.safetensors"), (model.magnet, "magnet.safetensors")):
             if policy is not None and name in files:

@@ -13,9 +13,9 @@ from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
-from agents import evaluation
+from agents import evaluation, normalizer
 from agents.intervals import mean_interval
 from agents.players import Agent, frozen
 from agents.ppo import MaskableRecurrentPPO
@@ -94,12 +94,8 @@ def player_of(model: BaseAlgorithm, deterministic: bool, seed: int, use_raw: boo
 
 def seen_by(model: BaseAlgorithm, worlds: VecEnv) -> VecEnv:
     """Worlds to play in, scaled and turned as those that the model learns in."""
-    learned = model.get_vec_normalize_env()
-    if learned is not None:
-        keys = learned.norm_obs_keys
-        worlds = VecNormalize(worlds, training=False, norm_reward=False, norm_obs_keys=keys)
-        worlds.obs_rms = learned.obs_rms
-    return model._wrap_env(worlds)
+    state = normalizer.known_to(model)
+    return model._wrap_env(worlds if state is None else normalizer.like(state, worlds))
 
 
 class Recalling:

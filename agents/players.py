@@ -10,6 +10,8 @@ A player sits at B matches at once and keeps its own memory of each:
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +24,7 @@ from torch import Tensor
 from agents.bots import BOTS, batched
 from agents.distributions import Categorical
 from agents.normalizer import Normalizer
+from agents.observations import Check, checks_of
 from agents.policy import Memory, RecurrentPolicy
 from agents.worlds import World
 from envs import Game
@@ -103,12 +106,22 @@ class Player:
             observation = torch.as_tensor(observation)
             is_single = observation.shape == shape
             observation = observation[None] if is_single else observation
+            if observation.shape[1:] == shape:
+                for check in self._checks.values():
+                    try:
+                        check(observation.cpu(), is_single=False, is_scaled=False, where="")
+                    except ValueError as error:
+                        raise ValueError(f"{self.name} plays {self.game}: {error}") from error
         if len(observation) != asked or (isinstance(self.game, Game) and observation.shape[1:] != shape):
             raise ValueError(
                 f"{self.name} plays {self.game} in {asked} matches: it expects observations of shape "
                 f"{(asked, *(shape or ()))}, got {tuple(observation.shape)}"
             )
         return observation, is_single
+
+    @functools.cached_property
+    def _checks(self) -> dict[str, Check]:
+        return checks_of(self.game.observation_space)
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         """`act` on checked tensors: int64 [B]."""
@@ -141,6 +154,9 @@ class Agent(Player):
             does is easily read, so agents draw from their policy by default.
         seed: of its draws.
         scale: applied to what it sees, where it was trained on scaled observations.
+
+    Raises:
+        ValueError: a weight is not finite.
     """
 
     def __init__(
@@ -152,7 +168,14 @@ class Agent(Player):
         seed: int = 0,
         scale: Normalizer | None = None,
     ) -> None:
+        if scale is not None and isinstance(game, World):
+            game = dataclasses.replace(game, scaled=scale.entries)
         super().__init__(game, name)
+        if broken := [part for part, x in policy.state_dict().items() if not torch.isfinite(x).all()]:
+            raise ValueError(
+                f"{name}: expected weights that are numbers, {broken[0]} holds NaN or infinity"
+                f"{f' and {len(broken) - 1} more' if len(broken) > 1 else ''}"
+            )
         self.scale = scale
         self.policy = policy.eval()
         self.deterministic = deterministic
@@ -172,7 +195,9 @@ class Agent(Player):
         self.generator.manual_seed(seed)
 
     def _batched(self, observation: Any, asked: int) -> tuple[Tensor, bool]:
-        return super()._batched(observation if self.scale is None else self.scale(observation), asked)
+        if self.scale is not None and isinstance(self.game, World):  # infinity would be cut to clip_obs
+            observation = self.scale(self.game.checked(observation)[0])
+        return super()._batched(observation, asked)
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         here = (observation.to(self.device), legal.to(self.device), seat.to(self.device))

@@ -32,7 +32,7 @@ from stable_baselines3.common.utils import (
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
-from agents import checkpoint
+from agents import checkpoint, normalizer
 from agents.distributions import Family
 from agents.players import untold_seat
 from agents.policy import ACTIVATIONS, Memory, RecurrentPolicy
@@ -391,6 +391,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.shaping_coef = shaping_coef
         self.opposition, self.snapshot_every = opposition, snapshot_every
         self._predictions = 0  # calls of predict that began in the middle of nothing
+        self.statistics: dict[str, Tensor] | None = None
+        """Of a `VecNormalize`, from a file, until an env holds them."""
         self.ema: RecurrentPolicy | None = None
         self.magnet: RecurrentPolicy | None = None
         self.collector: Collector | None = None
@@ -423,11 +425,16 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             env = maybe_make_env(env, self.verbose)
             check_observations(env.observation_space)
             env = self._wrap_env(env, self.verbose)
-            game, world = World(env.observation_space, env.action_space), VecWorld(env, self.device)
+            normalizer.check_wrappers(env)
+            world = VecWorld(env, self.device)
+            game = world.world
             self._vec_normalize_env = unwrap_vec_normalize(env)
         if not is_new and game != self.game:
             raise ValueError(f"the model plays {self.game}, got an env of {game}")
         self._check_sizes(world.matches)
+        if isinstance(world, VecWorld) and not is_new:
+            normalizer.hand_on(self, world.env)
+            self.game = game  # the same spaces; which entries come scaled is told by the env
         self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
         if is_new:
             self.begin(game)
