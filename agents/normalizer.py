@@ -105,8 +105,8 @@ def hand_on(model: BaseAlgorithm, worlds: VecEnv) -> None:
     state, found = known_to(model), unwrap_vec_normalize(worlds)
     if state is not None and found is None:
         raise ValueError(
-            "the model was trained with VecNormalize, the env has none: give it VecNormalize(env), which gets "
-            "the model's statistics"
+            "the model was trained with VecNormalize, the env has none: give it VecNormalize(env), which "
+            "gets the model's statistics"
         )
     if found is not None and state is None:
         raise ValueError(

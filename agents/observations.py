@@ -24,8 +24,8 @@ LARGEST = float(np.finfo(np.float32).max)
 def turned(space: spaces.Space[Any], observation: Any) -> Any:
     """Images [H, W, C], as worlds give them, as [C, H, W], where the agent learned them so; one or many.
 
-    SB3 wraps such worlds by itself (`VecTransposeImage`) and turns in `predict` by the same rule: an image that
-    fits the space stays as it is, one that fits it once turned is turned.
+    SB3 wraps such worlds by itself (`VecTransposeImage`) and turns in `predict` by the same rule: an image
+    that fits the space stays as it is, one that fits it once turned is turned.
     """
     if isinstance(space, spaces.Dict) and isinstance(observation, Mapping):
         return {
@@ -82,7 +82,8 @@ class Check:
         """
         numbers = np.asarray(observation)
         if numbers.dtype.kind not in "iufb":
-            raise ValueError(f"expected numbers{self._entry}, got {numbers.dtype} {observation!r:.80}")
+            told = " ".join(str(numbers.tolist()).split())
+            raise ValueError(f"expected numbers{self._entry}, got {numbers.dtype}: {told:.80}")
         if numbers.size == 0:
             return None
         if not self.is_integer or is_scaled:

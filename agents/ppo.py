@@ -428,13 +428,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             normalizer.check_wrappers(env)
             world = VecWorld(env, self.device)
             game = world.world
-            self._vec_normalize_env = unwrap_vec_normalize(env)
         if not is_new and game != self.game:
             raise ValueError(f"the model plays {self.game}, got an env of {game}")
         self._check_sizes(world.matches)
-        if isinstance(world, VecWorld) and not is_new:
-            normalizer.hand_on(self, world.env)
-            self.game = game  # the same spaces; which entries come scaled is told by the env
+        if isinstance(world, VecWorld):
+            if not is_new:
+                normalizer.hand_on(self, world.env)
+                self.game = game  # the same spaces; which entries come scaled is told by the env
+            self._vec_normalize_env = unwrap_vec_normalize(world.env)
         self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
         if is_new:
             self.begin(game)

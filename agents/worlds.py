@@ -56,8 +56,8 @@ class World:
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     scaled: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
-    """Entries of the observations that come scaled by a `VecNormalize`, "" for those of no Dict: their bounds are
-    those of the numbers before."""
+    """Entries of the observations that come scaled by a `VecNormalize`, "" for those of no Dict: their bounds
+    are those of the numbers before."""
     _told: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)  # see `warn_once`
     name = "world"
     seats = 1
@@ -92,7 +92,7 @@ class World:
             where: told in errors instead of the number of the world.
 
         Raises:
-            ValueError: they do not fit the observation space, are not finite, or are codes that it does not have.
+            ValueError: they do not fit the space, are not finite, or are codes that it does not have.
         """
         seen = turned(self.observation_space, observation)
         is_single = shape_checked(self.observation_space, seen)

@@ -1,4 +1,4 @@
-"""What a world shows is looked at before a network sees it: codes, numbers, and images the right way round."""
+"""What a world shows is looked at before a network sees it: codes, numbers, images the right way round."""
 
 from __future__ import annotations
 
@@ -164,18 +164,19 @@ def test_numbers_of_other_dtypes_that_fit_are_taken():
 
 def test_a_float_beyond_its_bounds_is_taken_and_said_once(tmp_path):
     space = box(-1, 1, (2,), np.float32)
-    with pytest.warns(
-        UserWarning, match=r"expected numbers in -1\.0\.\.1\.0, got 1\.5 at \[1\] in world 0"
-    ) as told:
-        model = model_of(Shown(space, np.array([0, 1], np.float32), np.array([0, 1.5], np.float32)))
+    model = model_of(Shown(space, np.array([0, 1], np.float32), np.array([0, 1.5], np.float32)))
+
+    def learn_and_predict():
         model.learn(32)
         model.predict(np.array([0, 2], np.float32), episode_start=np.ones(1, bool))
+
+    with pytest.warns(UserWarning, match=r"numbers in -1\.0\.\.1\.0, got 1\.5 at \[1\] in world 0") as told:
+        learn_and_predict()
     assert len(told) == 1
     model.save(tmp_path / "agent.zip")
     agent = agents.load(tmp_path / "agent.zip")
     with pytest.warns(UserWarning, match=r"got 2\.0 at \[0\]") as told:
-        for _ in range(3):
-            agent.act(np.array([2, 0], np.float32))
+        [agent.act(np.array([2, 0], np.float32)) for _ in range(3)]
     assert len(told) == 1
 
 
