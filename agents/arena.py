@@ -139,8 +139,9 @@ def _play(
         deals = derived_seed(seed, "arena", len(parts))  # none of a run's, nor of another seed's
         parts.append(_play_lanes(game, players, min(left, LANES), deals, device, on_progress))
         left -= LANES
-    columns = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Result(*columns, bounds=game.return_range)
+    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+    opposite = columns[3] if game.seats > 1 else None
+    return Result(columns[0], columns[1], columns[2], opposite, game.return_range)
 
 
 def _play_lanes(

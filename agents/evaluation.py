@@ -15,6 +15,7 @@ from stable_baselines3.common import evaluation
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from agents.observations import check_before_casts
 from agents.ppo import MaskableRecurrentPPO
 from envs import Game
 from envs.seated import seated_space
@@ -30,6 +31,7 @@ class Told:
 
     def __init__(self, model: MaskableRecurrentPPO, env: VecEnv) -> None:
         self.model, self.env = model, env
+        check_before_casts(env)
         self.has_masks = is_masking_supported(env)
         game = getattr(model, "game", None)
         self.has_seats = isinstance(game, Game) and game.seats > 1

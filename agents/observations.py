@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import maybe_transpose
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from envs.core import Array
 
@@ -32,9 +33,11 @@ def turned(space: spaces.Space[Any], observation: Any) -> Any:
             key: turned(space[key], entry) if key in space.spaces else entry
             for key, entry in observation.items()
         }
-    if isinstance(space, spaces.Box) and len(space.shape) == 3:
-        return maybe_transpose(np.asarray(observation), space)
-    return observation
+    if not isinstance(space, spaces.Box) or len(space.shape) != 3:
+        return observation
+    numbers = np.asarray(observation)
+    fits = space.shape in (numbers.shape, numbers.shape[1:])
+    return numbers if fits else maybe_transpose(numbers, space)
 
 
 def shape_checked(space: spaces.Space[Any], observation: Any) -> bool:
@@ -169,6 +172,24 @@ def checks_of(space: spaces.Space[Any], name: str = "") -> dict[str, Check]:
         is_bounded = is_integer or bool(np.isfinite(low).any() or np.isfinite(high).any())
     lowest, highest = (low.max(), high.min()) if low.size else (0, 0)
     return {name: Check(name, is_integer, low, high, lowest, highest, is_bounded, dtype)}
+
+
+def check_before_casts(worlds: VecEnv) -> None:
+    """Let a `DummyVecEnv` look at integers before its buffer, of the space's dtype, wraps them around."""
+    inner: Any = worlds.unwrapped
+    checks = {name: check for name, check in checks_of(inner.observation_space).items() if check.is_integer}
+    if not isinstance(inner, DummyVecEnv) or not checks or "_save_obs" in vars(inner):
+        return
+    save = inner._save_obs
+
+    def save_checked(env_idx: int, obs: Any) -> None:
+        for name, check in checks.items():
+            entry = obs[name] if name else obs
+            if np.asarray(entry).dtype != check.dtype:
+                check(entry, is_single=True, is_scaled=False, where=f" in world {env_idx}")
+        save(env_idx, obs)
+
+    inner._save_obs = save_checked  # type: ignore[method-assign]
 
 
 def warn_once(told: set[str], name: str, message: str | None) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from agents.distributions import Family, make_family
 from agents.encoders import pack, packed
 from agents.normalizer import scaled_entries
-from agents.observations import Check, checks_of, shape_checked, turned, warn_once
+from agents.observations import Check, check_before_casts, checks_of, shape_checked, turned, warn_once
 
 OBSERVATIONS = (
     "Box, MultiBinary, Discrete and MultiDiscrete (one row) that begin at 0, and a Dict of these, not nested"
@@ -142,6 +142,7 @@ class VecWorld:
 
     def __init__(self, env: VecEnv, device: torch.device | str = "cpu") -> None:
         self.env, self.matches, self.device = env, env.num_envs, torch.device(device)
+        check_before_casts(env)
         self.world = World(env.observation_space, env.action_space, scaled_entries(env))
         self.family = self.world.family
         self.has_masks = is_masking_supported(env)

@@ -141,6 +141,24 @@ def test_what_is_not_in_the_space_is_refused_in_training_predict_and_act(bad, tm
         assert torch.equal(part, other)
 
 
+@pytest.mark.parametrize("name", [name for name in BAD if BAD[name][0].dtype.kind in "iu"])
+def test_it_is_refused_before_a_buffer_wraps_it_around(name):
+    """SB3's buffers are of the space's dtype: 256 would become 0, and 0.5 as well."""
+    space, good, wrong, told = BAD[name]
+
+    def worlds():
+        return DummyVecEnv([lambda: Monitor(Shown(space, np.asarray(good, space.dtype), array(wrong)))])
+
+    model = model_of(worlds())
+    with pytest.raises(ValueError, match=told):
+        model.learn(16)
+    with pytest.raises(ValueError, match=told):
+        evaluate_policy(model, worlds(), 1)
+    model.set_env(worlds())
+    with pytest.raises(ValueError, match=told):
+        model.learn(16)
+
+
 def test_an_entry_of_a_dict_is_named():
     space = spaces.Dict({"where": spaces.Discrete(4), "how": box(-1, 1, (2,), np.float32)})
     model = model_of(Shown(space))
