@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from agents.intervals import mean_interval, rate_interval
 from agents.players import Player
 from envs import REFEREE, Batch, Game, Match
 from envs.core import Viewer
-
-Z = 1.959964
-"""Two-sided 95 % quantile of the normal distribution."""
+from envs.seeds import derived_seed
 
 LANES = 2048
 """Matches played side by side; the result does not depend on it, only memory and time."""
@@ -35,6 +33,9 @@ class Result:
     seat: Tensor  # int64 [N], where it sat
     length: Tensor  # int64 [N], decisions of all seats
     opposite: Tensor | None = None  # float64 [N], returns of the opponent, if there is one
+    bounds: tuple[float, float] | None = (
+        None  # of the game's returns; None = see `agents.intervals.bounds_of`
+    )
 
     @property
     def matches(self) -> int:
@@ -59,18 +60,14 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean return (normal approximation, seats as strata)."""
-        groups = [self.returns[self.seat == p] for p in self.seat.unique()]
-        variance = sum(float(g.var()) / len(g) for g in groups) / len(groups) ** 2
-        return self.mean - Z * math.sqrt(variance), self.mean + Z * math.sqrt(variance)
+        """95 % interval of the mean return, seats as strata (see `agents.intervals`)."""
+        groups = [self.returns[self.seat == p].numpy() for p in self.seat.unique()]
+        return mean_interval(groups, self.bounds)
 
     @property
     def win_interval(self) -> tuple[float, float]:
         """95 % interval of the win rate (Wilson 1927)."""
-        n, p = self.matches, self.win
-        centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
-        half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return rate_interval(int((self.returns > 0).sum()), self.matches)
 
     def mean_in_seat(self, seat: int) -> float:
         """Mean return of the matches the player began in `seat`."""
@@ -79,7 +76,7 @@ class Result:
     def reversed(self) -> Result:
         """The same matches as the opponent saw them (two seats)."""
         assert self.opposite is not None
-        return Result(self.opposite, 1 - self.seat, self.length, self.returns)
+        return Result(self.opposite, 1 - self.seat, self.length, self.returns, self.bounds)
 
 
 def play_matches(
@@ -139,9 +136,12 @@ def _play(
     parts: list[tuple[Tensor, ...]] = []
     left = matches
     while left > 0:
-        parts.append(_play_lanes(game, players, min(left, LANES), seed + len(parts), device, on_progress))
+        deals = derived_seed(seed, "arena", len(parts))  # none of a run's, nor of another seed's
+        parts.append(_play_lanes(game, players, min(left, LANES), deals, device, on_progress))
         left -= LANES
-    return Result(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+    opposite = columns[3] if game.seats > 1 else None
+    return Result(columns[0], columns[1], columns[2], opposite, game.return_range)
 
 
 def _play_lanes(

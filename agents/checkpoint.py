@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import io
 import json
 import math
@@ -176,18 +175,22 @@ def agent_files(model: MaskableRecurrentPPO) -> dict[str, bytes]:
 
 
 def normalizer_files(model: BaseAlgorithm) -> dict[str, bytes]:
-    """The statistics that the model's `VecNormalize` holds, if it has one."""
-    worlds = model.get_vec_normalize_env()
-    return {} if worlds is None else {"normalizer.safetensors": tensor_bytes(normalizer.state_of(worlds))}
+    """The statistics that the model learned with, if it did."""
+    state = normalizer.known_to(model)
+    return {} if state is None else {"normalizer.safetensors": tensor_bytes(state)}
 
 
 def restore_normalizer(model: BaseAlgorithm, files: Mapping[str, bytes], path: Source) -> None:
-    """Give the statistics back to the model's `VecNormalize`.
+    """Give the statistics back to the model's `VecNormalize`; a model without worlds keeps them itself.
 
     Raises:
         CheckpointError: they do not fit it, or only one of the two is there.
     """
     worlds, content = model.get_vec_normalize_env(), files.get("normalizer.safetensors")
+    if model.get_env() is None:
+        if content is not None:
+            normalizer.keep(model, _read_statistics(content, path, getattr(model, "game", None)))
+        return
     if (worlds is None) != (content is None):
         have, lack = ("has none", "with") if worlds is None else ("has one", "without")
         raise CheckpointError(f"{path}: was trained {lack} VecNormalize, the env {have}")
@@ -595,16 +598,18 @@ def load_model(
             model = kind(policy_class, None, policy_kwargs=agent["policy"], **asked)
         model.n_envs = matches
         model.begin(game)
+        restore_normalizer(model, files, path)
         if env is not None:
-            model.set_env(env, force_reset)
+            try:
+                model.set_env(env, force_reset)  # its VecNormalize gets the statistics
+            except ValueError as error:
+                raise CheckpointError(f"{path}: {error}") from error
+    except CheckpointError:
+        raise
     except ValueError as error:
         if changes or not goes_on:  # it may be what the caller gave
             raise
         raise CheckpointError(f"{path}: its arguments do not fit this version ({error})") from error
-    if env is not None and isinstance(game, World):
-        restore_normalizer(model, files, path)
-    elif "normalizer.safetensors" in files:
-        model._loaded_scaling = _read_statistics(files["normalizer.safetensors"], path, game)
     load_weights(model.policy, files["policy.safetensors"], path)
     magnet = model.magnet if model.magnet_kind == "snapshot" else None
     for copy, name in ((model.ema, "ema.safetensors"), (magnet, "magnet.safetensors")):

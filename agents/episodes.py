@@ -13,12 +13,13 @@ from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import is_masking_supported
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
-from agents import evaluation
-from agents.arena import Z
+from agents import evaluation, normalizer
+from agents.intervals import mean_interval
 from agents.players import Agent, frozen
 from agents.ppo import MaskableRecurrentPPO
+from envs import Game
 
 MAX_FRAMES = 300
 """Of a GIF, per episode; of longer ones every second, fourth, ... picture is kept."""
@@ -32,6 +33,8 @@ class Episodes:
     """Sum of each episode's rewards, as the world gives them."""
     lengths: tuple[int, ...]
     """Decisions of each."""
+    bounds: tuple[float, float] | None = None
+    """What the sum can be, where the world says so: in a game of ours its range of returns."""
 
     @property
     def mean(self) -> float:
@@ -39,9 +42,12 @@ class Episodes:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean (normal approximation)."""
-        half = Z * float(np.std(self.rewards, ddof=1)) / len(self.rewards) ** 0.5
-        return self.mean - half, self.mean + half
+        """95 % interval of the mean (see `agents.intervals`).
+
+        Of a world that does not say what its sums can be it holds for those between the lowest and the
+        highest one seen and 0: nothing tells how rare others are.
+        """
+        return mean_interval([np.array(self.rewards)], self.bounds)
 
     @property
     def mean_length(self) -> float:
@@ -55,12 +61,18 @@ def play(player: Any, worlds: VecEnv, episodes: int, deterministic: bool = False
         player: a model of SB3, or anything with its `predict`.
         seed: of what the player draws from torch's own generator, which is left as it was.
     """
-    has_masks = takes_masks(player) and is_masking_supported(worlds)
-    evaluate: Any = evaluation.evaluate_policy if has_masks else evaluate_policy
+    is_told = takes_masks(player) and (is_masking_supported(worlds) or hasattr(player, "game"))
+    evaluate: Any = evaluation.evaluate_policy if is_told else evaluate_policy
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         rewards, lengths = evaluate(player, worlds, episodes, deterministic, return_episode_rewards=True)
-    return Episodes(tuple(map(float, rewards)), tuple(map(int, lengths)))
+    return Episodes(tuple(map(float, rewards)), tuple(map(int, lengths)), _return_range(worlds))
+
+
+def _return_range(worlds: VecEnv) -> tuple[float, float] | None:
+    """Of the returns of a game of ours."""
+    game = worlds.get_attr("game", [0])[0] if worlds.has_attr("game") else None
+    return game.return_range if isinstance(game, Game) else None
 
 
 def takes_masks(player: Any) -> bool:
@@ -82,19 +94,15 @@ def player_of(model: BaseAlgorithm, deterministic: bool, seed: int, use_raw: boo
 
 def seen_by(model: BaseAlgorithm, worlds: VecEnv) -> VecEnv:
     """Worlds to play in, scaled and turned as those that the model learns in."""
-    learned = model.get_vec_normalize_env()
-    if learned is not None:
-        keys = learned.norm_obs_keys
-        worlds = VecNormalize(worlds, training=False, norm_reward=False, norm_obs_keys=keys)
-        worlds.obs_rms = learned.obs_rms
-    return model._wrap_env(worlds)
+    state = normalizer.known_to(model)
+    return model._wrap_env(worlds if state is None else normalizer.like(state, worlds))
 
 
 class Recalling:
     """An agent, which remembers by itself, where SB3 expects a model: what `evaluate_policy` asks of one."""
 
     def __init__(self, agent: Agent) -> None:
-        self.agent = agent
+        self.agent, self.game = agent, agent.game
 
     def predict(
         self,
@@ -103,12 +111,13 @@ class Recalling:
         episode_start: Any = None,
         deterministic: bool = False,  # noqa: ARG002
         action_masks: Any = None,
+        seat: Any = None,
     ) -> tuple[Any, None]:
         """Actions [B]; the agent's own setting decides whether they are drawn."""
         if self.agent.matches != len(episode_start):
             self.agent.reset(len(episode_start))
         self.agent.restart(torch.as_tensor(episode_start))
-        return self.agent.act(observation, action_masks), None
+        return self.agent.act(observation, action_masks, seat), None
 
 
 class Random:

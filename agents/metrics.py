@@ -98,16 +98,16 @@ def make_logger(run: Path, resume_step: int | None = None) -> Logger:
     return Logger(str(run), outputs)
 
 
-def record_result(logger: Logger, name: str, result: Result) -> None:
-    """What matches against the player `name` gave, or matches alone."""
+def record_result(logger: Logger, name: str, result: Result, group: str = "eval") -> None:
+    """What matches against the player `name` gave, or matches alone; the tags begin with `group`."""
     low, high = result.interval
     numbers = {"mean": result.mean, "low": low, "high": high}
     if name != NOBODY:
         numbers |= {"win": result.win, "draw": result.draw, "loss": result.loss}
     for tag, value in numbers.items():
-        logger.record(f"eval/vs/{name}/{tag}", value)
+        logger.record(f"{group}/vs/{name}/{tag}", value)
     for seat in result.seat.unique().tolist():
-        logger.record(f"eval/by_seat/{name}/{seat}", result.mean_in_seat(seat))
+        logger.record(f"{group}/by_seat/{name}/{seat}", result.mean_in_seat(seat))
 
 
 def record_image(logger: Logger, tag: str, pixels: np.ndarray[Any, Any]) -> None:

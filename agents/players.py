@@ -10,6 +10,8 @@ A player sits at B matches at once and keeps its own memory of each:
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +24,7 @@ from torch import Tensor
 from agents.bots import BOTS, batched
 from agents.distributions import Categorical
 from agents.normalizer import Normalizer
+from agents.observations import Check, checks_of
 from agents.policy import Memory, RecurrentPolicy
 from agents.worlds import World
 from envs import Game
@@ -53,14 +56,15 @@ class Player:
         Args:
             observation: [B, ...] of the seat that decides, or one observation without B (B = 1).
             legal: bool [B, A]; None = every action.
-            seat: int [B]; None = seat 0.
+            seat: int [B], who decides; None only in games with one seat.
             rows: int64 [R], the matches that are asked, all by default; then B above is R.
 
         Returns:
             actions int64 [B], or an int for one observation; of a Gymnasium world NumPy's, as it takes them.
 
         Raises:
-            ValueError: a shape or dtype does not fit the game; the message says what would.
+            ValueError: a shape or dtype does not fit the game, or nobody says who decides; the message says
+                what would fit.
         """
         asked = self.matches if rows is None else len(rows)
         observation, is_single = self._batched(observation, asked)
@@ -78,6 +82,8 @@ class Player:
         family = self.game.family if isinstance(self.game, World) else Categorical(self.game.actions)
         if not family.allows_something(legal).all():
             raise ValueError(f"{self.name}: the mask of a decision allows no action")
+        if seat is None and self.game.seats > 1:
+            raise ValueError(untold_seat(self.name, self.game))
         seat = torch.zeros(asked) if seat is None else torch.as_tensor(seat)
         seat = seat.reshape(-1).long()
         if seat.shape != (asked,) or not ((seat >= 0) & (seat < self.game.seats)).all():
@@ -100,12 +106,22 @@ class Player:
             observation = torch.as_tensor(observation)
             is_single = observation.shape == shape
             observation = observation[None] if is_single else observation
+            if observation.shape[1:] == shape:
+                for check in self._checks.values():
+                    try:
+                        check(observation.cpu(), is_single=False, is_scaled=False, where="")
+                    except ValueError as error:
+                        raise ValueError(f"{self.name} plays {self.game}: {error}") from error
         if len(observation) != asked or (isinstance(self.game, Game) and observation.shape[1:] != shape):
             raise ValueError(
                 f"{self.name} plays {self.game} in {asked} matches: it expects observations of shape "
                 f"{(asked, *(shape or ()))}, got {tuple(observation.shape)}"
             )
         return observation, is_single
+
+    @functools.cached_property
+    def _checks(self) -> dict[str, Check]:
+        return checks_of(self.game.observation_space)
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         """`act` on checked tensors: int64 [B]."""
@@ -119,6 +135,14 @@ class Player:
         """Go on where `state_dict` was taken."""
 
 
+def untold_seat(name: str, game: Game | World) -> str:
+    """Why a player that may sit in several seats does not decide: nobody guesses which one it is."""
+    return (
+        f"{name} plays {game}, which has {game.seats} seats: say who decides, seat=0..{game.seats - 1} (a "
+        'Batch, an environment and its info have "seat")'
+    )
+
+
 class Agent(Player):
     """A trained policy with its own memory; `agents.load` makes one from a file.
 
@@ -130,6 +154,9 @@ class Agent(Player):
             does is easily read, so agents draw from their policy by default.
         seed: of its draws.
         scale: applied to what it sees, where it was trained on scaled observations.
+
+    Raises:
+        ValueError: a weight is not finite.
     """
 
     def __init__(
@@ -141,7 +168,14 @@ class Agent(Player):
         seed: int = 0,
         scale: Normalizer | None = None,
     ) -> None:
+        if scale is not None and isinstance(game, World):
+            game = dataclasses.replace(game, scaled=scale.entries)
         super().__init__(game, name)
+        if broken := [part for part, x in policy.state_dict().items() if not torch.isfinite(x).all()]:
+            raise ValueError(
+                f"{name}: expected weights that are numbers, {broken[0]} holds NaN or infinity"
+                f"{f' and {len(broken) - 1} more' if len(broken) > 1 else ''}"
+            )
         self.scale = scale
         self.policy = policy.eval()
         self.deterministic = deterministic
@@ -161,7 +195,9 @@ class Agent(Player):
         self.generator.manual_seed(seed)
 
     def _batched(self, observation: Any, asked: int) -> tuple[Tensor, bool]:
-        return super()._batched(observation if self.scale is None else self.scale(observation), asked)
+        if self.scale is not None and isinstance(self.game, World):  # infinity would be cut to clip_obs
+            observation = self.scale(self.game.checked(observation)[0])
+        return super()._batched(observation, asked)
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         here = (observation.to(self.device), legal.to(self.device), seat.to(self.device))

@@ -41,7 +41,7 @@ from stable_baselines3.common.utils import (
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
-from agents import asked, checkpoint, settings
+from agents import asked, checkpoint, normalizer, settings
 from agents.distributions import Family
 from agents.policy import Memory, RecurrentPolicy, with_names
 from agents.returns import seat_advantages
@@ -468,6 +468,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self._makes_networks = _init_setup_model
         self._given: Any = None
         """The env as it was given, before it was wrapped."""
+        self.statistics: dict[str, Tensor] | None = None
+        """Of a `VecNormalize`, from a file, until an env holds them."""
         self.ema: RecurrentPolicy | None = None
         self.ema_steps = 0  # gradient steps that it has followed
         self.magnet: RecurrentPolicy | None = None
@@ -539,7 +541,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             if force_reset:
                 self.collector = None
             return
-        given, scaling = env, None
+        given = env
         if isinstance(env, Batch):
             if env.device.type != self.device.type:
                 raise ValueError(f"the model computes on {self.device}, the matches lie on {env.device}")
@@ -553,14 +555,20 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             env = maybe_make_env(env, self.verbose)
             check_observations(env.observation_space)
             env = self._wrap_env(env, self.verbose)
-            game, world = World(env.observation_space, env.action_space), VecWorld(env, self.device)
-            scaling = unwrap_vec_normalize(env)
+            normalizer.check_wrappers(env)
+            world = VecWorld(env, self.device)
+            game = world.world
         if not is_new and game != self.game:
             raise ValueError(f"the model plays {self.game}, got an env of {game}")
         self._check_sizes(world.matches)
         self._check_opposition(game, world.matches)
+        if isinstance(world, VecWorld):
+            if not is_new:
+                normalizer.hand_on(self, world.env)
+                self.game = game  # the same spaces; which entries come scaled is told by the env
+            self._vec_normalize_env = unwrap_vec_normalize(world.env)
         self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
-        self._given, self._vec_normalize_env, self.collector = given, scaling, None
+        self._given, self.collector = given, None
         if isinstance(world, Batch):
             self._own_seed = world.seed - 2**64 if world.seed >= 2**63 else world.seed
         if is_new:

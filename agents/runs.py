@@ -342,6 +342,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         """It came in time to end training, and all is saved."""
         self.is_finished = False
         self._best = -math.inf
+        self._judged: int | None = None  # the step of the latest evaluation but the final one
         self._handlers: dict[int, Any] = {}
         self._bar: tqdm[Any] | None = None
         self._seen = 0
@@ -354,7 +355,11 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         raise NotImplementedError
 
     def judge(self, is_final: bool) -> dict[str, R]:
-        """Evaluate the agent, record the numbers with the logger, and return them by name."""
+        """Evaluate the agent, record the numbers with the logger, and return them by name.
+
+        Every evaluation has deals of its own, which neither training nor another evaluation sees; the final
+        one is recorded as final/... instead of eval/...
+        """
         raise NotImplementedError
 
     def judge_anchors(self) -> dict[str, R]:
@@ -475,12 +480,21 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         return path
 
     def evaluate(self, is_final: bool = False) -> dict[str, R]:
-        """Judge the agent and log it; the best one so far is saved."""
+        """Judge the agent and log it; the best one so far is saved.
+
+        The final evaluation decides nothing: what is the best is decided by the ordinary ones, of which there
+        is one at the same step.
+        """
+        if is_final and self._judged != self.model.num_timesteps:
+            self.evaluate()
         results = self.judge(is_final)
         self.model.logger.dump(self.model.num_timesteps)
         if self._bar is not None and not self._bar.disable:
             told = f"{self.model.num_timesteps:>12,} decisions: {self.describe(results)}"
             self._bar.write(told, file=self._stream)
+        if is_final:
+            return results
+        self._judged = self.model.num_timesteps
         score = sum(result.mean for result in results.values())
         if results and score > self._best:
             checkpoint.point(self.run, "best", self.save())

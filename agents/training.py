@@ -21,6 +21,7 @@ from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say, resolve_device
 from agents.schedules import SCHEDULES
 from envs.drawing import rasterise, save_gif
+from envs.seeds import derived_seed
 
 
 def train(config: Config, command: str = "", say: Say = SAY) -> Outcome[Result]:
@@ -113,6 +114,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
     """Keeps a run by self-play: judged by matches against the fixed players."""
 
     model: MaskableRecurrentPPO
+    deals: int
+    """Seed of the matches of the evaluation going on."""
 
     def headline(self) -> tuple[str, ...]:
         return tuple(f"eval/vs/{name}/mean" for name in opponents(self.config))
@@ -134,41 +137,55 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         """Play the fixed players, or alone: the averaged weights as the agent, the raw ones beside."""
         model, logger, settings = self.model, self.model.logger, self.config.eval
         matches_per_seat = settings.final_matches_per_seat if is_final else settings.matches_per_seat
+        group = "final" if is_final else "eval"
+        self.deals = self.final_seed if is_final else self.evaluation_seed
         results = {}
         for name in opponents(self.config):
             results[name] = self._against(name, model.ema or model.policy, matches_per_seat)
-            metrics.record_result(logger, name, results[name])
+            metrics.record_result(logger, name, results[name], group)
             if model.ema is not None:
                 raw = self._against(name, model.policy, matches_per_seat)
-                logger.record(f"eval/raw_vs/{name}/mean", raw.mean)
-        if model.rollout is not None:
+                logger.record(f"{group}/raw_vs/{name}/mean", raw.mean)
+        if model.rollout is not None and not is_final:
             metrics.record_memory(logger, model.policy, model.rollout)
-        self._replay(save_as_gif=is_final)
+        self._replay(is_final)
         return results
+
+    @property
+    def evaluation_seed(self) -> int:
+        """Of the deals at this moment: other ones at every evaluation, none of them training's."""
+        return derived_seed(self.config.seed, "evaluation", self.model.num_timesteps)
+
+    @property
+    def final_seed(self) -> int:
+        """Of the deals of the final table, which nothing has seen or been chosen by."""
+        return derived_seed(self.config.seed, "final")
 
     def judge_anchors(self) -> dict[str, Result]:
         """In a game for one seat the fixed players alone, on the deals that the agent got."""
         if NOBODY not in self.results:
             return {}
-        game, seed, matches = self.model.batch.game, self.config.seed, self.config.eval.final_matches_per_seat
-        players = [fixed_player(name, game, seed + 1) for name in self.config.eval.players]
+        game, seed, matches = self.model.batch.game, self.final_seed, self.config.eval.final_matches_per_seat
+        draws = derived_seed(seed, "opponent")
+        players = [fixed_player(name, game, draws) for name in self.config.eval.players]
         return {p.name: play_alone(game, p, matches, seed, self.model.device) for p in players}
 
     def _against(self, name: str, policy: RecurrentPolicy, matches_per_seat: int) -> Result:
-        game, seed = self.model.batch.game, self.config.seed
-        agent = Agent(frozen(policy), game, seed=seed)
+        """Matches on `deals`, from which the players' draws are derived."""
+        game, seed = self.model.batch.game, self.deals
+        agent = Agent(frozen(policy), game, seed=derived_seed(seed, "agent"))
         if name == NOBODY:
             return play_alone(game, agent, matches_per_seat, seed, self.model.device)
-        opponent = fixed_player(name, game, seed + 1)
+        opponent = fixed_player(name, game, derived_seed(seed, "opponent"))
         return play_matches(game, agent, opponent, matches_per_seat, seed, self.model.device)
 
-    def _replay(self, save_as_gif: bool) -> None:
-        """A match of the agent with itself: its moves as JSON, its end as an image, if asked a GIF."""
+    def _replay(self, is_final: bool) -> None:
+        """A match of the agent with itself: its moves as JSON, its end as an image, at last a GIF."""
         game, step = self.model.batch.game, self.model.num_timesteps
         agent = Agent(frozen(self.model.ema or self.model.policy), game, seed=step)
         frames = []
         for match in watch(game, [agent] * game.seats, seed=step):
-            if save_as_gif or match.over:
+            if is_final or match.over:
                 frames.append(match.svg())
         moves = {
             "game": game.name,
@@ -178,6 +195,7 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             "returns": match.returns.tolist(),
         }
         checkpoint.write_file(self.run / "replays" / f"step_{step}.json", (json.dumps(moves) + "\n").encode())
-        metrics.record_image(self.model.logger, "eval/match", rasterise(frames[-1]))
-        if save_as_gif:
+        if not is_final:
+            metrics.record_image(self.model.logger, "eval/match", rasterise(frames[-1]))
+        else:
             save_gif(self.run / "replays" / f"step_{step}.gif", [rasterise(frame) for frame in frames])

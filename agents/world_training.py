@@ -43,9 +43,7 @@ from envs.adapters.gymnasium import ENTRY_POINT
 from envs.adapters.sb3 import BatchVecEnv
 from envs.batch import usable_device
 from envs.drawing import save_gif
-
-EVALUATION_SEED = 1_000_000
-"""Added to a run's seed for the worlds that the agent is evaluated in: the same ones every time."""
+from envs.seeds import derived_seed
 
 CELL_POLICIES: dict[str, type[RecurrentActorCriticPolicy]] = {
     "Mlp": RecurrentCellPolicy,
@@ -100,11 +98,19 @@ def resume(
         with open_worlds(config) as worlds:
             model = restore(start, config, worlds)
             if config.algo in stock.STOCK:
-                model.set_random_seed(config.seed + model.num_timesteps)
-            worlds.seed(config.seed + model.num_timesteps)
+                model.set_random_seed(world_seed(config, "training", model.num_timesteps))
+            worlds.seed(world_seed(config, "training", model.num_timesteps))
             runs.go_on(run, config, start, model.num_timesteps, say)
             say("the worlds begin anew")
             return runs.learn(model, WorldKeeper(config, run, say), model.num_timesteps)
+
+
+def world_seed(config: WorldConfig, purpose: str, number: int = 0) -> int:
+    """A seed for worlds side by side, of which the k-th gets the k-th number from it on.
+
+    Derived, so that neighbouring runs and evaluations share no episodes; 31 bits as SB3 hands seeds on.
+    """
+    return derived_seed(config.seed, purpose, number, bits=31)
 
 
 def run_name(config: WorldConfig) -> str:
@@ -164,7 +170,7 @@ def make_worlds(config: WorldConfig) -> VecEnv:
         check_observations(world.observation_space)
         scaled = _scaled_entries(world.observation_space) if config.normalize else None
     worlds = side_by_side(config, config.n_envs, config.subprocesses)
-    worlds.seed(config.seed)
+    worlds.seed(world_seed(config, "training"))
     if config.normalize:
         defaults = inspect.signature(algorithm(config)).parameters
         gamma = config.arguments.gamma if config.arguments.gamma is not None else defaults["gamma"].default
@@ -248,7 +254,7 @@ def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
             policy_kwargs=_policy_kwargs(
                 config, policy if inspect.isclass(policy) else kind.policy_aliases[policy]
             ),
-            seed=config.seed,
+            seed=world_seed(config, "training"),  # the model seeds its worlds again
             device=usable_device(runs.resolve_device(config.device)),
             **arguments,
         )
@@ -344,7 +350,7 @@ def _refuse_unknown(algo: str, what: str, given: Iterable[str], known: list[str]
 
 
 class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
-    """Keeps a run in a world: judged by episodes in worlds of its own, the same ones every time."""
+    """Keeps a run in a world: judged by episodes in worlds of its own, other ones every time."""
 
     def _on_step(self) -> bool:
         rewards, scaled = self.locals.get("rewards"), self.model.get_vec_normalize_env()
@@ -386,7 +392,8 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
         """Play episodes: the averaged weights as the agent, the raw ones beside."""
         model, record = self.model, self.model.logger.record
         episodes = self.config.eval.final_episodes if is_final else self.config.eval.episodes
-        result = self._play(self._player(), episodes)
+        group, seed = ("final", self.final_seed) if is_final else ("eval", self.evaluation_seed)
+        result = self._play(self._player(seed), episodes, seed)
         low, high = result.interval
         for tag, value in (
             ("mean_reward", result.mean),
@@ -394,38 +401,48 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
             ("mean_reward_low", low),
             ("mean_reward_high", high),
         ):
-            record(f"eval/{tag}", value)
+            record(f"{group}/{tag}", value)
         if isinstance(model, MaskableRecurrentPPO):
             if model.ema is not None:
-                raw = self._play(self._player(use_raw=True), episodes)
-                record("eval/raw_mean_reward", raw.mean)
-            if model.rollout is not None:
+                raw = self._play(self._player(seed, use_raw=True), episodes, seed)
+                record(f"{group}/raw_mean_reward", raw.mean)
+            if model.rollout is not None and not is_final:
                 metrics.record_memory(model.logger, model.policy, model.rollout)
         if is_final and self.config.eval.gif and "rgb_array" in render_modes(self.config):
             self._film()
         return {"agent": result}
 
     def judge_anchors(self) -> dict[str, Episodes]:
-        """Random play in the same worlds."""
-        player = Random(self.model.action_space, self.config.seed)
-        return {"random": self._play(player, self.config.eval.final_episodes)}
+        """Random play in the worlds of the final evaluation."""
+        player = Random(self.model.action_space, self.final_seed)
+        return {"random": self._play(player, self.config.eval.final_episodes, self.final_seed)}
 
-    def _player(self, use_raw: bool = False) -> Any:
-        return player_of(self.model, self.config.eval.deterministic, self.config.seed, use_raw)
+    @property
+    def evaluation_seed(self) -> int:
+        """Of the worlds at this moment: other ones at every evaluation, none of them training's."""
+        return world_seed(self.config, "evaluation", self.model.num_timesteps)
 
-    def _play(self, player: Any, episodes: int) -> Episodes:
+    @property
+    def final_seed(self) -> int:
+        """Of the worlds of the final table, which nothing has seen or been chosen by."""
+        return world_seed(self.config, "final")
+
+    def _player(self, seed: int, use_raw: bool = False) -> Any:
+        return player_of(self.model, self.config.eval.deterministic, derived_seed(seed, "agent"), use_raw)
+
+    def _play(self, player: Any, episodes: int, seed: int) -> Episodes:
         side = seen_by(self.model, side_by_side(self.config, min(self.config.n_envs, episodes)))
         with contextlib.closing(side) as worlds:
-            worlds.seed(self.config.seed + EVALUATION_SEED)
-            return play(player, worlds, episodes, self.config.eval.deterministic, self.config.seed)
+            worlds.seed(seed)
+            return play(player, worlds, episodes, self.config.eval.deterministic, derived_seed(seed, "draws"))
 
     def _film(self) -> None:
         """An episode as a GIF, where the world can be drawn."""
         config, path = self.config, self.run / "replays" / f"step_{self.model.num_timesteps}.gif"
         try:
             with stage(config, self.model, "rgb_array") as (worlds, film):
-                worlds.seed(config.seed + EVALUATION_SEED)
-                play(self._player(), worlds, 1, config.eval.deterministic, config.seed)
+                worlds.seed(self.final_seed)
+                play(self._player(self.final_seed), worlds, 1, config.eval.deterministic, self.final_seed)
             save_gif(path, film.frames, film.pace)
         except Exception as error:  # whatever a world's drawing lacks, the trained agent is worth more
             self.say(f"no GIF: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from agents.distributions import Family, make_family
 from agents.encoders import pack, packed
+from agents.normalizer import scaled_entries
+from agents.observations import Check, check_before_casts, checks_of, shape_checked, turned, warn_once
 
 OBSERVATIONS = (
     "Box, MultiBinary, Discrete and MultiDiscrete (one row) that begin at 0, and a Dict of these, not nested"
@@ -53,6 +55,10 @@ class World:
 
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
+    scaled: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
+    """Entries of the observations that come scaled by a `VecNormalize`, "" for those of no Dict: their bounds
+    are those of the numbers before."""
+    _told: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)  # see `warn_once`
     name = "world"
     seats = 1
 
@@ -69,15 +75,49 @@ class World:
     def pack(self, observation: Any) -> tuple[Tensor, bool]:
         """Observations as one tensor [B, ...], and whether it was a single one without B.
 
+        Images may come as the world gives them (see `agents.observations.turned`).
+
         Raises:
             ValueError: they do not fit the observation space.
         """
-        is_single = _is_single(self.observation_space, observation)
-        return pack(self.observation_space, observation), is_single
+        seen, is_single = self.checked(observation)
+        return pack(self.observation_space, seen), is_single
+
+    def checked(self, observation: Any, where: str = "") -> tuple[Any, bool]:
+        """Observations turned as the agent learned them, and whether it was a single one without B.
+
+        Floats beyond the bounds of their Box are taken, with a warning, the first time.
+
+        Args:
+            where: told in errors instead of the number of the world.
+
+        Raises:
+            ValueError: they do not fit the space, are not finite, or are codes that it does not have.
+        """
+        seen = turned(self.observation_space, observation)
+        is_single = shape_checked(self.observation_space, seen)
+        for name, check in self._checks.items():
+            entry = seen[name] if isinstance(self.observation_space, spaces.Dict) else seen
+            message = check(entry, is_single, name in self.scaled, where)
+            if message is not None:
+                warn_once(self._told, name, message)
+        return seen, is_single
+
+    @cached_property
+    def _checks(self) -> dict[str, Check]:
+        return checks_of(self.observation_space)
 
     def clip(self, actions: Any) -> Any:
-        """Actions as the world takes them: Box actions within their bounds."""
+        """Actions as the world takes them: Box actions within their bounds.
+
+        Raises:
+            ValueError: they are not finite, as those of a network whose weights are not.
+        """
         if isinstance(self.action_space, spaces.Box):
+            if not np.isfinite(actions).all():
+                raise ValueError(
+                    f"expected finite actions, the policy gave {np.asarray(actions).tolist()!r:.80}"
+                )
             return np.clip(actions, self.action_space.low, self.action_space.high)
         return actions
 
@@ -102,7 +142,8 @@ class VecWorld:
 
     def __init__(self, env: VecEnv, device: torch.device | str = "cpu") -> None:
         self.env, self.matches, self.device = env, env.num_envs, torch.device(device)
-        self.world = World(env.observation_space, env.action_space)
+        check_before_casts(env)
+        self.world = World(env.observation_space, env.action_space, scaled_entries(env))
         self.family = self.world.family
         self.has_masks = is_masking_supported(env)
         shape, dtype = packed(env.observation_space)
@@ -147,15 +188,12 @@ class VecWorld:
         is_cut = [info.get("TimeLimit.truncated", False) and "terminal_observation" in info for info in infos]
         self.truncated.copy_(torch.as_tensor(is_cut))
         for b in np.flatnonzero(is_cut):
-            seen, _ = self.world.pack(infos[b]["terminal_observation"])
-            self.final[b] = seen[0]
+            last, _ = self.world.checked(infos[b]["terminal_observation"], f" in world {b} at its end")
+            self.final[b] = pack(self.world.observation_space, last)[0]
         self._show(observation)
 
     def _show(self, observation: Any) -> None:
-        seen = pack(self.world.observation_space, observation)
-        if seen.is_floating_point() and not torch.isfinite(seen).all():
-            raise ValueError(f"expected finite observations, got NaN or infinity{_where(seen.numpy())}")
-        self.observation.copy_(seen)
+        self.observation.copy_(self.world.pack(observation)[0])
         if self.has_masks and self.family.mask > 0:
             masks = np.asarray(get_action_masks(self.env))
             if masks.shape != self.legal.shape:
@@ -172,18 +210,6 @@ def check_masks(family: Family, legal: Tensor) -> None:
     if not allowed.all():
         row = int(torch.nonzero(~allowed)[0])
         raise ValueError(f"the mask of world {row} allows no action; at least one must be allowed")
-
-
-def _is_single(space: spaces.Space[Any], observation: Any) -> bool:
-    """One observation of `space`, not B of them; ValueError if neither."""
-    if isinstance(space, spaces.Dict):
-        if not isinstance(observation, Mapping) or set(observation) != set(space.spaces):
-            raise ValueError(f"expected a dict with the keys {sorted(space.spaces)}, got {observation!r:.80}")
-        return all(_is_single(entry, observation[key]) for key, entry in space.items())
-    shape: tuple[int, ...] = np.shape(observation)
-    if shape != space.shape and shape[1:] != space.shape:
-        raise ValueError(f"expected observations of shape [B, {space.shape}], got {shape}")
-    return len(shape) == len(space.shape or ())
 
 
 def _where(numbers: np.ndarray[Any, Any]) -> str:

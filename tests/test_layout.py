@@ -22,6 +22,7 @@ ONLY_IN = {
     "stable_baselines3": {
         *("agents/ppo.py", "agents/sb3.py", "agents/worlds.py", "agents/evaluation.py", "agents/metrics.py"),
         *("agents/runs.py", "agents/normalizer.py", "agents/episodes.py", "agents/stock.py"),
+        "agents/observations.py",
         *("agents/world_training.py", "agents/checkpoint.py", "envs/adapters/sb3.py", "scripts/benchmark.py"),
     },
     "sb3_contrib": {

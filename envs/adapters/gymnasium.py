@@ -306,6 +306,11 @@ class BatchVectorEnv(VectorEnv[Observation, Array, Array]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._has_begun = False
 
+    @property
+    def seat(self) -> Array:
+        """The agent's seats at its next decisions, int64 [B]."""
+        return copied(self._seated.seat)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, Info]:
@@ -355,7 +360,7 @@ class BatchVectorEnv(VectorEnv[Observation, Array, Array]):
     def _infos(self) -> Info:
         everywhere = np.ones(self.num_envs, np.bool_)
         mask = self.action_masks().astype(np.int8)
-        return _masked({"action_mask": mask, "seat": copied(self._seated.seat)}, everywhere)
+        return _masked({"action_mask": mask, "seat": self.seat}, everywhere)
 
     def _finals(self, over: npt.NDArray[np.bool_]) -> Info:
         """What the agent saw and was told at the ends of the matches marked in `over`."""

@@ -34,7 +34,8 @@ class BatchVecEnv(VecEnv):
         episode                {"r": return, "l": the agent's decisions, "t": seconds}, as `Monitor` tells
         illegal                bool, the match was lost by an illegal action
 
-    and every info `action_mask` (bool [A], of the next decision) and `TimeLimit.truncated`, False.
+    and every info `action_mask` (bool [A], of the next decision), `seat` (int, of the next decision) and
+    `TimeLimit.truncated`, False. Without infos, after a reset, `get_attr("seat")` tells the seats.
 
     Args:
         game: a game, its name in `envs.GAMES` with the game's options as keyword arguments, or a `Batch`,
@@ -91,7 +92,8 @@ class BatchVecEnv(VecEnv):
         self._returns += rewards
         self._lengths += 1
         infos: list[dict[str, Any]] = [
-            {"action_mask": mask, "TimeLimit.truncated": False} for mask in self._masks()
+            {"action_mask": mask, "seat": seat, "TimeLimit.truncated": False}
+            for mask, seat in zip(self._masks(), self._seated.seat.tolist(), strict=True)
         ]
         if over.any():
             self._tell_ends(over, infos)
@@ -101,7 +103,8 @@ class BatchVecEnv(VecEnv):
         """Nothing is open."""
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """What each match has of this name: `action_masks` (see `env_method`), `game`, `render_mode`.
+        """What each match has of this name: `action_masks` (see `env_method`), `seat` (the agent's, now),
+        `game`, `render_mode`.
 
         Raises:
             AttributeError: another name.
@@ -109,11 +112,14 @@ class BatchVecEnv(VecEnv):
         lanes = self._get_indices(indices)
         if attr_name == "action_masks":
             return [functools.partial(self._mask, b) for b in lanes]
+        if attr_name == "seat":
+            seats = self._seated.seat.tolist()
+            return [seats[b] for b in lanes]
         known = {"game": self.game, "render_mode": None}
         if attr_name not in known:
             raise AttributeError(
                 f"a match of {self.game.name} has no {attr_name!r}; "
-                f"known are action_masks, {', '.join(known)}"
+                f"known are action_masks, seat, {', '.join(known)}"
             )
         return [known[attr_name] for _ in lanes]
 

@@ -46,7 +46,7 @@ def test_the_random_player_is_uniform_over_what_is_legal():
     mask[:, [1, 2, 5, 8]] = True
     player = RandomPlayer(TICTACTOE)
     player.reset(n)
-    counts = player.act(torch.zeros(n, 9, dtype=torch.uint8), mask).bincount(minlength=9)
+    counts = player.act(torch.zeros(n, 9, dtype=torch.uint8), mask, torch.zeros(n)).bincount(minlength=9)
     assert counts[[0, 3, 4, 6, 7]].sum() == 0
     assert ((counts[[1, 2, 5, 8]] - n / 4).abs() <= 4 * (n * 3 / 16) ** 0.5).all()
 
@@ -56,10 +56,11 @@ def test_a_seed_makes_the_random_player_repeatable_and_its_state_resumes_it():
     seen = torch.zeros(100, 9, dtype=torch.uint8)
     for player in (one, two, other):
         player.reset(100)
-    assert torch.equal(one.act(seen), two.act(seen))
-    assert not torch.equal(one.act(seen), other.act(seen))
+    seat = torch.zeros(100)
+    assert torch.equal(one.act(seen, seat=seat), two.act(seen, seat=seat))
+    assert not torch.equal(one.act(seen, seat=seat), other.act(seen, seat=seat))
     other.load_state_dict(one.state_dict())
-    assert torch.equal(one.act(seen), other.act(seen))
+    assert torch.equal(one.act(seen, seat=seat), other.act(seen, seat=seat))
 
 
 # ---------------------------------------------------------------- the bots
@@ -424,8 +425,8 @@ def test_an_agent_that_restarts_has_forgotten():
     story(old, asked_at_once=True, matches=2)
     old.restart(torch.tensor([True, False]))
     seen = torch.zeros(2, 9, dtype=torch.uint8)
-    old.act(seen)
-    newcomer.act(seen)
+    old.act(seen, seat=[0, 0])
+    newcomer.act(seen, seat=[0, 0])
     for part, fresh in zip(old.memory.cores, newcomer.memory.cores, strict=True):
         torch.testing.assert_close(part[:, 0], fresh[:, 0])
         assert not torch.allclose(part[:, 1], fresh[:, 1])
@@ -438,8 +439,8 @@ def test_a_restart_is_remembered_until_that_match_is_asked():
     story(agent, asked_at_once=True, matches=2)
     agent.restart(torch.tensor([True, True]))
     for row in (0, 1):
-        agent.act(torch.zeros(1, 9, dtype=torch.uint8), rows=torch.tensor([row]))
-    newcomer.act(torch.zeros(2, 9, dtype=torch.uint8))
+        agent.act(torch.zeros(1, 9, dtype=torch.uint8), seat=0, rows=torch.tensor([row]))
+    newcomer.act(torch.zeros(2, 9, dtype=torch.uint8), seat=[0, 0])
     for part, fresh in zip(agent.memory.cores, newcomer.memory.cores, strict=True):
         torch.testing.assert_close(part, fresh)
 
@@ -470,12 +471,12 @@ def test_a_reseeded_player_draws_as_one_made_with_the_seed(make):
     one, two = make(), make(seed=7)
     for player in (one, two):
         player.reset(50)
-    seen = torch.zeros(50, 9, dtype=torch.uint8)
-    first = two.act(seen)
-    assert not torch.equal(one.act(seen), first)
+    seen, seat = torch.zeros(50, 9, dtype=torch.uint8), torch.zeros(50)
+    first = two.act(seen, seat=seat)
+    assert not torch.equal(one.act(seen, seat=seat), first)
     one.reset(50)
     one.reseed(7)
-    assert torch.equal(one.act(seen), first)
+    assert torch.equal(one.act(seen, seat=seat), first)
 
 
 def test_an_agents_saved_state_resumes_it():
@@ -497,8 +498,9 @@ def test_without_a_mask_every_action_may_come():
     agent = make_agent(matches=200)
     seen, mask = torch.zeros(200, 9, dtype=torch.uint8), torch.zeros(200, 9, dtype=torch.bool)
     mask[:, [3, 7]] = True
-    assert len(agent.act(seen).unique()) > 2
-    assert set(agent.act(seen, mask).tolist()) <= {3, 7}
+    seat = torch.zeros(200)
+    assert len(agent.act(seen, seat=seat).unique()) > 2
+    assert set(agent.act(seen, mask, seat).tolist()) <= {3, 7}
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
@@ -530,6 +532,7 @@ FITTING = {
         ({"seat": np.array([0, 2])}, r"expected 2 seats in 0..1, got \[0, 2\]"),
         ({"seat": np.array([0, -1])}, r"expected 2 seats in 0..1, got \[0, -1\]"),
         ({"seat": 0}, r"expected 2 seats in 0..1, got \[0\]"),
+        ({"seat": None}, r"which has 2 seats: say who decides, seat=0..1"),
     ],
 )
 @pytest.mark.parametrize("kind", ["agent", "random"])

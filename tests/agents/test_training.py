@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import json
@@ -17,7 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import agents
 import envs
-from agents import checkpoint, runs, training
+from agents import checkpoint, fixed_player, runs, training
+from agents.arena import Result, tournament
 from agents.config import AlgoConfig, Config, EvalConfig, OpponentsConfig, PolicyConfig, read_config
 from agents.metrics import JSONLines, memory_statistics
 from agents.runs import MAY_CHANGE, RunKeeper
@@ -142,7 +144,9 @@ def test_run_json_and_the_outcome_say_how_it_went(finished):
     assert list(told["results"]) == list(finished.results) == ["random", "bot"]
     for name, result in finished.results.items():
         assert result.matches == told["results"][name]["matches"] == 2 * 8
-        assert told["results"][name]["mean"] == result.mean == lines(finished.run)[-1][f"eval/vs/{name}/mean"]
+        assert (
+            told["results"][name]["mean"] == result.mean == lines(finished.run)[-1][f"final/vs/{name}/mean"]
+        )
 
 
 def test_a_game_for_one_is_judged_alone_beside_the_fixed_players(tmp_path):
@@ -152,11 +156,13 @@ def test_a_game_for_one_is_judged_alone_beside_the_fixed_players(tmp_path):
     assert list(run.results) == ["nobody"]
     assert list(run.anchors) == ["random", "bot"]
     assert {result.matches for result in (*run.results.values(), *run.anchors.values())} == {8}
-    assert last["eval/vs/nobody/mean"] == run.results["nobody"].mean
-    assert {tag for tag in last if tag.startswith("eval/")} == {
-        *("eval/vs/nobody/mean", "eval/vs/nobody/low", "eval/vs/nobody/high"),
-        *("eval/by_seat/nobody/0", "eval/raw_vs/nobody/mean"),
-    }
+    assert last["final/vs/nobody/mean"] == run.results["nobody"].mean
+    for group in ("eval", "final"):
+        told = {tag for line in lines(run.run) for tag in line if tag.startswith(f"{group}/")}
+        assert told == {
+            *(f"{group}/vs/nobody/mean", f"{group}/vs/nobody/low", f"{group}/vs/nobody/high"),
+            *(f"{group}/by_seat/nobody/0", f"{group}/raw_vs/nobody/mean"),
+        }
     config = dataclasses.replace(read_config(run.run / "config.yaml"), total_timesteps=4 * UPDATE)
     assert resume(run.run, lambda _: config, say=quiet).timesteps == 4 * UPDATE
 
@@ -191,6 +197,79 @@ def test_the_agent_of_a_run_is_its_latest_its_best_or_any_of_its_checkpoints(fin
     assert torch.equal(weights(agents.load(run)), by_step[192])
     assert torch.equal(weights(agents.load(run, which="best")), by_step[int(best.name[5:])])
     assert not torch.equal(by_step[64], by_step[192])
+
+
+# ---------------------------------------------------------------- whose deals
+
+
+@pytest.fixture
+def deals(monkeypatch):
+    """Seeds of all matches that are dealt, by what they are for; every match has one of its own."""
+    seen, purpose = collections.defaultdict(set), ["training"]
+    launch, judge = envs.Batch._launch, SelfPlayKeeper.judge
+    anchors = SelfPlayKeeper.judge_anchors
+
+    def launching(batch, kernel, *arguments):
+        launch(batch, kernel, *arguments)
+        seen[purpose[-1]] |= set(batch._views[0]["seed"].tolist())
+
+    def judging(keeper, is_final):
+        purpose.append("final" if is_final else keeper.model.num_timesteps)
+        try:
+            return judge(keeper, is_final)
+        finally:
+            purpose.pop()
+
+    def judging_anchors(keeper):
+        purpose.append("anchors")
+        try:
+            return anchors(keeper)
+        finally:
+            purpose.pop()
+
+    monkeypatch.setattr(envs.Batch, "_launch", launching)
+    monkeypatch.setattr(SelfPlayKeeper, "judge", judging)
+    monkeypatch.setattr(SelfPlayKeeper, "judge_anchors", judging_anchors)
+    return seen
+
+
+@pytest.mark.parametrize("game", ["kuhn_poker", "minesweeper"])
+def test_no_evaluation_uses_anothers_deals_nor_trainings_nor_another_runs(deals, tmp_path, game):
+    """Two runs with neighbouring seeds, and a tournament with the seed of the first."""
+    told = {}
+    for seed in (0, 1):
+        train(tiny(tmp_path, game=game, seed=seed), say=quiet)
+        told |= {(seed, purpose): seeds for purpose, seeds in deals.items()}
+        deals.clear()
+    players = [fixed_player(name, envs.make(game)) for name in ("random", "bot")]
+    tournament(envs.make(game), players, 8, seed=0)
+    told["tournament"] = deals.pop("training")
+    assert {purpose for seed, purpose in set(told) - {"tournament"}} >= {"training", 64, 128, 192, "final"}
+    for seed in (0, 1):
+        if game == "minesweeper":
+            assert told[seed, "final"] == told.pop((seed, "anchors"))  # the agent's own deals
+    assert all(len(seeds) >= 8 for seeds in told.values())
+    assert sum(map(len, told.values())) == len(set().union(*told.values()))
+
+
+def test_the_final_evaluation_does_not_choose_the_best(tmp_path, monkeypatch):
+    """It alone finds the last agent good, and the curve that a resumed run reads keeps to the others."""
+    scores = iter([0.1, 0.3, 0.2, 0.9])  # at 64, 128, 192, and at last
+
+    def judge(keeper, is_final):
+        score = next(scores)
+        assert is_final == (score == 0.9)
+        group = "final" if is_final else "eval"
+        for name in ("random", "bot"):
+            keeper.logger.record(f"{group}/vs/{name}/mean", score / 2)
+        returns = torch.full((2,), score, dtype=torch.float64)
+        return {"random": Result(returns, torch.tensor([0, 1]), torch.ones(2))}
+
+    monkeypatch.setattr(SelfPlayKeeper, "judge", judge)
+    outcome = train(tiny(tmp_path), say=quiet)
+    assert outcome.results["random"].mean == 0.9
+    assert json.loads((outcome.run / "best.json").read_text())["checkpoint"] == "checkpoints/step_128"
+    assert runs._best_score(outcome.run, ("eval/vs/random/mean", "eval/vs/bot/mean")) == 0.3
 
 
 # ---------------------------------------------------------------- the curves

@@ -334,7 +334,7 @@ def test_a_batch_brings_its_own():
 def test_what_it_has_not():
     env = BatchVecEnv("kuhn_poker", 2)
     with pytest.raises(
-        AttributeError, match="a match of kuhn_poker has no 'gravity'; known are action_masks, ga"
+        AttributeError, match="a match of kuhn_poker has no 'gravity'; known are action_masks, seat, ga"
     ):
         env.get_attr("gravity")
     with pytest.raises(
