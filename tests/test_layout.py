@@ -35,7 +35,7 @@ ONLY_IN = {
     "pygame": {"envs/window.py"},
     "onnx": {"agents/export.py"},
     "onnxscript": {"agents/export.py"},
-    "yaml": {"agents/config.py"},
+    "yaml": {"agents/written.py"},
     "safetensors": {"agents/checkpoint.py"},
     "rich": {"agents/cli.py"},
     "tyro": {
