@@ -117,10 +117,7 @@ class _Loader(yaml.SafeLoader):
             sizes[node] = 1 + sum(self.look(part, sizes, above) for part in inside)
             above.remove(node)
             if sizes[node] > MOST_VALUES:
-                raise _refused(
-                    f"its aliases written out, it says more than the {MOST_VALUES:,} values that are taken",
-                    node,
-                )
+                raise _refused(f"with its aliases written out it says more than {MOST_VALUES:,} values", node)
         return sizes[node]
 
     def _look_at_keys(self, node: yaml.MappingNode) -> None:

@@ -189,7 +189,7 @@ def test_a_text_stays_a_text(written):
         options={"map": "1e3", "ships": "007", "reveal": "no", "a": ".5", "b": "null", "c": "~", "d": ""}
     )
     assert read_config(written(write_config(config))) == config
-    assert read_config(written("options: {map: '1e3', ships: 2,3, level: 1:30}")).options == {
+    assert read_config(written("options: {map: '1e3', ships: '2,3', level: 1:30}")).options == {
         "map": "1e3", "ships": "2,3", "level": "1:30",
     }  # fmt: skip
 
@@ -248,10 +248,11 @@ def test_what_is_written_of_a_world_reads_the_same(written):
 
 
 def test_numbers_without_a_point_are_numbers_in_free_places_too(written):
-    text = "policy_kwargs: {log_std_init: -1e-3, deep: [2E5, {a: 1.5e1}], name: e5, n: 1_000, x: 010, t: '1e3', p: +3}"
-    read = read_config(written(text), WorldConfig).policy_kwargs
+    text = "log_std_init: -1e-3, deep: [2E5, {a: 1.5e1}], name: e5, n: 1_000, x: 010, t: '1e3', p: +3"
+    read = read_config(written(f"policy_kwargs: {{{text}}}"), WorldConfig).policy_kwargs
     assert read == {
-        "log_std_init": -0.001, "deep": [2e5, {"a": 15.0}], "name": "e5", "n": 1000, "x": 10, "t": "1e3", "p": 3,
+        "log_std_init": -0.001, "deep": [2e5, {"a": 15.0}], "name": "e5",
+        "n": 1000, "x": 10, "t": "1e3", "p": 3,
     }  # fmt: skip
 
 
