@@ -6,9 +6,9 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import gymnasium
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -17,8 +17,11 @@ from agents.arena import NOBODY, Result
 from agents.checkpoint import load_player
 from agents.config import read_config
 from agents.episodes import Episodes
+from agents.flags import read_flags
 from agents.players import FIXED_PLAYERS, Player, fixed_player
 from agents.runs import C, Outcome, R
+
+K = TypeVar("K")
 
 USER_ERRORS = (
     ValueError,
@@ -43,6 +46,11 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
+def parse(kind: type[K], description: str | None) -> K:
+    """What the command line says, as a record of `kind`."""
+    return read_flags(kind, sys.argv[1:], description=description)
+
+
 def start_or_resume(
     kind: type[C],
     train: Callable[[C, str], Outcome[R]],
@@ -58,8 +66,8 @@ def start_or_resume(
     usage = f"usage: {script} CONFIG.yaml [--key value ...]   or   {script} --resume RUN [--key value ...]"
 
     def override(config: C, settings: list[str]) -> C:
-        return tyro.cli(
-            kind, default=config, args=settings, prog=f"{script} CONFIG.yaml", description=description
+        return read_flags(
+            kind, settings, default=config, prog=f"{script} CONFIG.yaml", description=description
         )
 
     if "--resume" in arguments:

@@ -33,12 +33,14 @@ import envs  # noqa: F401  (registers the ids of its worlds)
 from agents import checkpoint, metrics, runs, stock
 from agents.config import WorldConfig, world_of
 from agents.episodes import MAX_FRAMES, Episodes, Film, Random, play, player_of, seen_by, takes_masks
+from agents.flags import keywords
 from agents.policy import ACTIVATIONS, RecurrentPolicy
 from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say
 from agents.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.schedules import SCHEDULES
 from agents.worlds import check_observations
+from envs import names
 from envs.adapters.gymnasium import ENTRY_POINT
 from envs.adapters.sb3 import BatchVecEnv
 from envs.batch import usable_device
@@ -53,9 +55,6 @@ CELL_POLICIES: dict[str, type[RecurrentActorCriticPolicy]] = {
     "MultiInput": RecurrentCellMultiInputPolicy,
 }
 """The stock's recurrent policies with a cell of ours, by what they see."""
-
-HANDED_OVER = ("seats", "use_sde")
-"""Arguments of policies that the algorithms give themselves."""
 
 
 def train(config: WorldConfig, command: str = "", say: Say = SAY) -> Outcome[Episodes]:
@@ -298,34 +297,20 @@ def _policy(
 
 def _policy_kwargs(config: WorldConfig, policy: type[Any]) -> dict[str, Any]:
     """The policy's arguments; the stock takes an activation as its class, ours by its name."""
-    _refuse_unknown(config.algo, "policy_kwargs", config.policy_kwargs, _keywords(policy))
+    _refuse_unknown(config.algo, "policy_kwargs", config.policy_kwargs, list(keywords(policy)))
     named = dict(config.policy_kwargs)
     if config.algo in stock.STOCK and "activation_fn" in named:
         if named["activation_fn"] not in ACTIVATIONS:
-            raise ValueError(
-                f"unknown activation_fn {named['activation_fn']!r}; known are {', '.join(ACTIVATIONS)}"
-            )
+            name = named["activation_fn"]
+            raise ValueError(f"unknown activation_fn {name!r}; known are {names.known(name, ACTIVATIONS)}")
         named["activation_fn"] = ACTIVATIONS[named["activation_fn"]]
     return named
-
-
-def _keywords(kind: type[Any]) -> list[str]:
-    """The arguments that a file can give a policy, those it hands on to its bases among them."""
-    found: list[str] = []
-    for base in kind.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        found += [p.name for p in parameters if p.default is not p.empty and p.name not in found]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return [name for name in found if name not in HANDED_OVER and not name.endswith("_class")]
 
 
 def _refuse_unknown(algo: str, what: str, given: Iterable[str], known: list[str]) -> None:
     for name in given:
         if name not in known:
-            raise ValueError(f"{algo} has no {what} {name!r}; known are {', '.join(known)}")
+            raise ValueError(f"{algo} has no {what} {name!r}; known are {names.known(name, known)}")
 
 
 # ---------------------------------------------------------------- evaluation

@@ -4,7 +4,7 @@ Games for one seat are played alone, the same deals by everyone.
 
 python scripts/tournament.py runs/<run> random bot
 
-python scripts/tournament.py random bot --game dark_hex --options rows 4 cols 4
+python scripts/tournament.py random bot --game dark_hex --options.rows 4 --options.cols 4
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Arguments:
 
 
 def main() -> None:
-    a = tyro.cli(Arguments, description=__doc__)
+    a = cli.parse(Arguments, __doc__)
     if len(a.players) < 2:
         raise ValueError(f"a tournament needs at least two players, got {len(a.players)}")
     device = resolve_device(a.device)

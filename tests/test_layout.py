@@ -40,7 +40,7 @@ ONLY_IN = {
     "rich": {"agents/cli.py"},
     "tyro": {
         "agents/config.py",
-        "agents/cli.py",
+        "agents/flags.py",
         *(f"scripts/{p.name}" for p in (ROOT / "scripts").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
