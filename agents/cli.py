@@ -28,7 +28,8 @@ USER_ERRORS = (
     TypeError,
     OSError,
     RuntimeError,
-    FloatingPointError,
+    ArithmeticError,  # a number too large for what it counts, one that is not finite
+    MemoryError,
     gymnasium.error.Error,  # the library that draws a world is missing, for one
 )
 """What a user can cause."""
@@ -70,6 +71,7 @@ def start_or_resume(
             kind, settings, default=config, prog=f"{script} CONFIG.yaml", description=description
         )
 
+    arguments = [part for word in arguments for part in _apart(word, "--resume")]
     if "--resume" in arguments:
         at = arguments.index("--resume")
         if at + 1 >= len(arguments) or arguments[at + 1].startswith("-"):
@@ -83,6 +85,11 @@ def start_or_resume(
         raise ValueError(f"the configuration comes first; {usage}")
     config = override(read_config(arguments[0], kind), arguments[1:])
     return train(config, shlex.join([Path(sys.executable).name, *sys.argv]))
+
+
+def _apart(word: str, flag: str) -> list[str]:
+    """`--flag=value` as two words."""
+    return [flag, word.removeprefix(f"{flag}=")] if word.startswith(f"{flag}=") else [word]
 
 
 def sit_down(

@@ -39,6 +39,7 @@ from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say
 from agents.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.schedules import SCHEDULES
+from agents.sizes import check_fits, sizes_of
 from agents.worlds import check_observations
 from envs import names
 from envs.adapters.gymnasium import ENTRY_POINT
@@ -150,6 +151,7 @@ def make_worlds(config: WorldConfig) -> VecEnv:
     """
     with make_world(config) as world:  # says what is wrong here, not in another process
         check_observations(world.observation_space)
+        check_sizes(config, world)
         scaled = _scaled_entries(world.observation_space) if config.normalize else None
     worlds = side_by_side(config, config.n_envs, config.subprocesses)
     worlds.seed(config.seed)
@@ -158,6 +160,50 @@ def make_worlds(config: WorldConfig) -> VecEnv:
         gamma = config.arguments.gamma if config.arguments.gamma is not None else defaults["gamma"].default
         worlds = VecNormalize(worlds, gamma=gamma, norm_obs_keys=scaled)
     return worlds
+
+
+WORLD_BYTES, PROCESS_BYTES = 2_000, 50_000_000
+"""A world takes at least so much; so does the process of one."""
+
+
+def check_sizes(config: WorldConfig, world: gymnasium.Env[Any, Any]) -> None:
+    """Refuse sizes for which there is no memory, before any is asked for.
+
+    Raises:
+        ValueError: names the setting, what it needs, what there is, and what would fit.
+    """
+    kind = algorithm(config)
+    defaults, own = inspect.signature(kind).parameters, keywords(RecurrentPolicy)
+    given = {name: x for name, x in dataclasses.asdict(config.arguments).items() if x is not None}
+    n_steps, batch_size = (given.get(n, defaults[n].default) for n in ("n_steps", "batch_size"))
+    policy = {name: argument.default for name, argument in own.items()} | config.policy_kwargs
+    plain = ("lstm_hidden_size", "n_lstm_layers", "features_dim")
+    if any(type(policy[name]) is not int for name in plain) or not _are_widths(policy["net_arch"]):
+        return  # the policy tells what is wrong with them
+    actions = int(world.action_space.n) if isinstance(world.action_space, spaces.Discrete) else 1
+    sizes = sizes_of(
+        world.observation_space,
+        actions,
+        policy,
+        matches=config.n_envs,
+        n_steps=n_steps,
+        batch_size=batch_size,
+        match=PROCESS_BYTES if config.subprocesses else WORLD_BYTES,
+    )
+    keys = {
+        "matches": ("n_envs", WorldConfig.n_envs),
+        "n_steps": ("arguments.n_steps", defaults["n_steps"].default),
+        "hidden": ("policy_kwargs.lstm_hidden_size", own["lstm_hidden_size"].default),
+        "layers": ("policy_kwargs.n_lstm_layers", own["n_lstm_layers"].default),
+        "features": ("policy_kwargs.features_dim", own["features_dim"].default),
+        "widths": ("policy_kwargs.net_arch", 128),
+    }
+    check_fits(sizes, keys, usable_device(runs.resolve_device(config.device)))
+
+
+def _are_widths(net_arch: Any) -> bool:
+    parts = net_arch.values() if isinstance(net_arch, Mapping) else [net_arch or []]
+    return all(isinstance(part, list) and all(type(x) is int for x in part) for part in parts)
 
 
 def side_by_side(config: WorldConfig, count: int, subprocesses: bool = False) -> VecEnv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ def value(text: str) -> Any:
         return text.lower() in TRUE
     told = number(text)
     return text if told is None else told
+
+
+def typed(*words: object) -> str:
+    """A command as one types it into a shell: quoted where it must be, no path taken for a flag."""
+    told = [
+        f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words
+    ]
+    return shlex.join(told)
 
 
 def read_yaml(content: str | bytes) -> Any:

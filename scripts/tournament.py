@@ -20,6 +20,7 @@ from agents import cli
 from agents.arena import tournament
 from agents.config import OptionValue
 from agents.runs import resolve_device
+from agents.sizes import check_judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ def main() -> None:
         list(a.players), a.game, a.options, device=device, deterministic=a.deterministic, seed=a.seed
     )
     pairs = len(players) * (len(players) - 1) // 2 if game.seats == 2 else len(players)
+    check_judged("--matches-per-seat", a.matches_per_seat * pairs, game.seats, device)
     is_shown = a.progress and sys.stderr.isatty()
     with tqdm(total=2 * a.matches_per_seat * pairs, unit="match", disable=not is_shown) as bar:
         results = tournament(game, players, a.matches_per_seat, a.seed, device, bar.update)
