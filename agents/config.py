@@ -19,6 +19,9 @@ import tyro
 from agents.written import read_yaml_file, write_yaml
 from envs.names import known
 
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""Where the configurations lie that are shipped."""
+
 ScheduleName = Literal["constant", "linear", "power"]
 OptionValue = bool | int | str
 
@@ -317,14 +320,35 @@ def read_config(path: str | Path, kind: type[_Record] = Config) -> _Record:  # t
     """A configuration of `kind` from a YAML file; what it does not name keeps its default.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: see `find_config`.
         ValueError: it is not YAML, a key is unknown, or a value has the wrong type.
     """
-    values = _read_yaml(Path(path))
+    path = find_config(path)
+    values = _read_yaml(path)
     try:
         return _record(kind, {} if values is None else values, "")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def find_config(path: str | Path) -> Path:
+    """The configuration of that path or, if there is none, of that name among those that are shipped.
+
+    Raises:
+        FileNotFoundError: there is neither; the message says where configurations lie, and which.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    name = path.name if path.suffix in (".yaml", ".yml") else f"{path.name}.yaml"
+    if path.with_name(name).is_file():
+        return path.with_name(name)
+    if path.parent in (Path(), Path(CONFIGS.name)) and (CONFIGS / name).is_file():
+        return CONFIGS / name
+    names = [file.stem for file in sorted(CONFIGS.glob("*.yaml"))]
+    raise FileNotFoundError(
+        f"{path}: there is no such configuration; in {CONFIGS} are {known(Path(name).stem, names)}"
+    )
 
 
 def world_of(path: str | Path) -> WorldConfig | None:
@@ -338,8 +362,6 @@ def world_of(path: str | Path) -> WorldConfig | None:
 
 
 def _read_yaml(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such configuration")
     try:
         return read_yaml_file(path)
     except ValueError as error:

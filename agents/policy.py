@@ -210,9 +210,8 @@ class RecurrentPolicy(nn.Module):
         if shared_lstm and enable_critic_lstm:
             raise ValueError("choose one of shared_lstm and enable_critic_lstm: the critic has one core")
         if activation_fn not in ACTIVATIONS:
-            raise ValueError(
-                f"unknown activation_fn {activation_fn!r}; known are {names.known(activation_fn, ACTIVATIONS)}"
-            )
+            told = names.known(activation_fn, ACTIVATIONS)
+            raise ValueError(f"unknown activation_fn {activation_fn!r}; known are {told}")
         self.family = Categorical(actions) if isinstance(actions, int) else make_family(actions)
         self.seats = seats
         self.shared_lstm, self.detach_critic = shared_lstm, detach_critic

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from envs.adapters.gymnasium import game_of
 from envs.batch import Batch
 from envs.core import Array, Game
+from envs.names import known
 from envs.opponents import OpponentChoice
 from envs.seated import IllegalRule, SeatChoice, SeatedBatch, copied
 
