@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -48,7 +49,7 @@ class Sizes:
         layer = self.blocks * H * (H + H)
         first = self.blocks * H * (E + H)
         tower = [H, *self.widths, self.actions]
-        heads = 2 * sum(a * b for a, b in zip(tower, tower[1:], strict=False)) // (S if S > 1 else 1)
+        heads = 2 * sum(a * b for a, b in itertools.pairwise(tower)) // (S if S > 1 else 1)
         weights = COPIES * FLOAT * (self.inputs * E + self.cores * (first + (L - 1) * layer) + heads)
         decision = self.observation + self.actions * (1 + FLOAT) + 32  # as the rollout keeps it
         memory = FLOAT * self.cores * self.parts * L * self.seats * S * H
@@ -101,7 +102,7 @@ def _with(sizes: Sizes, field: str, value: int) -> Sizes:
     """`sizes` with another value; of widths none is above it. A minibatch is no larger than the rollout."""
     if field == "widths":
         return dataclasses.replace(sizes, widths=tuple(min(width, value) for width in sizes.widths))
-    changed = dataclasses.replace(sizes, **{field: value})
+    changed: Sizes = dataclasses.replace(sizes, **{field: value})  # type: ignore[arg-type]
     most = changed.matches * changed.n_steps
     return dataclasses.replace(changed, batch_size=min(changed.batch_size, most))
 

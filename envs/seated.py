@@ -233,7 +233,8 @@ class SeatedBatch:
             if bool(wrong.any()):
                 b = int(torch.nonzero(wrong)[0, 0])
                 choices = torch.nonzero(legal[b])[:, 0].tolist()
+                what = named(self.game, int(actions[b]))
                 raise ValueError(
-                    f"{name}: {named(self.game, int(actions[b]))} of seat {int(self.seat[b])} in match {b} is illegal; "
+                    f"{name}: {what} of seat {int(self.seat[b])} in match {b} is illegal; "
                     f"legal are {listed(choices)}"
                 )
