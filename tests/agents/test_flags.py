@@ -248,8 +248,8 @@ def test_a_record_without_a_default_takes_the_options_of_the_game_it_is_told():
         options: dict[str, int] = dataclasses.field(default_factory=dict)
         out: Path | None = None
 
-    words = ["a", "-b/c", "--game", "dark_hex", "--options.rows", "4", "--out", "-x y"]
+    words = ["a", "./-b/c", "--game", "dark_hex", "--options.rows", "4", "--out", "-x y"]
     read = read_flags(Arguments, words)
-    assert read == Arguments(("a", "-b/c"), "dark_hex", {"rows": 4}, Path("-x y"))
+    assert read == Arguments(("a", "./-b/c"), "dark_hex", {"rows": 4}, Path("-x y"))
     with pytest.raises(ValueError, match=r"unknown setting --options.rows"):
         read_flags(Arguments, ["a", "--options.rows", "4"])
