@@ -39,6 +39,7 @@ class Sizes:
     seats: int = 1  # P
     parts: int = 2  # of the cell's state
     blocks: int = 4  # of the cell's pre-activations
+    recurrent_blocks: int = 4
     match: int = 0  # bytes of a match or world itself
     cores: int = 1
 
@@ -46,8 +47,8 @@ class Sizes:
     def needed(self) -> int:
         """Bytes, rather too few than too many."""
         H, E, L, S = self.hidden, self.features, self.layers, self.squares
-        layer = self.blocks * H * (H + H)
-        first = self.blocks * H * (E + H)
+        layer = (self.blocks + self.recurrent_blocks) * H * H
+        first = self.blocks * H * E + self.recurrent_blocks * H * H
         tower = [H, *self.widths, self.actions]
         heads = 2 * sum(a * b for a, b in itertools.pairwise(tower)) // (S if S > 1 else 1)
         weights = COPIES * FLOAT * (self.inputs * E + self.cores * (first + (L - 1) * layer) + heads)
@@ -154,6 +155,7 @@ def sizes_of(
         seats=seats,
         parts=len(cell.parts) if cell is not None else 1,
         blocks=cell.blocks if cell is not None else 1,
+        recurrent_blocks=cell.recurrent_blocks if cell is not None else 0,
         match=match,
         cores=2 if policy["enable_critic_lstm"] else 1,
     )
