@@ -11,6 +11,7 @@ import pytest
 import envs
 from agents import CELLS, world_training
 from agents.config import (
+    CONFIGS,
     AlgoConfig,
     ArgumentsConfig,
     Config,
@@ -392,6 +393,24 @@ def test_an_alias_says_the_same_again(written):
         written("env_kwargs: {a: &a {b: 1, c: 2}, d: {<<: *a, c: 3}, e: *a}"), WorldConfig
     ).env_kwargs
     assert read == {"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}, "e": {"b": 1, "c": 2}}
+
+
+def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
+    """From any folder, with or without its folder and ending; a file of one's own comes first."""
+    monkeypatch.chdir(tmp_path)
+    shipped = read_config(CONFIGS / "dark_hex_gated.yaml")
+    for name in (
+        "dark_hex_gated",
+        "dark_hex_gated.yaml",
+        "configs/dark_hex_gated.yaml",
+        "configs/dark_hex_gated",
+    ):
+        assert read_config(name) == shipped
+    (tmp_path / "dark_hex_gated.yaml").write_text("seed: 4")
+    assert read_config("dark_hex_gated") == Config(seed=4)
+    told = f"there is no such configuration; in {CONFIGS} are dark_hex_gated, "
+    for name in ("dark_hx_gated", "configs/dark_hex_gate.yaml", "elsewhere/dark_hex_gated.yml"):
+        refused(name, told, error=FileNotFoundError)
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+import envs
 from agents.config import CONFIGS, Config, WorldConfig, read_config
 from agents.flags import _options_of, read_flags
 from envs import GAMES
@@ -147,6 +148,13 @@ def test_the_stock_takes_its_own_policys_arguments():
     assert said[0].startswith("note         policy_kwargs of maskable_recurrent_ppo (cell, lstm_hidden_size")
     config, _ = world("--algo", "recurrent_ppo", "--policy-kwargs.cell", "gated")
     assert config.policy_kwargs["cell"] == "gated"  # the default of our policy, but not the stock's
+
+
+def test_a_map_in_a_yaml_block_is_a_map(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text("game: generals\noptions:\n  map: |\n    A...\n    .#..\n    ..#.\n    #..B\n")
+    config, _ = read(path, "--options.max-ticks", "1e2")
+    assert envs.make(config.game, **config.options).options["map"] == "A.../.#../..#./#..B"
 
 
 # ---------------------------------------------------------------- numbers
