@@ -11,7 +11,6 @@ import pytest
 import envs
 from agents import CELLS, world_training
 from agents.config import (
-    CONFIGS,
     AlgoConfig,
     ArgumentsConfig,
     Config,
@@ -25,7 +24,8 @@ from agents.policy import BoardCore
 from agents.training import make_model
 from agents.written import MOST_BYTES
 
-FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "configs"
+FILES = sorted(FOLDER.glob("*.yaml"))
 WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(), re.MULTILINE)]
 BOARDS = [path for path in FILES if re.search(r"_\d+x\d+$", path.stem)]
 CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS]
@@ -398,7 +398,7 @@ def test_an_alias_says_the_same_again(written):
 def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
     """From any folder, with or without its folder and ending; a file of one's own comes first."""
     monkeypatch.chdir(tmp_path)
-    shipped = read_config(CONFIGS / "dark_hex_gated.yaml")
+    shipped = read_config(FOLDER / "dark_hex_gated.yaml")
     for name in (
         "dark_hex_gated",
         "dark_hex_gated.yaml",
@@ -408,7 +408,7 @@ def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
         assert read_config(name) == shipped
     (tmp_path / "dark_hex_gated.yaml").write_text("seed: 4")
     assert read_config("dark_hex_gated") == Config(seed=4)
-    told = f"there is no such configuration; in {CONFIGS} are dark_hex_gated, "
+    told = f"there is no such configuration; in {FOLDER} are dark_hex_gated, "
     for name in ("dark_hx_gated", "configs/dark_hex_gate.yaml", "elsewhere/dark_hex_gated.yml"):
         refused(name, told, error=FileNotFoundError)
 

@@ -393,7 +393,7 @@ def test_no_army_outgrows_its_bound():
         ({"map": "A.../.#../..#./#.B"}, "'map' must have rows of one length; row 4 has 3, not 4, got"),
         (
             {"map": "A.../.o../..#./#..B"},
-            r"'map' must be written in \.#0123456789xAB, with / or line breaks between rows; row 2 has 'o', got",
+            r"'map' must be written in \.#0123456789xAB, with / or line breaks between rows; row 2 has 'o'",
         ),
         ({"map": "A.A./.#../..#./#..B"}, "'map' must have one A and one B, not 2 and 1, got"),
         ({"map": "A.../.#../..#./#..."}, "'map' must have one A and one B, not 1 and 0, got"),
@@ -458,7 +458,5 @@ def test_a_map_of_nothing_but_blanks_is_none():
 def test_a_long_list_of_legal_actions_is_cut():
     match = envs.Match(envs.make("generals", map=OPEN))
     place(match, b2=(A, 2), c3=(A, 2), d2=(A, 2))
-    with pytest.raises(
-        ValueError, match=r"action 0 \('a1 up'\) .* legal are \[40, 41, .*, \.\.\.\], 23 in all$"
-    ):
+    with pytest.raises(ValueError, match=r"'a1 up'.* legal are \[40, 41, .*, \.\.\.\], 23 in all$"):
         match.play(0)

@@ -66,6 +66,20 @@ def test_training_ends_with_a_table_and_the_next_commands(trained):
     assert (run / "command.txt").read_text().startswith("python")
 
 
+def test_commands_are_printed_as_a_shell_takes_them(script, monkeypatch, tmp_path):
+    """Also for a folder with a dash, blanks, quotes and a dollar sign in its name."""
+    monkeypatch.chdir(tmp_path)
+    folder = """-my "run's" $HOME"""
+    ended = script("selfplay", "kuhn_poker_gated", "-n", 128, "--run-dir", folder, *SMALL)
+    assert ended.code == 0, ended
+    (run,) = (tmp_path / folder).iterdir()
+    (curves,) = [line for line in ended.out.splitlines() if line.startswith("curves ")]
+    typed = [shlex.split(line) for line in [curves, *ended.out.partition("\nnext\n")[2].splitlines()]]
+    assert typed[0][1:] == typed[3] == ["tensorboard", "--logdir", f"./{folder}"]
+    assert typed[1][:3] == ["python", "scripts/watch.py", f"./{folder}/{run.name}"]
+    assert script("tournament", *typed[2][2:], "--matches-per-seat", 8).code == 0
+
+
 def test_the_next_commands_work_as_they_are_printed(trained, script, monkeypatch, tmp_path):
     run, out, _ = trained
     monkeypatch.chdir(tmp_path)
@@ -358,6 +372,26 @@ def test_players_that_cannot_meet(refused, trained):
     refused("watch", run, "--width", 0, told="--width must be at least 1, got 0")
     refused(
         "watch", "greedy", "--game", "kuhn_poker", told="kuhn_poker has no greedy; games with one are gen"
+    )
+
+
+def test_what_is_too_large_is_refused(refused):
+    many = ["--matches-per-seat", 10**12]
+    refused(
+        "tournament", "random", "bot", "--game", "kuhn_poker", *many, told=["--matches-per-seat", "would fit"]
+    )
+    refused(
+        "selfplay", "kuhn_poker_gated", "--matches", "1e12", told=["matches 1,000,000,000,000", "would fit"]
+    )
+    refused(
+        "train", "cartpole_novel_gated", "--n-envs", "1e12", told=["n_envs 1,000,000,000,000", "would fit"]
+    )
+
+
+def test_options_of_no_game(refused):
+    refused("tournament", "random", "bot", "--options.rows", 4, told="unknown setting --options.rows")
+    refused(
+        "watch", "bot", "--game", "dark_hex", "--options", "rows", 4, told=["--options.rows, --options.cols"]
     )
 
 
