@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 
 from agents.cells import CELLS
+from envs.batch import usable_device
 from envs.room import check_room, room, size
 
 FLOAT = 4
@@ -91,7 +92,9 @@ def check_judged(key: str, matches: int, seats: int, device: str | torch.device)
     Raises:
         ValueError: see `envs.room.check_room`.
     """
-    check_room(key, matches, 2 * seats * 8 * (2 + seats), device)  # seat, length and returns, and once more
+    check_room(
+        key, matches, 2 * seats * 8 * (2 + seats), usable_device(device)
+    )  # seat, length and returns, and once more
 
 
 def _value(sizes: Sizes, field: str) -> int:

@@ -376,23 +376,17 @@ def test_players_that_cannot_meet(refused, trained):
 
 
 def test_what_is_too_large_is_refused(refused):
-    many = ["--matches-per-seat", 10**12]
-    refused(
-        "tournament", "random", "bot", "--game", "kuhn_poker", *many, told=["--matches-per-seat", "would fit"]
-    )
-    refused(
-        "selfplay", "kuhn_poker_gated", "--matches", "1e12", told=["matches 1,000,000,000,000", "would fit"]
-    )
-    refused(
-        "train", "cartpole_novel_gated", "--n-envs", "1e12", told=["n_envs 1,000,000,000,000", "would fit"]
-    )
+    most, told = 10**12, "1,000,000,000,000 needs"
+    many = ["--game", "kuhn_poker", "--matches-per-seat", most]
+    refused("tournament", "random", "bot", *many, told=[f"--matches-per-seat {told}", "would fit"])
+    refused("selfplay", "kuhn_poker_gated", "--matches", most, told=[f"matches {told}", "would fit"])
+    refused("train", "cartpole_novel_gated", "--n-envs", most, told=[f"n_envs {told}", "would fit"])
 
 
 def test_options_of_no_game(refused):
     refused("tournament", "random", "bot", "--options.rows", 4, told="unknown setting --options.rows")
-    refused(
-        "watch", "bot", "--game", "dark_hex", "--options", "rows", 4, told=["--options.rows, --options.cols"]
-    )
+    game = ["--game", "dark_hex", "--options", "rows", 4]
+    refused("watch", "bot", *game, told="known are --options.rows, --options.cols")
 
 
 def test_an_agent_of_another_size_is_refused(script, refused, tmp_path):
