@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from gymnasium import spaces
 
 from envs import kernels
 from envs.core import Game
+from envs.room import check_room
 
 
 def usable_device(device: str | torch.device) -> torch.device:
@@ -46,6 +48,14 @@ def fitting(state: Mapping[str, torch.Tensor], name: str, like: torch.Tensor) ->
     return saved
 
 
+def bytes_of(game: Game) -> int:
+    """Memory that each match of a `Batch` takes."""
+    space = game.observation_space
+    shown = math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize
+    # seat, episode and action of 8 bytes, over, illegal and only of 1
+    return int(shown + game.actions + 4 * game.seats + 3 * 8 + 3 + game.state.itemsize)
+
+
 class Batch:
     """B matches of `game` side by side; a match that ends is replaced by a new one in the same step.
 
@@ -73,7 +83,8 @@ class Batch:
 
     Raises:
         TypeError: `game` is no game.
-        ValueError: an argument cannot be used, or the game's observation space.
+        ValueError: an argument cannot be used, or the game's observation space, or the matches do not fit
+            into memory; the message says how many would.
     """
 
     def __init__(self, game: Game, matches: int, device: str | torch.device = "cpu", seed: int = 0) -> None:
@@ -92,6 +103,7 @@ class Batch:
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
 
+        check_room(f"{game.name}: matches", self.matches, bytes_of(game), self.device)
         dtype = torch.from_numpy(np.zeros(0, space.dtype)).dtype
 
         def zeros(*shape: int, dtype: torch.dtype) -> torch.Tensor:

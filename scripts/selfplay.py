@@ -16,6 +16,7 @@ from agents.arena import NOBODY, Result
 from agents.config import Config
 from agents.runs import SAY, Outcome
 from agents.training import resume, train
+from agents.written import typed
 
 
 def main() -> None:
@@ -26,15 +27,17 @@ def report(outcome: Outcome[Result]) -> None:
     """How good it is, and what to type next."""
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:
-        SAY(f"stopped and saved ({speed}). Go on with\n  python scripts/selfplay.py --resume {outcome.run}")
+        SAY(f"stopped and saved ({speed}). Go on with")
+        SAY("  " + typed("python", "scripts/selfplay.py", "--resume", outcome.run))
         sys.exit(outcome.exit_code)
     results = {("agent", name): result for name, result in outcome.results.items()}
     results |= {(name, NOBODY): result for name, result in outcome.anchors.items()}
     cli.show(cli.result_table(f"trained: {speed}", results))
-    SAY(f"""next
-  python scripts/watch.py {outcome.run} --opponent random --render gif --out match.gif
-  python scripts/tournament.py {outcome.run} random bot
-  tensorboard --logdir {outcome.run.parent}""")
+    SAY("next")
+    options = ("--opponent", "random", "--render", "gif", "--out", "match.gif")
+    SAY("  " + typed("python", "scripts/watch.py", outcome.run, *options))
+    SAY("  " + typed("python", "scripts/tournament.py", outcome.run, "random", "bot"))
+    SAY("  " + typed("tensorboard", "--logdir", outcome.run.parent))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from agents.config import WorldConfig
 from agents.episodes import Episodes
 from agents.runs import SAY, Outcome
 from agents.world_training import resume, train
+from agents.written import typed
 
 
 def main() -> None:
@@ -26,7 +27,8 @@ def report(outcome: Outcome[Episodes]) -> None:
     """How good it is, and what to type next."""
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:
-        SAY(f"stopped and saved ({speed}). Go on with\n  python scripts/train.py --resume {outcome.run}")
+        SAY(f"stopped and saved ({speed}). Go on with")
+        SAY("  " + typed("python", "scripts/train.py", "--resume", outcome.run))
         sys.exit(outcome.exit_code)
     cli.show(cli.episode_table(f"trained: {speed}", outcome.results | outcome.anchors))
     gif = outcome.run / "replays" / f"step_{outcome.timesteps}.gif"
@@ -34,10 +36,11 @@ def report(outcome: Outcome[Episodes]) -> None:
         SAY(f"an episode   {gif}")
     SAY("next")
     if gif.exists():
-        SAY(f"  python scripts/watch.py {outcome.run} --render gif --out episode.gif")
-    SAY(f"""\
-  python scripts/train.py --resume {outcome.run} --total-timesteps {2 * outcome.timesteps}
-  tensorboard --logdir {outcome.run.parent}""")
+        options = ("--render", "gif", "--out", "episode.gif")
+        SAY("  " + typed("python", "scripts/watch.py", outcome.run, *options))
+    more = ("--total-timesteps", 2 * outcome.timesteps)
+    SAY("  " + typed("python", "scripts/train.py", "--resume", outcome.run, *more))
+    SAY("  " + typed("tensorboard", "--logdir", outcome.run.parent))
 
 
 if __name__ == "__main__":

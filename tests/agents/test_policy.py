@@ -400,7 +400,7 @@ def test_the_heads_have_the_layers_of_net_arch(net_arch, pi, vf):
         ),
         (
             {"cell": "gru", "lstm_kwargs": {"bias": 0.0}},
-            "cell 'gru' may hold dropout, forget_bias, chrono; got bias",
+            "cell 'gru' may hold forget_bias, dropout, chrono; got bias",
         ),
     ],
 )

@@ -372,7 +372,9 @@ def test_an_illegal_action_raises_where_it_was_asked_to():
     env.reset(seed=1)
     env.step(4)
     board = env.match.state.tobytes()
-    with pytest.raises(ValueError, match=r"action 4 of seat 0 is illegal; legal are \[0, 1, 2, 3, 5"):
+    with pytest.raises(
+        ValueError, match=r"action 4 \('b2'\) of seat 0 is illegal; legal are \[0, 1, 2, 3, 5"
+    ):
         env.step(4)
     assert env.match.state.tobytes() == board
     env.step(8)
@@ -746,7 +748,7 @@ def test_illegal_actions_in_a_batch_can_be_refused():
     env = BatchVectorEnv("phantom_tictactoe", 2, opponent=first, illegal="raise")
     env.reset(seed=1)
     env.step(np.array([4, 5]))
-    with pytest.raises(ValueError, match=r"action 5 of seat 0 in match 1 is illegal; legal are \[0, 1, 2, 3"):
+    with pytest.raises(ValueError, match=r"action 5 \('.+'\) of seat 0 in match 1 is illegal; legal are \[0"):
         env.step(np.array([8, 5]))
 
 

@@ -387,10 +387,13 @@ def test_no_army_outgrows_its_bound():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"map": "A...\n.#.\n..#.\n#..B"}, "'map' must have rows of one length; row 2 has 3, not 4, got"),
+        ({"map": "A...\n\n.#..\n..#.\n#..B"}, "'map' must have no empty rows; row 2 is one, got"),
+        ({"map": "A..\n.#..\n..#.\n#..B"}, "'map' must have rows of one length; row 1 has 3, not 4, got"),
         ({"map": "A.../.#../..#./#.B"}, "'map' must have rows of one length; row 4 has 3, not 4, got"),
         (
             {"map": "A.../.o../..#./#..B"},
-            r"'map' must be written in \.#0123456789xAB and /; row 2 has 'o', got",
+            r"'map' must be written in \.#0123456789xAB, with / or line breaks between rows; row 2 has 'o'",
         ),
         ({"map": "A.A./.#../..#./#..B"}, "'map' must have one A and one B, not 2 and 1, got"),
         ({"map": "A.../.#../..#./#..."}, "'map' must have one A and one B, not 1 and 0, got"),
@@ -423,7 +426,7 @@ def test_an_action_from_fog_is_named():
     game = envs.make("generals", map=OPEN)
     match, batch, action = envs.Match(game), envs.Batch(game, 2), (2 * 4 + 1) * 8
     with pytest.raises(
-        ValueError, match=r"^generals: action 72 of seat 0 is illegal; legal are \[128\]; 72 is 'b3 up'$"
+        ValueError, match=r"^generals: action 72 \('b3 up'\) of seat 0 is illegal; legal are \[128\]$"
     ):
         match.play(action)
     batch.step([action, game.actions - 1])
@@ -431,8 +434,29 @@ def test_an_action_from_fog_is_named():
     assert batch.reward.tolist() == [[-1.0, 1.0], [0.0, 0.0]]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A...\n.#..\n..#.\n#..B",
+        "A...\n.#..\n..#.\n#..B\n",
+        "\n\n  A...\n  .#..\n  ..#.\n  #..B\n\n  ",
+        "A...\r\n.#..\r\n..#.\r\n#..B\r\n",
+        "A.../.#..\n..#.\n#..B",
+        "A.../\n.#../\n..#./\n#..B\n",
+        "A... / .#.. / ..#. / #..B",
+    ],
+)
+def test_a_map_is_written_with_line_breaks_as_well(text):
+    """As a YAML block or a text file gives it; it is the same game, by its options, too."""
+    assert envs.make("generals", map=text) == envs.make("generals", map="A.../.#../..#./#..B")
+
+
+def test_a_map_of_nothing_but_blanks_is_none():
+    assert envs.make("generals", map=" \n") == envs.make("generals")
+
+
 def test_a_long_list_of_legal_actions_is_cut():
     match = envs.Match(envs.make("generals", map=OPEN))
     place(match, b2=(A, 2), c3=(A, 2), d2=(A, 2))
-    with pytest.raises(ValueError, match=r"legal are \[40, 41, .*, \.\.\.\], 23 in all; 0 is 'a1 up'$"):
+    with pytest.raises(ValueError, match=r"'a1 up'.* legal are \[40, 41, .*, \.\.\.\], 23 in all$"):
         match.play(0)

@@ -66,6 +66,20 @@ def test_training_ends_with_a_table_and_the_next_commands(trained):
     assert (run / "command.txt").read_text().startswith("python")
 
 
+def test_commands_are_printed_as_a_shell_takes_them(script, monkeypatch, tmp_path):
+    """Also for a folder with a dash, blanks, quotes and a dollar sign in its name."""
+    monkeypatch.chdir(tmp_path)
+    folder = """-my "run's" $HOME"""
+    ended = script("selfplay", "kuhn_poker_gated", "-n", 128, "--run-dir", folder, *SMALL)
+    assert ended.code == 0, ended
+    (run,) = (tmp_path / folder).iterdir()
+    (curves,) = [line for line in ended.out.splitlines() if line.startswith("curves ")]
+    typed = [shlex.split(line) for line in [curves, *ended.out.partition("\nnext\n")[2].splitlines()]]
+    assert typed[0][1:] == typed[3] == ["tensorboard", "--logdir", f"./{folder}"]
+    assert typed[1][:3] == ["python", "scripts/watch.py", f"./{folder}/{run.name}"]
+    assert script("tournament", *typed[2][2:], "--matches-per-seat", 8).code == 0
+
+
 def test_the_next_commands_work_as_they_are_printed(trained, script, monkeypatch, tmp_path):
     run, out, _ = trained
     monkeypatch.chdir(tmp_path)
@@ -126,7 +140,7 @@ def test_games_for_one_are_watched_and_compared(script):
 
 def test_simultaneous_moves_are_one_picture(script, tmp_path):
     """Eight ticks of Generals are nine drawings, not seventeen, for the referee and for a seat."""
-    game = ["--game", "generals", "--options", "rows", 4, "cols", 4, "max_ticks", 8]
+    game = ["--game", "generals", "--options.rows", 4, "--options.cols", 4, "--options.max-ticks", 8]
     players = ["watch", "greedy", "--opponent", "expander", *game, "--render"]
     for viewer in ("referee", "seat"):
         folder = tmp_path / viewer
@@ -397,6 +411,20 @@ def test_players_that_cannot_meet(refused, trained):
     )
 
 
+def test_what_is_too_large_is_refused(refused):
+    most, told = 10**12, "1,000,000,000,000 needs"
+    many = ["--game", "kuhn_poker", "--matches-per-seat", most]
+    refused("tournament", "random", "bot", *many, told=[f"--matches-per-seat {told}", "would fit"])
+    refused("selfplay", "kuhn_poker_gated", "--matches", most, told=[f"matches {told}", "would fit"])
+    refused("train", "cartpole_novel_gated", "--n-envs", most, told=[f"n_envs {told}", "would fit"])
+
+
+def test_options_of_no_game(refused):
+    refused("tournament", "random", "bot", "--options.rows", 4, told="unknown setting --options.rows")
+    game = ["--game", "dark_hex", "--options", "rows", 4]
+    refused("watch", "bot", *game, told="known are --options.rows, --options.cols")
+
+
 def test_an_agent_of_another_size_is_refused(script, refused, tmp_path):
     folder, board = tmp_path / "runs", ["--options.rows", 2, "--options.cols", 2]
     ended = script(
@@ -404,5 +432,5 @@ def test_an_agent_of_another_size_is_refused(script, refused, tmp_path):
     )
     assert ended.code == 0, ended
     (run,) = folder.iterdir()
-    size = ["--options", "rows", 3, "cols", 2]
+    size = ["--options.rows", 3, "--options.cols", 2]
     refused("watch", run, "--game", "dark_hex", *size, told=["rows=2", "expected an agent of", "rows=3"])
