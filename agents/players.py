@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from numba import njit
 from torch import Tensor
 
 from agents.bots import BOTS, batched
@@ -25,6 +25,7 @@ from agents.normalizer import Normalizer
 from agents.policy import Memory, RecurrentPolicy
 from agents.worlds import World
 from envs import Game
+from envs.compiled import compiled
 from envs.core import mix
 from envs.seated import seated_space, with_seats
 
@@ -277,7 +278,7 @@ class RandomPlayer(ScriptedPlayer):
         return actions.to(legal.device)
 
 
-@njit(cache=True, nogil=True)
+@partial(compiled, nogil=True)
 def _pick_legal(legal: Any, bits: Any, actions: Any) -> None:
     """Row by row: name actions at random until one is legal. `bits` [rows] begin the random numbers.
 
