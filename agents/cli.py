@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ USER_ERRORS = (
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; what the user got wrong is told in one line, with exit code 2."""
+    print_anything()
     try:
         main()
     except USER_ERRORS as error:
@@ -41,6 +43,13 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def print_anything() -> None:
+    """From now on a letter that the terminal's encoding lacks is printed as `?` instead of ending everything."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def start_or_resume(

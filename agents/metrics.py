@@ -38,9 +38,11 @@ class JSONLines(KVWriter):
 
     def __init__(self, path: Path, resume_step: int | None) -> None:
         if resume_step is not None and path.exists():
-            lines = [line for line in path.read_text().splitlines() if _step(line) <= resume_step]
+            lines = [
+                line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resume_step
+            ]
             write_file(path, "".join(line + "\n" for line in lines).encode())
-        self.file = path.open("a")
+        self.file = path.open("a", encoding="utf-8")
 
     def write(
         self,

@@ -87,7 +87,7 @@ def begin(config: RunConfig, name: str, command: str) -> Path:
     for folder in ("tensorboard", "checkpoints", "replays"):
         (run / folder).mkdir()
     checkpoint.write_file(run / "config.yaml", write_config(config).encode())
-    checkpoint.write_file(run / "command.txt", (command + "\n").encode())
+    checkpoint.write_file(run / "command.txt", (command + "\n").encode(errors="surrogateescape"))
     return run
 
 
@@ -268,7 +268,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         checkpoint.point(self.run, "latest", path)
         if not (self.run / "best.json").exists():
             checkpoint.point(self.run, "best", path)
-        best = json.loads((self.run / "best.json").read_text())["checkpoint"]
+        best = json.loads((self.run / "best.json").read_text(encoding="utf-8"))["checkpoint"]
         steps = sorted(
             (self.run / "checkpoints").glob("step_*"), key=lambda p: int(p.name.removeprefix("step_"))
         )
@@ -338,7 +338,7 @@ def _crossed(before: int, now: int, every: int) -> bool:
 
 def _best_score(run: Path, tags: tuple[str, ...]) -> float:
     """The best sum of the `tags` that a resumed run has measured so far."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return max(
         (sum(line[tag] for tag in tags) for line in lines if set(tags) <= set(line)), default=-math.inf
     )

@@ -27,8 +27,8 @@ from envs.games.phantom_tictactoe import PhantomTicTacToe
 from envs.match import Match
 
 if TYPE_CHECKING:
-    from envs.batch import Batch
     from envs.adapters.pettingzoo import FogboundAEC, FogboundParallel
+    from envs.batch import Batch
     from envs.seated import IllegalRule
 
 GAMES: dict[str, type[Game]] = {
@@ -121,7 +121,6 @@ if not TYPE_CHECKING:  # a reader of types would take any name for one of ours
         from envs.batch import Batch
 
         return Batch
-
 
 
 __all__ = ["CHANCE", "GAMES", "REFEREE", "Batch", "Game", "Match", "aec", "make", "parallel"]

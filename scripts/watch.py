@@ -119,7 +119,9 @@ def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for number, match, viewer, _ in bar(moments, a):
-        (folder / f"game{number + 1}_move{len(match.actions):03d}.svg").write_text(match.svg(viewer))
+        (folder / f"game{number + 1}_move{len(match.actions):03d}.svg").write_text(
+            match.svg(viewer), encoding="utf-8"
+        )
         count += 1
     print(f"{count} drawings in {folder}")
 
