@@ -46,7 +46,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def print_anything() -> None:
-    """From now on a letter that the terminal's encoding lacks is printed as `?` instead of ending everything."""
+    """From now on a letter that the output's encoding lacks is printed as `?` and ends nothing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
