@@ -73,6 +73,9 @@ class Elman(Cell):
     """Simple recurrent network (Elman 1990).
 
     h' = f(W x + U h + b),  f = tanh or relu
+
+    Args:
+        nonlinearity: "tanh" or "relu".
     """
 
     def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:
@@ -164,6 +167,10 @@ class GRU(Cell):
 
     torch's biases: b_r and b_y are the sums of its two, d is the last block of bias_hh. What y is to h, f is
     to the c of an LSTM, so `forget_bias` and `chrono` say what b_y starts at.
+
+    Args:
+        forget_bias: what b_y starts at.
+        chrono: if above 0, b_y starts at log(u), u uniform in 1..chrono - 1, see `Gated`.
     """
 
     blocks = 3

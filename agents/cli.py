@@ -7,9 +7,9 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import gymnasium
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -18,15 +18,19 @@ from agents.arena import NOBODY, Result
 from agents.checkpoint import load_player
 from agents.config import read_config
 from agents.episodes import Episodes
+from agents.flags import read_flags
 from agents.players import FIXED_PLAYERS, Player, fixed_player
 from agents.runs import C, Outcome, R
+
+K = TypeVar("K")
 
 USER_ERRORS = (
     ValueError,
     TypeError,
     OSError,
     RuntimeError,
-    FloatingPointError,
+    ArithmeticError,  # a number too large for what it counts, one that is not finite
+    MemoryError,
     gymnasium.error.Error,  # the library that draws a world is missing, for one
 )
 """What a user can cause."""
@@ -52,6 +56,11 @@ def print_anything() -> None:
             stream.reconfigure(errors="replace")
 
 
+def parse(kind: type[K], description: str | None) -> K:
+    """What the command line says, as a record of `kind`."""
+    return read_flags(kind, sys.argv[1:], description=description)
+
+
 def start_or_resume(
     kind: type[C],
     train: Callable[[C, str], Outcome[R]],
@@ -67,10 +76,11 @@ def start_or_resume(
     usage = f"usage: {script} CONFIG.yaml [--key value ...]   or   {script} --resume RUN [--key value ...]"
 
     def override(config: C, settings: list[str]) -> C:
-        return tyro.cli(
-            kind, default=config, args=settings, prog=f"{script} CONFIG.yaml", description=description
+        return read_flags(
+            kind, settings, default=config, prog=f"{script} CONFIG.yaml", description=description
         )
 
+    arguments = [part for word in arguments for part in _apart(word, "--resume")]
     if "--resume" in arguments:
         at = arguments.index("--resume")
         if at + 1 >= len(arguments) or arguments[at + 1].startswith("-"):
@@ -84,6 +94,11 @@ def start_or_resume(
         raise ValueError(f"the configuration comes first; {usage}")
     config = override(read_config(arguments[0], kind), arguments[1:])
     return train(config, shlex.join([Path(sys.executable).name, *sys.argv]))
+
+
+def _apart(word: str, flag: str) -> list[str]:
+    """`--flag=value` as two words."""
+    return [flag, word.removeprefix(f"{flag}=")] if word.startswith(f"{flag}=") else [word]
 
 
 def sit_down(

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
-import yaml
+
+from agents.written import read_yaml_file, write_yaml
+from envs.names import known
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""Where the configurations lie that are shipped."""
 
 ScheduleName = Literal["constant", "linear", "power"]
 OptionValue = bool | int | str
@@ -315,37 +320,57 @@ def read_config(path: str | Path, kind: type[_Record] = Config) -> _Record:  # t
     """A configuration of `kind` from a YAML file; what it does not name keeps its default.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: see `find_config`.
         ValueError: it is not YAML, a key is unknown, or a value has the wrong type.
     """
-    values = _read_yaml(Path(path))
+    path = find_config(path)
+    values = _read_yaml(path)
     try:
-        return _record(kind, values or {}, "")
+        return _record(kind, {} if values is None else values, "")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def find_config(path: str | Path) -> Path:
+    """The configuration of that path or, if there is none, of that name among those that are shipped.
+
+    Raises:
+        FileNotFoundError: there is neither; the message says where configurations lie, and which.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    name = path.name if path.suffix in (".yaml", ".yml") else f"{path.name}.yaml"
+    if path.with_name(name).is_file():
+        return path.with_name(name)
+    if path.parent in (Path(), Path(CONFIGS.name)) and (CONFIGS / name).is_file():
+        return CONFIGS / name
+    names = [file.stem for file in sorted(CONFIGS.glob("*.yaml"))]
+    raise FileNotFoundError(
+        f"{path}: there is no such configuration; in {CONFIGS} are {known(Path(name).stem, names)}"
+    )
 
 
 def world_of(path: str | Path) -> WorldConfig | None:
     """The run in a world that `path` is or is a checkpoint of; None if it is neither."""
     path = Path(path).resolve()
     file = (path.parent.parent if path.parent.name == "checkpoints" else path) / "config.yaml"
-    if not file.is_file() or "env" not in (_read_yaml(file) or {}):
+    values = _read_yaml(file) if file.is_file() else None
+    if not isinstance(values, dict) or "env" not in values:
         return None
     return read_config(file, WorldConfig)
 
 
 def _read_yaml(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such configuration")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are no text, a date that is none
-        raise ValueError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+        return read_yaml_file(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def write_config(config: RunConfig) -> str:
     """The configuration as YAML, every field named."""
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+    return write_yaml(dataclasses.asdict(config))
 
 
 def _record(kind: type[_Record], values: Any, where: str) -> _Record:
@@ -355,15 +380,15 @@ def _record(kind: type[_Record], values: Any, where: str) -> _Record:
     hints = get_type_hints(kind)
     for key in values:
         if key not in hints:
-            raise ValueError(f"unknown key {where + str(key)!r}; known are {', '.join(hints)}")
+            raise ValueError(f"unknown key {where + str(key)!r}; known are {known(key, hints)}")
     return kind(**{key: _value(hints[key], value, where + key) for key, value in values.items()})
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the type `kind`, or ValueError. A whole number and YAML's `1e-3` pass for a float."""
+    """`value` as the type `kind`, or ValueError. A whole number passes for a float, and `1e6` for an int."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
-        return _plain(value)
+        return value
     if dataclasses.is_dataclass(kind):
         return _record(kind, value, where + ".")  # type: ignore[arg-type]
     if origin is list and isinstance(value, list):
@@ -382,23 +407,22 @@ def _value(kind: Any, value: Any, where: str) -> Any:
                 return _value(option, value, where)
             except ValueError:
                 continue
-    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if isinstance(kind, type) and origin is None and type(value) is kind:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is float and is_number and _is_finite(value):
+        return float(value)
+    if kind is int and is_number and _is_finite(value) and value == int(value):
+        return int(value)
+    if kind in (str, bool) and type(value) is kind:
         return value
     expected = typing.cast(str, getattr(kind, "__name__", None)) if origin is None else str(kind)
-    raise ValueError(f"{where} must be {expected.replace('typing.', '')}, got {value!r}")
+    reason = " (a finite number is needed)" if is_number and not _is_finite(value) else ""
+    if is_number and not reason and (kind is int or (float not in arguments and int in arguments)):
+        reason = " (a whole number is needed)"
+    raise ValueError(f"{where} must be {expected.replace('typing.', '')}, got {value!r}{reason}")
 
 
-def _plain(value: Any) -> Any:
-    """What YAML gives, its numbers without a point (`1e-3`, a word to YAML 1.1) read as numbers."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
-        return float(value)
-    return value
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond every float
+        return False

@@ -27,6 +27,7 @@ from agents.worlds import World
 from envs import Game
 from envs.compiled import compiled
 from envs.core import mix
+from envs.names import known
 from envs.seated import seated_space, with_seats
 
 
@@ -307,8 +308,8 @@ class Bot(ScriptedPlayer):
     def __init__(self, game: Game, name: str = "bot", seed: int = 0) -> None:
         super().__init__(game, name, seed)
         if name not in BOTS.get(game.name, ()):
-            known = [title for title, bots in BOTS.items() if name in bots]
-            raise ValueError(f"{game.name} has no {name}; games with one are {', '.join(sorted(known))}")
+            titles = [title for title, bots in BOTS.items() if name in bots]
+            raise ValueError(f"{game.name} has no {name}; games with one are {', '.join(sorted(titles))}")
         self.decide_all = batched(BOTS[game.name][name])
         self.columns = int(game.options.get("cols", 1))
         self.reset()
@@ -357,5 +358,5 @@ def fixed_player(name: str, game: Game, seed: int = 0) -> Player:
         ValueError: the name is unknown, or the game has no such player.
     """
     if name not in FIXED_PLAYERS:
-        raise ValueError(f"unknown player {name!r}; known are {', '.join(FIXED_PLAYERS)}")
+        raise ValueError(f"unknown player {name!r}; known are {known(name, FIXED_PLAYERS)}")
     return FIXED_PLAYERS[name](game, name, seed)

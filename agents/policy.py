@@ -27,6 +27,7 @@ from agents.encoders import (
 )
 from agents.heads import BoardActionHead, BoardValueHead, make_head
 from agents.scan import scan
+from envs import names
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
 
@@ -72,14 +73,15 @@ class Core(nn.Module):
     ) -> None:
         super().__init__()
         if cell not in CELLS:
-            raise ValueError(f"unknown cell {cell!r}; known are {', '.join(CELLS)}")
+            raise ValueError(f"unknown cell {cell!r}; known are {names.known(cell, CELLS)}")
         if layers < 1:
             raise ValueError(f"n_lstm_layers must be at least 1, got {layers}")
         _, _, *own = inspect.signature(CELLS[cell]).parameters  # after input_size and hidden_size
         known = ["dropout", *own]
         if unknown := sorted(set(options) - set(known)):
             raise ValueError(
-                f"lstm_kwargs of cell {cell!r} may hold {', '.join(known)}; got {', '.join(unknown)}"
+                f"lstm_kwargs of cell {cell!r} may hold {names.known(unknown[0], known)}; got "
+                f"{', '.join(unknown)}"
             )
         of_cell = dict(options)
         dropout = of_cell.pop("dropout", 0.0)
@@ -208,7 +210,8 @@ class RecurrentPolicy(nn.Module):
         if shared_lstm and enable_critic_lstm:
             raise ValueError("choose one of shared_lstm and enable_critic_lstm: the critic has one core")
         if activation_fn not in ACTIVATIONS:
-            raise ValueError(f"unknown activation_fn {activation_fn!r}; known are {', '.join(ACTIVATIONS)}")
+            told = names.known(activation_fn, ACTIVATIONS)
+            raise ValueError(f"unknown activation_fn {activation_fn!r}; known are {told}")
         self.family = Categorical(actions) if isinstance(actions, int) else make_family(actions)
         self.seats = seats
         self.shared_lstm, self.detach_critic = shared_lstm, detach_critic

@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from agents import checkpoint, metrics
 from agents.config import Config, RunConfig, WorldConfig, read_config, write_config
+from agents.written import typed
 
 MAY_CHANGE = (
     "total_timesteps",
@@ -316,7 +317,7 @@ def learn(model: BaseAlgorithm, keeper: RunKeeper[K, R], resumed_at: int | None)
     if resumed_at is None:
         metrics.record_hparams(logger, config, keeper.headline())
     keeper.say(f"run folder   {run}")
-    keeper.say(f"curves       tensorboard --logdir {config.run_dir}")
+    keeper.say(f"curves       {typed('tensorboard', '--logdir', Path(config.run_dir))}")
     began = time.perf_counter()
     try:
         model.learn(

@@ -20,6 +20,8 @@ from agents.policy import RecurrentPolicy
 from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say, resolve_device
 from agents.schedules import SCHEDULES
+from agents.sizes import check_fits, check_judged, sizes_of
+from envs.batch import bytes_of, usable_device
 from envs.drawing import rasterise, save_gif
 
 
@@ -61,6 +63,7 @@ def resume(
 def make_model(config: Config) -> MaskableRecurrentPPO:
     """The model that a configuration describes, before training."""
     game = envs.make(config.game, **config.options)
+    check_sizes(config, game)
     batch = envs.Batch(game, config.matches, resolve_device(config.device), config.seed)
     o = config.opponents
     opposition = None
@@ -87,6 +90,36 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
     if config.start_from is not None:
         checkpoint.copy_weights(config.start_from, model)
     return model
+
+
+def check_sizes(config: Config, game: envs.Game) -> None:
+    """Refuse sizes for which there is no memory, before any is asked for.
+
+    Raises:
+        ValueError: names the setting, what it needs, what there is, and what would fit.
+    """
+    device, usual = usable_device(resolve_device(config.device)), Config()
+    sizes = sizes_of(
+        game.observation_space,
+        game.actions,
+        dataclasses.asdict(config.policy),
+        matches=config.matches,
+        n_steps=config.algo.n_steps,
+        batch_size=config.algo.batch_size,
+        seats=game.seats,
+        match=bytes_of(game),
+    )
+    keys = {
+        "matches": ("matches", usual.matches),
+        "n_steps": ("algo.n_steps", usual.algo.n_steps),
+        "hidden": ("policy.lstm_hidden_size", usual.policy.lstm_hidden_size),
+        "layers": ("policy.n_lstm_layers", usual.policy.n_lstm_layers),
+        "features": ("policy.features_dim", usual.policy.features_dim),
+        "widths": ("policy.net_arch", 128),
+    }
+    check_fits(sizes, keys, device)
+    for key in ("matches_per_seat", "final_matches_per_seat"):
+        check_judged(f"eval.{key}", getattr(config.eval, key), game.seats, device)
 
 
 def opponents(config: Config) -> list[str]:

@@ -33,12 +33,15 @@ import envs  # noqa: F401  (registers the ids of its worlds)
 from agents import checkpoint, metrics, runs, stock
 from agents.config import WorldConfig, world_of
 from agents.episodes import MAX_FRAMES, Episodes, Film, Random, play, player_of, seen_by, takes_masks
+from agents.flags import keywords
 from agents.policy import ACTIVATIONS, RecurrentPolicy
 from agents.ppo import MaskableRecurrentPPO
 from agents.runs import SAY, Outcome, RunKeeper, Say
 from agents.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.schedules import SCHEDULES
+from agents.sizes import check_fits, sizes_of
 from agents.worlds import check_observations
+from envs import names
 from envs.adapters.gymnasium import ENTRY_POINT
 from envs.adapters.sb3 import BatchVecEnv
 from envs.batch import usable_device
@@ -53,9 +56,6 @@ CELL_POLICIES: dict[str, type[RecurrentActorCriticPolicy]] = {
     "MultiInput": RecurrentCellMultiInputPolicy,
 }
 """The stock's recurrent policies with a cell of ours, by what they see."""
-
-HANDED_OVER = ("seats", "use_sde")
-"""Arguments of policies that the algorithms give themselves."""
 
 
 def train(config: WorldConfig, command: str = "", say: Say = SAY) -> Outcome[Episodes]:
@@ -151,6 +151,7 @@ def make_worlds(config: WorldConfig) -> VecEnv:
     """
     with make_world(config) as world:  # says what is wrong here, not in another process
         check_observations(world.observation_space)
+        check_sizes(config, world)
         scaled = _scaled_entries(world.observation_space) if config.normalize else None
     worlds = side_by_side(config, config.n_envs, config.subprocesses)
     worlds.seed(config.seed)
@@ -159,6 +160,50 @@ def make_worlds(config: WorldConfig) -> VecEnv:
         gamma = config.arguments.gamma if config.arguments.gamma is not None else defaults["gamma"].default
         worlds = VecNormalize(worlds, gamma=gamma, norm_obs_keys=scaled)
     return worlds
+
+
+WORLD_BYTES, PROCESS_BYTES = 2_000, 50_000_000
+"""A world takes at least so much; so does the process of one."""
+
+
+def check_sizes(config: WorldConfig, world: gymnasium.Env[Any, Any]) -> None:
+    """Refuse sizes for which there is no memory, before any is asked for.
+
+    Raises:
+        ValueError: names the setting, what it needs, what there is, and what would fit.
+    """
+    kind = algorithm(config)
+    defaults, own = inspect.signature(kind).parameters, keywords(RecurrentPolicy)
+    given = {name: x for name, x in dataclasses.asdict(config.arguments).items() if x is not None}
+    n_steps, batch_size = (given.get(n, defaults[n].default) for n in ("n_steps", "batch_size"))
+    policy = {name: argument.default for name, argument in own.items()} | config.policy_kwargs
+    plain = ("lstm_hidden_size", "n_lstm_layers", "features_dim")
+    if any(type(policy[name]) is not int for name in plain) or not _are_widths(policy["net_arch"]):
+        return  # the policy tells what is wrong with them
+    actions = int(world.action_space.n) if isinstance(world.action_space, spaces.Discrete) else 1
+    sizes = sizes_of(
+        world.observation_space,
+        actions,
+        policy,
+        matches=config.n_envs,
+        n_steps=n_steps,
+        batch_size=batch_size,
+        match=PROCESS_BYTES if config.subprocesses else WORLD_BYTES,
+    )
+    keys = {
+        "matches": ("n_envs", WorldConfig.n_envs),
+        "n_steps": ("arguments.n_steps", defaults["n_steps"].default),
+        "hidden": ("policy_kwargs.lstm_hidden_size", own["lstm_hidden_size"].default),
+        "layers": ("policy_kwargs.n_lstm_layers", own["n_lstm_layers"].default),
+        "features": ("policy_kwargs.features_dim", own["features_dim"].default),
+        "widths": ("policy_kwargs.net_arch", 128),
+    }
+    check_fits(sizes, keys, usable_device(runs.resolve_device(config.device)))
+
+
+def _are_widths(net_arch: Any) -> bool:
+    parts = net_arch.values() if isinstance(net_arch, Mapping) else [net_arch or []]
+    return all(isinstance(part, list) and all(type(x) is int for x in part) for part in parts)
 
 
 def side_by_side(config: WorldConfig, count: int, subprocesses: bool = False) -> VecEnv:
@@ -298,34 +343,20 @@ def _policy(
 
 def _policy_kwargs(config: WorldConfig, policy: type[Any]) -> dict[str, Any]:
     """The policy's arguments; the stock takes an activation as its class, ours by its name."""
-    _refuse_unknown(config.algo, "policy_kwargs", config.policy_kwargs, _keywords(policy))
+    _refuse_unknown(config.algo, "policy_kwargs", config.policy_kwargs, list(keywords(policy)))
     named = dict(config.policy_kwargs)
     if config.algo in stock.STOCK and "activation_fn" in named:
         if named["activation_fn"] not in ACTIVATIONS:
-            raise ValueError(
-                f"unknown activation_fn {named['activation_fn']!r}; known are {', '.join(ACTIVATIONS)}"
-            )
+            name = named["activation_fn"]
+            raise ValueError(f"unknown activation_fn {name!r}; known are {names.known(name, ACTIVATIONS)}")
         named["activation_fn"] = ACTIVATIONS[named["activation_fn"]]
     return named
-
-
-def _keywords(kind: type[Any]) -> list[str]:
-    """The arguments that a file can give a policy, those it hands on to its bases among them."""
-    found: list[str] = []
-    for base in kind.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        found += [p.name for p in parameters if p.default is not p.empty and p.name not in found]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return [name for name in found if name not in HANDED_OVER and not name.endswith("_class")]
 
 
 def _refuse_unknown(algo: str, what: str, given: Iterable[str], known: list[str]) -> None:
     for name in given:
         if name not in known:
-            raise ValueError(f"{algo} has no {what} {name!r}; known are {', '.join(known)}")
+            raise ValueError(f"{algo} has no {what} {name!r}; known are {names.known(name, known)}")
 
 
 # ---------------------------------------------------------------- evaluation

@@ -25,6 +25,7 @@ from envs.games.leduc_poker import LeducPoker
 from envs.games.minesweeper import Minesweeper
 from envs.games.phantom_tictactoe import PhantomTicTacToe
 from envs.match import Match
+from envs.names import known
 
 if TYPE_CHECKING:
     from envs.adapters.pettingzoo import FogboundAEC, FogboundParallel
@@ -55,11 +56,11 @@ def make(name: str, **options: Any) -> Game:
             lists what is known.
     """
     if name not in GAMES:
-        raise ValueError(f"unknown game {name!r}; known are {', '.join(sorted(GAMES))}")
-    known = [field.name for field in dataclasses.fields(GAMES[name])]  # type: ignore[arg-type]
+        raise ValueError(f"unknown game {name!r}; known are {known(name, sorted(GAMES))}")
+    fields = [field.name for field in dataclasses.fields(GAMES[name])]  # type: ignore[arg-type]
     for option in options:
-        if option not in known:
-            raise ValueError(f"{name}: unknown option {option!r}; known are {', '.join(known) or 'none'}")
+        if option not in fields:
+            raise ValueError(f"{name}: unknown option {option!r}; known are {known(option, fields)}")
     return GAMES[name](**options)
 
 
@@ -97,13 +98,13 @@ def _register() -> None:
             kwargs={"game": name},
         )
     for original, velocities in (("CartPole-v1", [1, 3]), ("Pendulum-v1", [2])):
-        known = gymnasium.spec(original)
+        spec = gymnasium.spec(original)
         gymnasium.register(
-            f"fogbound/{known.name}NoVel-v{known.version}",
-            entry_point=known.entry_point,
-            reward_threshold=known.reward_threshold,
-            max_episode_steps=known.max_episode_steps,
-            kwargs=known.kwargs,
+            f"fogbound/{spec.name}NoVel-v{spec.version}",
+            entry_point=spec.entry_point,
+            reward_threshold=spec.reward_threshold,
+            max_episode_steps=spec.max_episode_steps,
+            kwargs=spec.kwargs,
             additional_wrappers=(
                 WrapperSpec("NoVelocity", f"{adapter}:NoVelocity", {"velocities": velocities}),
             ),

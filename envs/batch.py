@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from gymnasium import spaces
 
 from envs import kernels
 from envs.core import Game
+from envs.room import check_room
 
 
 def usable_device(device: str | torch.device) -> torch.device:
@@ -25,6 +27,14 @@ def usable_device(device: str | torch.device) -> torch.device:
     if usable.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use device='cpu'")
     return usable
+
+
+def bytes_of(game: Game) -> int:
+    """Memory that each match of a `Batch` takes."""
+    space = game.observation_space
+    shown = math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize
+    # seat, episode and action of 8 bytes, over, illegal and only of 1
+    return int(shown + game.actions + 4 * game.seats + 3 * 8 + 3 + game.state.itemsize)
 
 
 class Batch:
@@ -54,7 +64,8 @@ class Batch:
 
     Raises:
         TypeError: `game` is no game.
-        ValueError: an argument cannot be used, or the game's observation space.
+        ValueError: an argument cannot be used, or the game's observation space, or the matches do not fit
+            into memory; the message says how many would.
     """
 
     def __init__(self, game: Game, matches: int, device: str | torch.device = "cpu", seed: int = 0) -> None:
@@ -73,6 +84,7 @@ class Batch:
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
 
+        check_room(f"{game.name}: matches", self.matches, bytes_of(game), self.device)
         self.observation = self._zeros(*space.shape, dtype=space.dtype)
         self.legal = self._zeros(game.actions, dtype=np.bool_)
         self.seat = self._zeros(dtype=np.int64)

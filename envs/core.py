@@ -249,6 +249,15 @@ def listed(actions: Sequence[int]) -> str:
     return f"[{', '.join(map(str, actions[:20]))}, ...], {len(actions)} in all"
 
 
+def named(game: Game, action: int) -> str:
+    """An action as an error names it: its number, and what the game calls it if it is one of the game's."""
+    return (
+        f"action {action} ({game.action_name(action)!r})"
+        if 0 <= action < game.actions
+        else f"action {action}"
+    )
+
+
 class Sizes(np.ndarray[Any, np.dtype[np.uint8]]):
     """Numbers of codes, uint8 [K], that one iterates as Python's integers.
 

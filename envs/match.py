@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from envs.core import CHANCE, REFEREE, Game, Viewer, draw_outcome, listed
+from envs.core import CHANCE, REFEREE, Game, Viewer, draw_outcome, listed, named
 
 
 class Match:
@@ -122,10 +122,9 @@ class Match:
         choices = self.chance() if self.seat == CHANCE else self.mask(seat)
         if not 0 <= action < len(choices) or not choices[action]:
             who = "chance" if self.seat == CHANCE else f"seat {self.seat if seat is None else seat}"
+            what = f"action {action}" if self.seat == CHANCE else named(self.game, action)
             legal = listed(np.flatnonzero(choices).tolist())
-            if self.seat != CHANCE and 0 <= action < self.game.actions:
-                legal = f"{legal}; {action} is {self.game.action_name(action)!r}"
-            raise ValueError(f"{self.game.name}: action {action} of {who} is illegal; legal are {legal}")
+            raise ValueError(f"{self.game.name}: {what} of {who} is illegal; legal are {legal}")
         return action
 
     def observation(self, seat: int) -> npt.NDArray[Any]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.core import Array, Game, listed
+from envs.core import Array, Game, listed, named
 
 
 class Opponent(Protocol):
@@ -142,6 +142,6 @@ class FunctionOpponent:
             raise TypeError(f"{who} must return an integer action, got {action!r}") from None
         if not 0 <= action < len(mask) or not mask[action]:
             raise ValueError(
-                f"{who} chose action {action}; legal are {listed(np.flatnonzero(mask).tolist())}"
+                f"{who} chose {named(self.game, action)}; legal are {listed(np.flatnonzero(mask).tolist())}"
             )
         return action

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs.batch import Batch
-from envs.core import Array, Game, codes, listed
+from envs.core import Array, Game, codes, listed, named
 from envs.opponents import Opponent, OpponentChoice, make_opponent
 
 SeatChoice = int | Literal["alternate"]
@@ -233,7 +233,8 @@ class SeatedBatch:
             if bool(wrong.any()):
                 b = int(torch.nonzero(wrong)[0, 0])
                 choices = torch.nonzero(legal[b])[:, 0].tolist()
+                what = named(self.game, int(actions[b]))
                 raise ValueError(
-                    f"{name}: action {int(actions[b])} of seat {int(self.seat[b])} in match {b} is illegal; "
+                    f"{name}: {what} of seat {int(self.seat[b])} in match {b} is illegal; "
                     f"legal are {listed(choices)}"
                 )

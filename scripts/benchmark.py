@@ -40,6 +40,7 @@ import envs
 from agents.distributions import sample
 from agents.players import RandomPlayer
 from envs.kernels import MATCHES_PER_THREAD
+from envs.names import known
 
 OPENSPIEL = {
     "dark_hex": "dark_hex(num_rows={size},num_cols={size},gameversion=cdh,obstype=reveal-nothing)",
@@ -312,7 +313,7 @@ def _games(name: str) -> tuple[envs.Game, str]:
     """Our game and OpenSpiel's for a name such as dark_hex:5, or ValueError."""
     base, _, size = name.partition(":")
     if base not in OPENSPIEL:
-        raise ValueError(f"no comparison for {name!r}; known are {', '.join(OPENSPIEL)}, e.g. dark_hex:7")
+        raise ValueError(f"no comparison for {name!r}; known are {known(name, OPENSPIEL)}, e.g. dark_hex:7")
     if base != "dark_hex":
         if size:
             raise ValueError(f"{base} has one size only, got {name!r}")

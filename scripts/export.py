@@ -30,7 +30,7 @@ class Arguments:
 
 
 def main() -> None:
-    a = tyro.cli(Arguments, description=__doc__)
+    a = cli.parse(Arguments, __doc__)
     told = export_onnx(load(a.agent), a.out)
     print(f"{a.out}: {a.out.stat().st_size:,} bytes\n\n{told}")
 

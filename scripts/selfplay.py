@@ -14,6 +14,7 @@ from agents.arena import NOBODY, Result
 from agents.config import Config
 from agents.runs import Outcome
 from agents.training import resume, train
+from agents.written import typed
 
 
 def main() -> None:
@@ -24,15 +25,17 @@ def report(outcome: Outcome[Result]) -> None:
     """How good it is, and what to type next."""
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:
-        print(f"stopped and saved ({speed}). Go on with\n  python scripts/selfplay.py --resume {outcome.run}")
+        print(f"stopped and saved ({speed}). Go on with")
+        print(" ", typed("python", "scripts/selfplay.py", "--resume", outcome.run))
         return
     results = {("agent", name): result for name, result in outcome.results.items()}
     results |= {(name, NOBODY): result for name, result in outcome.anchors.items()}
     cli.show(cli.result_table(f"trained: {speed}", results))
-    print(f"""next
-  python scripts/watch.py {outcome.run} --opponent random --render gif --out match.gif
-  python scripts/tournament.py {outcome.run} random bot
-  tensorboard --logdir {outcome.run.parent}""")
+    print("next")
+    options = ("--opponent", "random", "--render", "gif", "--out", "match.gif")
+    print(" ", typed("python", "scripts/watch.py", outcome.run, *options))
+    print(" ", typed("python", "scripts/tournament.py", outcome.run, "random", "bot"))
+    print(" ", typed("tensorboard", "--logdir", outcome.run.parent))
 
 
 if __name__ == "__main__":

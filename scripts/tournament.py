@@ -4,7 +4,7 @@ Games for one seat are played alone, the same deals by everyone.
 
 python scripts/tournament.py runs/<run> random bot
 
-python scripts/tournament.py random bot --game dark_hex --options rows 4 cols 4
+python scripts/tournament.py random bot --game dark_hex --options.rows 4 --options.cols 4
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from agents import cli
 from agents.arena import tournament
 from agents.config import OptionValue
 from agents.runs import resolve_device
+from agents.sizes import check_judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Arguments:
 
 
 def main() -> None:
-    a = tyro.cli(Arguments, description=__doc__)
+    a = cli.parse(Arguments, __doc__)
     if len(a.players) < 2:
         raise ValueError(f"a tournament needs at least two players, got {len(a.players)}")
     device = resolve_device(a.device)
@@ -54,6 +55,7 @@ def main() -> None:
         list(a.players), a.game, a.options, device=device, deterministic=a.deterministic, seed=a.seed
     )
     pairs = len(players) * (len(players) - 1) // 2 if game.seats == 2 else len(players)
+    check_judged("--matches-per-seat", a.matches_per_seat * pairs, game.seats, device)
     is_shown = a.progress and sys.stderr.isatty()
     with tqdm(total=2 * a.matches_per_seat * pairs, unit="match", disable=not is_shown) as bar:
         results = tournament(game, players, a.matches_per_seat, a.seed, device, bar.update)

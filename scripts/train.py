@@ -14,6 +14,7 @@ from agents.config import WorldConfig
 from agents.episodes import Episodes
 from agents.runs import Outcome
 from agents.world_training import resume, train
+from agents.written import typed
 
 
 def main() -> None:
@@ -24,7 +25,8 @@ def report(outcome: Outcome[Episodes]) -> None:
     """How good it is, and what to type next."""
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:
-        print(f"stopped and saved ({speed}). Go on with\n  python scripts/train.py --resume {outcome.run}")
+        print(f"stopped and saved ({speed}). Go on with")
+        print(" ", typed("python", "scripts/train.py", "--resume", outcome.run))
         return
     cli.show(cli.episode_table(f"trained: {speed}", outcome.results | outcome.anchors))
     gif = outcome.run / "replays" / f"step_{outcome.timesteps}.gif"
@@ -32,10 +34,11 @@ def report(outcome: Outcome[Episodes]) -> None:
         print(f"an episode   {gif}")
     print("next")
     if gif.exists():
-        print(f"  python scripts/watch.py {outcome.run} --render gif --out episode.gif")
-    print(f"""\
-  python scripts/train.py --resume {outcome.run} --total-timesteps {2 * outcome.timesteps}
-  tensorboard --logdir {outcome.run.parent}""")
+        options = ("--render", "gif", "--out", "episode.gif")
+        print(" ", typed("python", "scripts/watch.py", outcome.run, *options))
+    more = ("--total-timesteps", 2 * outcome.timesteps)
+    print(" ", typed("python", "scripts/train.py", "--resume", outcome.run, *more))
+    print(" ", typed("tensorboard", "--logdir", outcome.run.parent))
 
 
 if __name__ == "__main__":

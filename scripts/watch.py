@@ -73,7 +73,7 @@ class Arguments:
 
 
 def main() -> None:
-    a = tyro.cli(Arguments, description=__doc__)
+    a = cli.parse(Arguments, __doc__)
     if a.games < 1:
         raise ValueError(f"--games must be at least 1, got {a.games}")
     if a.frames_per_second is not None and a.frames_per_second <= 0:

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from envs.adapters.gymnasium import game_of
 from envs.batch import Batch
 from envs.core import Array, Game
+from envs.names import known
 from envs.opponents import OpponentChoice
 from envs.seated import IllegalRule, SeatChoice, SeatedBatch, copied
 
@@ -109,13 +110,13 @@ class BatchVecEnv(VecEnv):
         lanes = self._get_indices(indices)
         if attr_name == "action_masks":
             return [functools.partial(self._mask, b) for b in lanes]
-        known = {"game": self.game, "render_mode": None}
-        if attr_name not in known:
+        told = {"game": self.game, "render_mode": None}
+        if attr_name not in told:
             raise AttributeError(
                 f"a match of {self.game.name} has no {attr_name!r}; "
-                f"known are action_masks, {', '.join(known)}"
+                f"known are {known(attr_name, ['action_masks', *told])}"
             )
-        return [known[attr_name] for _ in lanes]
+        return [told[attr_name] for _ in lanes]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:  # noqa: ARG002
         """Refused: the matches of a batch have no attributes of their own."""

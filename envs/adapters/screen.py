@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from envs.drawing import rasterise
 from envs.match import Match
+from envs.names import known
 from envs.window import Window
 
 RENDER_MODES: Final = ["ansi", "rgb_array", "human"]
@@ -30,7 +31,7 @@ class Screen:
 
     def __init__(self, mode: str | None, title: str, frames_per_second: float) -> None:
         if mode is not None and mode not in RENDER_MODES:
-            raise ValueError(f"unknown render_mode {mode!r}; known are {', '.join(RENDER_MODES)}")
+            raise ValueError(f"unknown render_mode {mode!r}; known are {known(mode, RENDER_MODES)}")
         self._mode, self._title, self._frames_per_second = mode, title, frames_per_second
         self._window: Window | None = None
 

@@ -344,14 +344,23 @@ class Battleship(Game):
     """Battleship for one seat or two; see the module's docstring."""
 
     seats: int = 1
+    """1 or 2."""
     level: Literal["", "easy", "medium", "hard"] = ""
+    """With one seat, which it decides everything of; left open it is easy."""
     rows: int = 0
+    """Of both boards with two seats, 1..10; left open (0) they are 10."""
     cols: int = 0
+    """Likewise."""
     ships: str = ""
+    """With two seats, lengths of up to 26 ships, such as 2,3,3,4,5."""
     values: str = ""
+    """With two seats, what sinking each is worth, such as 1,1,1,1,1."""
     shots: int = 0
+    """Of each of two seats, 1..1000; left open (0) they are 50."""
     allow_repeated_shots: bool = True
+    """A cell may be shot at again, with two seats."""
     loss_multiplier: int = 1
+    """Weight of own losses, 0..100, with two seats."""
 
     name = "battleship"
 

@@ -138,6 +138,7 @@ class Concentration(Game):
     """Concentration for one seat; see the module's docstring."""
 
     level: Literal["easy", "medium", "hard"] = "easy"
+    """How many cards there are, and whether colours or ranks make a pair."""
 
     name = "concentration"
     seats = 1

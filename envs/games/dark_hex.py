@@ -102,9 +102,13 @@ class DarkHex(Game):
     """Dark hex on `rows` x `cols` cells; see the module's docstring."""
 
     rows: int = 3
+    """Of the board, 2..19."""
     cols: int = 3
+    """Of the board, 2..19."""
     abrupt: bool = False
+    """A collision costs the turn."""
     reveal: phantom.Reveal = "nothing"
+    """turns: both seats are told how many attempts were made in all."""
 
     name = "dark_hex"
 

@@ -25,8 +25,8 @@ Rules
 Options
     rows, cols     8, 8    size of the board, 4..21 each
     max_ticks      500     ticks after which it is a draw; so few that no army can grow beyond 32,767
-    map            ""      a fixed map: its rows from top to bottom with "/" between them, in the letters
-                           `.` plain, `#` mountain, `0`..`9` castle with an army of 40 + digit, `x` castle
+    map            ""      a fixed map: its rows from top to bottom, "/" or line breaks between them, in
+                           the letters `.` plain, `#` mountain, `0`..`9` castle with an army of 40 + digit, `x` castle
                            with 50, `A` `B` generals of seat 0 and 1. Such as "A..#/.#0./..../#..B". It has
                            its own size; rows and cols may be left out
     without a map every match has another one, drawn from these:
@@ -70,6 +70,8 @@ are called cities.
 from __future__ import annotations
 
 import dataclasses
+import re
+import statistics
 from typing import Any, NoReturn
 
 import gymnasium
@@ -458,12 +460,20 @@ class Generals(Game):
     """Generals on `rows` x `cols` cells; see the module's docstring."""
 
     rows: int = 0
+    """Of the board, 4..21; left open (0) they are 8, or the map's."""
     cols: int = 0
+    """Likewise."""
     max_ticks: int = 500
+    """Ticks after which it is a draw."""
     map: str = ""
+    """A fixed map, such as "A..#/.#0./..../#..B": . plain, # mountain, 0..9 and x castles, A and B generals;
+    / or a line break between its rows."""
     mountains: int = 20
+    """Of random maps, per cent of the cells, 0..40."""
     castles: int = 5
+    """Of random maps, per cent of the cells, 0..20."""
     min_distance: int = 0
+    """Steps between the generals of random maps at least; left open (0) (rows + cols) // 2."""
 
     name = "generals"
     simultaneous = True
@@ -476,9 +486,10 @@ class Generals(Game):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.map:
+        if self.map.strip():
             self._settle_map()
         else:
+            object.__setattr__(self, "map", "")
             self._settle_random_maps()
         self._require("max_ticks", 1, MOST)
         if self.most_army > MOST:
@@ -489,15 +500,22 @@ class Generals(Game):
         for option in ("mountains", "castles", "min_distance"):
             if getattr(self, option) != getattr(type(self), option):
                 self._refuse(option, "is for random maps, not beside a map")
-        rows = self.map.split("/")
+        text = "\n".join(line.strip() for line in self.map.strip().splitlines())
+        rows = re.split(r"\s*/\s*|\n", text)
+        width = statistics.mode(map(len, rows))
         for number, row in enumerate(rows, 1):
-            if len(row) != len(rows[0]):
-                self._refuse(
-                    "map", f"must have rows of one length; row {number} has {len(row)}, not {len(rows[0])}"
-                )
+            if not row:
+                self._refuse("map", f"must have no empty rows; row {number} is one")
+            if len(row) != width:
+                self._refuse("map", f"must have rows of one length; row {number} has {len(row)}, not {width}")
             for letter in row:
                 if letter not in LETTERS:
-                    self._refuse("map", f"must be written in {LETTERS} and /; row {number} has {letter!r}")
+                    self._refuse(
+                        "map",
+                        f"must be written in {LETTERS}, with / or line breaks between rows; "
+                        f"row {number} has {letter!r}",
+                    )
+        object.__setattr__(self, "map", "/".join(rows))
         for option, size in (("rows", len(rows)), ("cols", len(rows[0]))):
             if getattr(self, option) not in (0, size):
                 self._refuse(option, f"is {size} on the given map")

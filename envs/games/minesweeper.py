@@ -126,6 +126,7 @@ class Minesweeper(Game):
     """Minesweeper for one seat; see the module's docstring."""
 
     level: Literal["easy", "medium", "hard"] = "easy"
+    """Size of the board, and mines on it."""
 
     name = "minesweeper"
     seats = 1

@@ -86,7 +86,9 @@ class PhantomTicTacToe(Game):
     """Phantom tic-tac-toe; see the module's docstring."""
 
     abrupt: bool = False
+    """A collision costs the turn."""
     reveal: phantom.Reveal = "nothing"
+    """turns: both seats are told how many attempts were made in all."""
 
     name = "phantom_tictactoe"
 

@@ -22,6 +22,7 @@ from agents.config import (
 )
 from agents.policy import BoardCore
 from agents.training import make_model
+from agents.written import MOST_BYTES
 
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(encoding="utf-8"), re.MULTILINE)]
@@ -145,6 +146,83 @@ def test_every_way_to_write_a_number_is_a_float(written, number, value):
     assert type(read.learning_rate) is type(read.clip_range_vf) is float
 
 
+@pytest.mark.parametrize(
+    "number", ["1e3", "1_000", "1000", "+1000", "1.0e+3", "1000.0", "1E3", "0x3e8", ".1e4"]
+)
+def test_every_way_to_write_a_whole_number_is_an_int(written, number):
+    config = read_config(
+        written(f"matches: {number}\noptions: {{castles: {number}}}\npolicy: {{net_arch: [{number}]}}")
+    )
+    assert (config.matches, config.options, config.policy.net_arch) == (1000, {"castles": 1000}, [1000])
+    assert {type(x) for x in (config.matches, config.options["castles"], *config.policy.net_arch)} == {int}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("matches: 1.25e1", "matches must be int, got 12.5 (a whole number is needed)"),
+        ("matches: .inf", "matches must be int, got inf (a finite number is needed)"),
+        ("matches: 1e400", "matches must be int, got inf (a finite number is needed)"),
+        (
+            "options: {rows: 1e-1}",
+            "options.rows must be bool | int | str, got 0.1 (a whole number is needed)",
+        ),
+        ("algo: {gamma: .nan}", "algo.gamma must be float, got nan (a finite number is needed)"),
+        (
+            "algo: {target_kl: -.inf}",
+            "algo.target_kl must be float | None, got -inf (a finite number is needed)",
+        ),
+        (f"algo: {{gamma: 1{'0' * 400}}}", "(a finite number is needed)"),
+        ("algo: {gamma: nan}", "algo.gamma must be float, got 'nan'"),
+        ("algo: {gamma: '1e-3'}", "algo.gamma must be float, got '1e-3'"),
+        ("matches: 1,000", "matches must be int, got '1,000'"),
+        ("seed: 12:30", "seed must be int, got '12:30'"),
+        ("seed: 2026-01-01", "seed must be int, got '2026-01-01'"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_told(written, text, told):
+    refused(written(text), told)
+
+
+def test_a_text_stays_a_text(written):
+    config = Config(
+        options={"map": "1e3", "ships": "007", "reveal": "no", "a": ".5", "b": "null", "c": "~", "d": ""}
+    )
+    assert read_config(written(write_config(config))) == config
+    assert read_config(written("options: {map: '1e3', ships: '2,3', level: 1:30}")).options == {
+        "map": "1e3", "ships": "2,3", "level": "1:30",
+    }  # fmt: skip
+
+
+def test_truth_in_every_way_it_is_said(written):
+    for word in ("true", "Yes", "on", "TRUE"):
+        assert read_config(written(f"progress: {word}")).progress is True
+    for word in ("false", "no", "OFF"):
+        assert read_config(written(f"progress: {word}\noptions: {{abrupt: {word}}}")).options == {
+            "abrupt": False
+        }
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("seed: 1\nmatches: 8\nseed: 2", "seed", (1, 3)),
+        ("algo:\n  gamma: 1\n\n# more\nalgo:\n  n_steps: 8", "algo", (1, 5)),
+        ("algo:\n  gamma: 1\n  gamma: 1", "gamma", (2, 3)),
+        ("options: {rows: 3,\n 'rows': 3}", "rows", (1, 2)),
+    ],
+)
+def test_what_is_given_twice_is_told_with_both_lines(written, text, key, lines):
+    refused(written(text), f"key '{key}' is given twice, in lines {lines[0]} and {lines[1]}")
+
+
+def test_a_mark_at_the_beginning_changes_nothing(written):
+    """As editors on other systems write it: UTF-8 with a byte order mark, UTF-16, other line ends."""
+    for content in ("\ufeffseed: 4\nmatches: 8", "seed: 4\r\nmatches: 8\r\n"):
+        assert read_config(written(content)) == Config(seed=4, matches=8)
+    assert read_config(written("seed: 4\nmatches: 8".encode("utf-16"))) == Config(seed=4, matches=8)
+
+
 def test_null_is_for_what_may_be_left_out(written):
     assert read_config(written("algo: {target_kl: null}")).algo.target_kl is None
     refused(written("algo: {gamma: null}"), "algo.gamma must be float, got None")
@@ -170,8 +248,12 @@ def test_what_is_written_of_a_world_reads_the_same(written):
 
 
 def test_numbers_without_a_point_are_numbers_in_free_places_too(written):
-    read = read_config(written("policy_kwargs: {log_std_init: -1e-3, deep: [2E5], name: e5}"), WorldConfig)
-    assert read.policy_kwargs == {"log_std_init": -0.001, "deep": [2e5], "name": "e5"}
+    text = "log_std_init: -1e-3, deep: [2E5, {a: 1.5e1}], name: e5, n: 1_000, x: 010, t: '1e3', p: +3"
+    read = read_config(written(f"policy_kwargs: {{{text}}}"), WorldConfig).policy_kwargs
+    assert read == {
+        "log_std_init": -0.001, "deep": [2e5, {"a": 15.0}], "name": "e5",
+        "n": 1000, "x": 10, "t": "1e3", "p": 3,
+    }  # fmt: skip
 
 
 def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
@@ -191,12 +273,12 @@ def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("mathces: 8", "unknown key 'mathces'; known are game, options, seed, device, matches"),
+        ("mathces: 8", "unknown key 'mathces'; known are matches, game, options, seed, device"),
         ("algo: {lr: 1.0e-3}", "unknown key 'algo.lr'; known are learning_rate"),
-        ("policy: {hidden: 8}", "unknown key 'policy.hidden'; known are cell"),
+        ("policy: {hidden: 8}", "unknown key 'policy.hidden'; known are lstm_hidden_size, cell"),
         ("1: 2", "unknown key '1'"),
         ("matches: x", "matches must be int, got 'x'"),
-        ("matches: 1.5", "matches must be int, got 1.5"),
+        ("matches: 1.5", "matches must be int, got 1.5 (a whole number is needed)"),
         ("matches: '8'", "matches must be int, got '8'"),
         ("seed: true", "seed must be int, got True"),
         ("progress: 1", "progress must be bool, got 1"),
@@ -217,6 +299,9 @@ def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
         ("policy: {net_arch: 64}", "policy.net_arch must be list[int], got 64"),
         ("policy: {net_arch: [64, x]}", "policy.net_arch[1] must be int, got 'x'"),
         ("eval: {players: random}", "eval.players must be list[str], got 'random'"),
+        ("[]", "the file must be a mapping of keys, got []"),
+        ("false", "the file must be a mapping of keys, got False"),
+        ("on: 3", "unknown key 'on'; known are"),
         ("[1, 2]", "the file must be a mapping of keys, got [1, 2]"),
         ("kuhn_poker", "the file must be a mapping of keys, got 'kuhn_poker'"),
     ],
@@ -273,7 +358,6 @@ def test_numbers_no_run_can_use_are_refused(written, key, least):
         "a: b: c",
         "\tgame: x",
         "game: 'x",
-        "game: 2024-13-45",
         b"game: \xff\xfe",
         b"\x00\x01",
         "&a *b",
@@ -281,6 +365,33 @@ def test_numbers_no_run_can_use_are_refused(written, key, least):
 )
 def test_what_is_no_yaml_is_told_in_one_line(written, text):
     refused(written(text), "is not YAML (")
+
+
+def test_a_file_that_grows_is_refused_before_it_has_grown(written):
+    """Nine times nine lists of nine: 9 ** 9 words out of ten lines."""
+    lines = ["a0: &a0 [x]", *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 10))]
+    refused(written("\n".join(lines)), "with its aliases written out it says more than 20,000 values")
+    merged = [
+        "a0: &a0 {k: 1}",
+        *(f"a{k}: &a{k} {{<<: [{', '.join([f'*a{k - 1}'] * 9)}]}}" for k in range(1, 10)),
+    ]
+    refused(written("\n".join(merged)), "more than 20,000 values")
+    refused(written("options: &o {rows: *o}"), "line 1: an alias must not stand within what it names")
+    refused(written("options: &o {<<: *o}"), "an alias must not stand within")
+    refused(written("game: " + "[" * 5000), "is nested too deeply")
+    refused(
+        written("#" * (MOST_BYTES + 1)),
+        f"has {MOST_BYTES + 1:,} bytes, a configuration has {MOST_BYTES:,} at",
+    )
+
+
+def test_an_alias_says_the_same_again(written):
+    config = read_config(written("policy: {net_arch: &w [8, 4]}\neval: &e {every: 9}"))
+    assert config.policy.net_arch == [8, 4]
+    read = read_config(
+        written("env_kwargs: {a: &a {b: 1, c: 2}, d: {<<: *a, c: 3}, e: *a}"), WorldConfig
+    ).env_kwargs
+    assert read == {"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}, "e": {"b": 1, "c": 2}}
 
 
 def test_a_file_that_is_not_there(tmp_path):

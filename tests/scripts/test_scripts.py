@@ -126,7 +126,7 @@ def test_games_for_one_are_watched_and_compared(script):
 
 def test_simultaneous_moves_are_one_picture(script, tmp_path):
     """Eight ticks of Generals are nine drawings, not seventeen, for the referee and for a seat."""
-    game = ["--game", "generals", "--options", "rows", 4, "cols", 4, "max_ticks", 8]
+    game = ["--game", "generals", "--options.rows", 4, "--options.cols", 4, "--options.max-ticks", 8]
     players = ["watch", "greedy", "--opponent", "expander", *game, "--render"]
     for viewer in ("referee", "seat"):
         folder = tmp_path / viewer
@@ -370,7 +370,7 @@ def test_an_agent_of_another_size_is_refused(script, refused, tmp_path):
     )
     assert ended.code == 0, ended
     (run,) = folder.iterdir()
-    size = ["--options", "rows", 3, "cols", 2]
+    size = ["--options.rows", 3, "--options.cols", 2]
     refused("watch", run, "--game", "dark_hex", *size, told=["rows=2", "expected an agent of", "rows=3"])
 
 
