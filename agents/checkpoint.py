@@ -2,13 +2,15 @@
 
 A checkpoint is a folder of tensors (`*.safetensors`) and JSON; `manifest.json` lists every file with its
 size and SHA-256 and is written last. The folder is filled under another name and renamed when complete,
-so a killed run leaves either the whole checkpoint or none. `MaskableRecurrentPPO.save` writes the same
-files into one `.zip`. Nothing is ever unpickled, and no file names code.
+so a killed run leaves either the whole checkpoint or none. What a kill leaves under other names is either
+whole, and is read as if it had its own, or goes when the run goes on (`recover`).
+`MaskableRecurrentPPO.save` writes the same files into one `.zip`. Nothing is ever unpickled, and no file
+names code.
 
     agent.json            game, options, policy arguments
     policy.safetensors    the weights          ema.safetensors   their moving average, if kept
     normalizer.safetensors    how observations are scaled, if they are
-    training.json         the algorithm's arguments             ) not in an exported agent
+    training.json         the algorithm's arguments, and in a run what it was asked ) not in an exported agent
     training.safetensors  optimiser, generators, matches, memories, opponents )
 """
 
@@ -19,7 +21,9 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +65,15 @@ FILES = (
     "training.safetensors",
 )
 """What a checkpoint may hold."""
+
+STEP = re.compile(r"step_(0|[1-9][0-9]*)")
+"""The name of a run's checkpoint; folders of other names are somebody else's."""
+
+LEFT = re.compile(r"\.(step_(?:0|[1-9][0-9]*))\.[0-9]+\.(tmp|old|gone)")
+"""What a kill leaves of a checkpoint that was being filled, replaced or removed, and its number."""
+
+LEFT_FILE = re.compile(r"\..+\.[0-9]+\.tmp")
+"""What a kill leaves of a file that was being written."""
 
 ARGUMENTS = (
     "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range",
@@ -169,6 +182,7 @@ def save_zip(model: MaskableRecurrentPPO, path: str | Path) -> None:
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".zip")
     files = files_of(model)
+    check_finite(files, path)
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:
         for name, content in [*files.items(), (MANIFEST, _manifest(files))]:
@@ -176,11 +190,36 @@ def save_zip(model: MaskableRecurrentPPO, path: str | Path) -> None:
     write_file(path, memory.getvalue())
 
 
-def save_folder(files: Mapping[str, bytes], path: str | Path) -> None:
-    """Write a checkpoint's files as the folder `path`, atomically; an older one there is replaced."""
+def check_finite(files: Mapping[str, bytes], path: str | Path) -> None:
+    """Refuse a checkpoint of which weights, statistics or the optimiser's moments are not numbers any more.
+
+    Raises:
+        FloatingPointError: they are; the message names the first.
+    """
+    for file in (name for name in files if name.endswith(".safetensors")):
+        for name, x in read_tensors(files[file], path).items():
+            is_checked = {
+                "normalizer.safetensors": name.endswith((".mean", ".var", ".count")),
+                "training.safetensors": name.startswith("optimizer."),
+            }.get(file, True)
+            if is_checked and not torch.isfinite(x).all():
+                raise FloatingPointError(
+                    f"{path}: is not saved, {name} of {file} is no longer finite; a smaller learning_rate or "
+                    "max_grad_norm may help, or rewards in a smaller range"
+                )
+
+
+def save_folder(files: Mapping[str, bytes], path: str | Path) -> bool:
+    """Write a checkpoint's files as the folder `path`, atomically; an older one there is replaced.
+
+    Returns:
+        whether anything was written: not if the same is there already.
+    """
     path = Path(path)
+    if _holds(path, files):
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -189,20 +228,25 @@ def save_folder(files: Mapping[str, bytes], path: str | Path) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        if path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        if path.exists():  # killed between the two renames it is there under both other names
+            shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
-            try:
-                temporary.rename(path)
-            except OSError:
-                old.rename(path)
-                raise
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
+        temporary.rename(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if not path.exists() and old.exists():
+            old.rename(path)
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
     _sync_folder(path.parent)
+    return True
+
+
+def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
+    """A whole checkpoint of these very files is at `path`."""
+    try:
+        return path.is_dir() and _read_folder(path) == files
+    except CheckpointError:
+        return False
 
 
 def write_file(path: str | Path, content: bytes) -> None:
@@ -223,7 +267,65 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 def point(run: Path, which: Which, checkpoint: Path) -> None:
     """Let the run's `latest.json` or `best.json` name `checkpoint`."""
-    write_file(run / f"{which}.json", json_bytes({"checkpoint": checkpoint.relative_to(run).as_posix()}))
+    inside = checkpoint.resolve().relative_to(run.resolve()).as_posix()
+    write_file(run / f"{which}.json", json_bytes({"checkpoint": inside}))
+
+
+def prune(run: Path, present: Path, keep: int) -> None:
+    """Remove the run's checkpoints beyond `keep`: first those behind `present`, a future that was given up.
+
+    Then the oldest. `present` and what `latest.json` and `best.json` name always stay.
+    """
+    at, stay = _step(present), {present.resolve(), pointed(run, "latest"), pointed(run, "best")}
+    order = sorted(steps_of(run), key=lambda path: (_step(path) <= at, _step(path)), reverse=True)
+    for path in order[keep:]:
+        if path.resolve() not in stay:
+            gone = path.with_name(f".{path.name}.{os.getpid()}.gone")
+            path.rename(gone)
+            shutil.rmtree(gone)
+
+
+def steps_of(run: Path) -> list[Path]:
+    """The folders of a run's checkpoints, by their names; links and other names are not the run's own."""
+    found = (run / "checkpoints").iterdir() if (run / "checkpoints").is_dir() else iter(())
+    return [path for path in found if STEP.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step_"))
+
+
+def recover(run: Path) -> None:
+    """Clear up after a kill: a whole checkpoint whose name is missing gets it back, other left-overs go.
+
+    Only whoever holds the run's lock may do that: to others, what is being written looks like a left-over.
+    """
+    for path in _left(run):
+        home = path.with_name(LEFT.fullmatch(path.name)[1])  # type: ignore[index]
+        if not path.name.endswith(".gone") and not home.exists() and _is_whole(path):
+            path.rename(home)
+            _sync_folder(home.parent)
+        else:
+            shutil.rmtree(path)
+    for folder in (run, run / "replays"):
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if LEFT_FILE.fullmatch(file.name) and file.is_file():
+                file.unlink()
+
+
+def _left(run: Path) -> list[Path]:
+    """Left-overs of a run's checkpoints, the newer one (.tmp) before the one that it was to replace."""
+    found = (run / "checkpoints").iterdir() if (run / "checkpoints").is_dir() else iter(())
+    left = [path for path in found if LEFT.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+    return sorted(left, key=lambda path: path.suffix, reverse=True)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        _read_folder(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 # ---------------------------------------------------------------- reading
@@ -388,7 +490,10 @@ def make_opposition(
 
 
 def read(path: str | Path, which: Which = "latest") -> dict[str, bytes]:
-    """The files of a checkpoint, every one checked against the manifest."""
+    """The files of a checkpoint, every one checked against the manifest.
+
+    Of a run whose `which` checkpoint is missing or damaged, the newest whole one, with a warning.
+    """
     path = Path(path)
     if not path.exists() and path.with_suffix(".zip").exists():
         path = path.with_suffix(".zip")
@@ -396,15 +501,77 @@ def read(path: str | Path, which: Which = "latest") -> dict[str, bytes]:
         raise FileNotFoundError(f"{path}: there is no such run, checkpoint or agent")
     if path.is_file():
         return _read_zip(path)
-    if (path / f"{which}.json").exists():
-        return _read_folder(_pointed(path, which))
-    if (path / MANIFEST).exists():
-        return _read_folder(path)
-    raise CheckpointError(f"{path}: holds no checkpoint (neither {which}.json nor {MANIFEST})")
+    return _find(path, which)[1]
+
+
+def find(path: str | Path, which: Which = "latest") -> Path:
+    """The folder of the checkpoint that `read` would read."""
+    return _find(Path(path), which)[0]
+
+
+def _find(path: Path, which: Which) -> tuple[Path, dict[str, bytes]]:
+    """A checkpoint's folder and files."""
+    if not (path / f"{which}.json").exists():
+        if (path / MANIFEST).exists():
+            return path, _read_folder(path)
+        if not steps_of(path) and not _left(path):
+            raise CheckpointError(f"{path}: holds no checkpoint (neither {which}.json nor {MANIFEST})")
+    named = None
+    try:
+        named = _pointed(path, which)
+        return named, _read_folder(named)
+    except CheckpointError as error:
+        if pointed(path, which) != named:  # a run that is trained meanwhile has gone on
+            return _find(path, which)
+        problems = {named: str(error)}
+    for candidate in _newest_first(path):
+        if candidate.resolve() == named:
+            continue
+        try:
+            files = _read_folder(candidate)
+        except CheckpointError as error:
+            problems[candidate] = str(error)
+        else:
+            warnings.warn(
+                f"{problems[named]}; the newest whole one is used instead, {candidate.name}", stacklevel=4
+            )
+            return candidate, files
+    if len(problems) == 1:
+        raise CheckpointError(problems[named])
+    raise CheckpointError(f"{path}: none of its checkpoints is whole ({'; '.join(problems.values())})")
+
+
+def _newest_first(run: Path) -> list[Path]:
+    """A run's checkpoints, and of those that a kill left without their name what it left."""
+    found = {path: (_step(path), 1, "") for path in steps_of(run)}
+    for path in _left(run):
+        home = path.with_name(LEFT.fullmatch(path.name)[1])  # type: ignore[index]
+        if not path.name.endswith(".gone") and not home.exists():
+            found[path] = (_step(home), 0, path.suffix)
+    inside = run.resolve()
+    return [
+        path
+        for path in sorted(found, key=found.__getitem__, reverse=True)
+        if path.resolve().is_relative_to(inside)
+    ]
+
+
+def pointed(run: Path, which: Which) -> Path | None:
+    """The checkpoint that the run's `latest.json` or `best.json` names, if there is one."""
+    try:
+        return _pointed(run, which)
+    except CheckpointError:
+        return None
 
 
 def _pointed(run: Path, which: Which) -> Path:
-    pointer = _parse({f"{which}.json": (run / f"{which}.json").read_bytes()}, f"{which}.json", run)
+    try:
+        content = (run / f"{which}.json").read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{run}: has no {which}.json") from error
+    except OSError as error:
+        raise CheckpointError(f"{run}: {which}.json cannot be read ({error.strerror})") from error
+    pointer = _parse({f"{which}.json": content}, f"{which}.json", run)
     checkpoint = (run / str(pointer.get("checkpoint")).replace("\0", "")).resolve()
     if not checkpoint.is_relative_to(run.resolve()) or not checkpoint.is_dir():
         raise CheckpointError(f"{run}: {which}.json names no checkpoint of this run: {pointer}")
@@ -412,13 +579,16 @@ def _pointed(run: Path, which: Which) -> Path:
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
-    if not (path / MANIFEST).is_file():
-        raise CheckpointError(f"{path}: is incomplete, {MANIFEST} is missing")
-    manifest = _read_manifest((path / MANIFEST).read_bytes(), path)
-    missing = [name for name in manifest if not (path / name).is_file()]
-    if missing:
-        raise CheckpointError(f"{path}: is incomplete, {', '.join(missing)} is missing")
-    return _verified({name: (path / name).read_bytes() for name in manifest}, manifest, path)
+    try:
+        if not (path / MANIFEST).is_file():
+            raise CheckpointError(f"{path}: is incomplete, {MANIFEST} is missing")
+        manifest = _read_manifest((path / MANIFEST).read_bytes(), path)
+        missing = [name for name in manifest if not (path / name).is_file()]
+        if missing:
+            raise CheckpointError(f"{path}: is incomplete, {', '.join(missing)} is missing")
+        return _verified({name: (path / name).read_bytes() for name in manifest}, manifest, path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:

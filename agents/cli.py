@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import shlex
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gymnasium
 from rich.console import Console
@@ -20,7 +22,7 @@ from agents.config import read_config
 from agents.episodes import Episodes
 from agents.flags import read_flags
 from agents.players import FIXED_PLAYERS, Player, fixed_player
-from agents.runs import C, Outcome, R
+from agents.runs import SAY, C, Outcome, R, say_aside
 
 K = TypeVar("K")
 
@@ -37,16 +39,22 @@ USER_ERRORS = (
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; what the user got wrong is told in one line, with exit code 2."""
+    """Call `main`; what the user got wrong is told in one line, with exit code 2, a warning in one, too."""
     print_anything()
     try:
-        main()
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            main()
     except USER_ERRORS as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        say_aside(f"error: {' '.join(str(error).split())}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        say_aside("stopped")
+        sys.exit(128 + getattr(error, "number", signal.SIGINT))
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    say_aside(f"warning: {' '.join(str(message).split())}")
 
 
 def print_anything() -> None:
@@ -183,4 +191,7 @@ def episode_table(title: str, results: Mapping[str, Episodes]) -> Table:
 def show(table: Table) -> None:
     """Print a table on standard output, at full width where that is no terminal."""
     console = Console()
-    Console(width=console.width if console.is_terminal else 140).print(table)
+    console = Console(width=console.width if console.is_terminal else 140)
+    with console.capture() as shown:
+        console.print(table)
+    SAY(shown.get().removesuffix("\n"))

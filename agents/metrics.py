@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,7 @@ class JSONLines(KVWriter):
 
     def __init__(self, path: Path, resume_step: int | None) -> None:
         if resume_step is not None and path.exists():
-            lines = [
-                line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resume_step
-            ]
-            write_file(path, "".join(line + "\n" for line in lines).encode())
+            keep_lines(path, lambda line: line["step"] <= resume_step)
         self.file = path.open("a", encoding="utf-8")
 
     def write(
@@ -68,12 +66,30 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _step(line: str) -> float:
-    """The step of a line, infinity for a line that was cut off."""
-    try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return float("inf")
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`, without what a kill cut off or a disk damaged."""
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and isinstance(line.get("step"), (int, float)):
+                lines.append(line)
+    return lines
+
+
+def keep_lines(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop the other lines of a `metrics.jsonl`."""
+    lines = [json.dumps(line) + "\n" for line in read_lines(path) if is_kept(line)]
+    write_file(path, "".join(lines).encode())
+
+
+def forget_evaluation(run: Path, step: int) -> None:
+    """Drop the evaluation at `step` from the record: it is made again."""
+    path = run / "metrics.jsonl"
+    if path.exists():
+        keep_lines(
+            path, lambda line: line["step"] != step or not any(tag.startswith("eval/") for tag in line)
+        )
 
 
 def make_logger(run: Path, resume_step: int | None = None) -> Logger:

@@ -37,7 +37,8 @@ def train(config: Config, command: str = "", say: Say = SAY) -> Outcome[Result]:
     """
     model = make_model(config)
     run = runs.begin(config, f"{config.game}__{config.policy.cell}", command)
-    return _run(model, config, run, None, say)
+    with runs.locked(run):
+        return _run(model, config, run, None, say)
 
 
 def resume(
@@ -46,18 +47,25 @@ def resume(
     """Go on with an interrupted run: same folder, same curves, and on a CPU bit for bit the same run.
 
     Args:
+        run: its folder, to go on from its latest checkpoint; or one of its checkpoints, to give up what came
+            after that.
         change: makes the configuration to go on with from the run's own.
 
     Raises:
-        FileNotFoundError, ValueError: it is no run, it is finished, or `change` touches what may not change.
+        FileNotFoundError, ValueError: it is no run, it is finished, or `change` touches what may not change,
+            or its `config.yaml` is not the one it was trained with.
+        RuntimeError: another process trains it.
     """
-    run = Path(run)
-    config = runs.changed(run, Config, change)
-    model = MaskableRecurrentPPO.load(run, device=resolve_device(config.device))
-    for name in config.eval.players:
-        fixed_player(name, model.batch.game)
-    runs.go_on(run, config, model.num_timesteps, say)
-    return _run(model, config, run, model.num_timesteps, say)
+    run, start = runs.found(run)
+    with runs.locked(run):
+        config = runs.changed(run, Config, change)
+        start = start or checkpoint.find(run)
+        runs.compare(run, Config, start, say)
+        model = MaskableRecurrentPPO.load(start, device=resolve_device(config.device))
+        for name in config.eval.players:
+            fixed_player(name, model.batch.game)
+        runs.go_on(run, config, start, model.num_timesteps, say)
+        return _run(model, config, run, model.num_timesteps, say)
 
 
 def make_model(config: Config) -> MaskableRecurrentPPO:

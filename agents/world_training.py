@@ -73,7 +73,8 @@ def train(config: WorldConfig, command: str = "", say: Say = SAY) -> Outcome[Epi
         if is_masking_supported(worlds) and not takes_masks(model):
             say(f"note         {config.algo} does not use the masks of {config.env}")
         run = runs.begin(config, run_name(config), command)
-        return runs.learn(model, WorldKeeper(config, run, say), None)
+        with runs.locked(run):
+            return runs.learn(model, WorldKeeper(config, run, say), None)
 
 
 def resume(
@@ -82,21 +83,28 @@ def resume(
     """Go on with an interrupted run: same folder, same curves; the worlds begin anew, with other seeds.
 
     Args:
+        run: its folder, to go on from its latest checkpoint; or one of its checkpoints, to give up what came
+            after that.
         change: makes the configuration to go on with from the run's own.
 
     Raises:
-        FileNotFoundError, ValueError: it is no run, it is finished, or `change` touches what may not change.
+        FileNotFoundError, ValueError: it is no run, it is finished, or `change` touches what may not change,
+            or its `config.yaml` is not the one it was trained with.
+        RuntimeError: another process trains it.
     """
-    run = Path(run)
-    config = runs.changed(run, WorldConfig, change)
-    with open_worlds(config) as worlds:
-        model = restore(run, config, worlds)
-        if config.algo in stock.STOCK:
-            model.set_random_seed(config.seed + model.num_timesteps)
-        worlds.seed(config.seed + model.num_timesteps)
-        runs.go_on(run, config, model.num_timesteps, say)
-        say("the worlds begin anew")
-        return runs.learn(model, WorldKeeper(config, run, say), model.num_timesteps)
+    run, start = runs.found(run)
+    with runs.locked(run):
+        config = runs.changed(run, WorldConfig, change)
+        start = start or checkpoint.find(run)
+        runs.compare(run, WorldConfig, start, say)
+        with open_worlds(config) as worlds:
+            model = restore(start, config, worlds)
+            if config.algo in stock.STOCK:
+                model.set_random_seed(config.seed + model.num_timesteps)
+            worlds.seed(config.seed + model.num_timesteps)
+            runs.go_on(run, config, start, model.num_timesteps, say)
+            say("the worlds begin anew")
+            return runs.learn(model, WorldKeeper(config, run, say), model.num_timesteps)
 
 
 def run_name(config: WorldConfig) -> str:
@@ -136,11 +144,14 @@ def open_worlds(config: WorldConfig) -> Iterator[VecEnv]:
     worlds = make_worlds(config)
     try:
         yield worlds
-    except EOFError as error:  # all that a broken pipe tells
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:  # all that a broken pipe tells
         raise RuntimeError("the process of a world ended; its own traceback above says why") from error
     finally:
         with contextlib.suppress(EOFError, OSError):  # a process that is gone cannot be asked to close
             worlds.close()
+        if isinstance(worlds.unwrapped, SubprocVecEnv):
+            for process in worlds.unwrapped.processes:  # they ignore to be asked by a signal
+                process.kill()
 
 
 def make_worlds(config: WorldConfig) -> VecEnv:
@@ -228,8 +239,9 @@ def _match_arguments(world: gymnasium.Env[Any, Any]) -> dict[str, Any] | None:
 
 
 def _monitored(config: WorldConfig, is_alone: bool) -> gymnasium.Env[Any, Any]:
-    if is_alone:  # Ctrl-C reaches the processes of the worlds, too, which still are needed to stop cleanly
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if is_alone:  # signals reach the processes of the worlds, too, which still are needed to stop cleanly
+        for number in runs.SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
     return Monitor(make_world(config))
 
 
@@ -364,6 +376,17 @@ def _refuse_unknown(algo: str, what: str, given: Iterable[str], known: list[str]
 
 class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
     """Keeps a run in a world: judged by episodes in worlds of its own, the same ones every time."""
+
+    def _on_step(self) -> bool:
+        rewards, scaled = self.locals.get("rewards"), self.model.get_vec_normalize_env()
+        if rewards is not None:
+            paid = np.asarray(rewards if scaled is None else scaled.get_original_reward())
+            if not np.isfinite(paid).all():
+                raise FloatingPointError(
+                    f"expected finite rewards, got {paid[~np.isfinite(paid)][0]} of {self.config.env} before "
+                    f"decision {self.model.num_timesteps:,}"
+                )
+        return super()._on_step()
 
     def headline(self) -> tuple[str, ...]:
         return ("eval/mean_reward",)

@@ -9,10 +9,12 @@ python scripts/selfplay.py configs/kuhn_poker_gated.yaml --help
 
 from __future__ import annotations
 
+import sys
+
 from agents import cli
 from agents.arena import NOBODY, Result
 from agents.config import Config
-from agents.runs import Outcome
+from agents.runs import SAY, Outcome
 from agents.training import resume, train
 from agents.written import typed
 
@@ -25,17 +27,17 @@ def report(outcome: Outcome[Result]) -> None:
     """How good it is, and what to type next."""
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:
-        print(f"stopped and saved ({speed}). Go on with")
-        print(" ", typed("python", "scripts/selfplay.py", "--resume", outcome.run))
-        return
+        SAY(f"stopped and saved ({speed}). Go on with")
+        SAY("  " + typed("python", "scripts/selfplay.py", "--resume", outcome.run))
+        sys.exit(outcome.exit_code)
     results = {("agent", name): result for name, result in outcome.results.items()}
     results |= {(name, NOBODY): result for name, result in outcome.anchors.items()}
     cli.show(cli.result_table(f"trained: {speed}", results))
-    print("next")
+    SAY("next")
     options = ("--opponent", "random", "--render", "gif", "--out", "match.gif")
-    print(" ", typed("python", "scripts/watch.py", outcome.run, *options))
-    print(" ", typed("python", "scripts/tournament.py", outcome.run, "random", "bot"))
-    print(" ", typed("tensorboard", "--logdir", outcome.run.parent))
+    SAY("  " + typed("python", "scripts/watch.py", outcome.run, *options))
+    SAY("  " + typed("python", "scripts/tournament.py", outcome.run, "random", "bot"))
+    SAY("  " + typed("tensorboard", "--logdir", outcome.run.parent))
 
 
 if __name__ == "__main__":

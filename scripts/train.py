@@ -9,10 +9,12 @@ python scripts/train.py configs/cartpole_novel_gated.yaml --help
 
 from __future__ import annotations
 
+import sys
+
 from agents import cli
 from agents.config import WorldConfig
 from agents.episodes import Episodes
-from agents.runs import Outcome
+from agents.runs import SAY, Outcome
 from agents.world_training import resume, train
 from agents.written import typed
 
@@ -25,20 +27,20 @@ def report(outcome: Outcome[Episodes]) -> None:
     """How good it is, and what to type next."""
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:
-        print(f"stopped and saved ({speed}). Go on with")
-        print(" ", typed("python", "scripts/train.py", "--resume", outcome.run))
-        return
+        SAY(f"stopped and saved ({speed}). Go on with")
+        SAY("  " + typed("python", "scripts/train.py", "--resume", outcome.run))
+        sys.exit(outcome.exit_code)
     cli.show(cli.episode_table(f"trained: {speed}", outcome.results | outcome.anchors))
     gif = outcome.run / "replays" / f"step_{outcome.timesteps}.gif"
     if gif.exists():
-        print(f"an episode   {gif}")
-    print("next")
+        SAY(f"an episode   {gif}")
+    SAY("next")
     if gif.exists():
         options = ("--render", "gif", "--out", "episode.gif")
-        print(" ", typed("python", "scripts/watch.py", outcome.run, *options))
+        SAY("  " + typed("python", "scripts/watch.py", outcome.run, *options))
     more = ("--total-timesteps", 2 * outcome.timesteps)
-    print(" ", typed("python", "scripts/train.py", "--resume", outcome.run, *more))
-    print(" ", typed("tensorboard", "--logdir", outcome.run.parent))
+    SAY("  " + typed("python", "scripts/train.py", "--resume", outcome.run, *more))
+    SAY("  " + typed("tensorboard", "--logdir", outcome.run.parent))
 
 
 if __name__ == "__main__":

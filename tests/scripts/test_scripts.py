@@ -194,7 +194,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 0
+    assert process.returncode == 130
     assert err == ""
     assert "stopping after this update" in out
     assert out.splitlines()[-2].startswith("stopped and saved (")
@@ -208,6 +208,42 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert process.returncode == 0, err
     assert f"resumed at {told['timesteps']:,} of {told['timesteps'] + 64:,} decisions" in out
     assert f"trained: {told['timesteps'] + 64:,} decisions" in out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_run_whose_reader_has_gone_is_saved_all_the_same(tmp_path, number, code):
+    """`selfplay.py ... | head -2`, and then the terminal closes or the system asks it to end."""
+    process = child(
+        "scripts/selfplay.py", "configs/kuhn_poker_gated.yaml", "-n", 10**9, "--run-dir", tmp_path, *SMALL
+    )
+    try:
+        head = [process.stdout.readline() for _ in range(2)]
+        process.stdout.close()
+        process.stderr.close()
+        (run,) = tmp_path.iterdir()
+        while not (run / "metrics.jsonl").read_text():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == code
+    finally:
+        process.kill()
+    assert head[0] == f"run folder   {run}\n"
+    told = json.loads((run / "run.json").read_text())
+    assert told["status"] == "interrupted"
+    assert json.loads((run / "latest.json").read_text())["checkpoint"].endswith(f"step_{told['timesteps']}")
+
+
+def test_a_damaged_newest_checkpoint_is_told_in_one_line(trained, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    shutil.copytree(run / "checkpoints" / "step_128", run / "checkpoints" / "step_64")
+    (run / "checkpoints" / "step_128" / "policy.safetensors").write_bytes(b"")
+    process = child("scripts/tournament.py", run, "random", "--matches-per-seat", 4)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    (line,) = err.splitlines()
+    assert line.startswith("warning: ")
+    assert line.endswith("the newest whole one is used instead, step_64")
 
 
 def test_a_terminal_shows_a_progress_bar(tmp_path):

@@ -160,12 +160,17 @@ def test_what_a_world_cannot_show(refused, script, written, crosses, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
-    [(SMALL + "algo: ppo\n", "ppo"), (OURS + "subprocesses: true\n", "gru")],
-    ids=["stock", "processes"],
+    ("text", "what", "number"),
+    [
+        (SMALL + "algo: ppo\n", "ppo", signal.SIGINT),
+        (OURS + "subprocesses: true\n", "gru", signal.SIGINT),
+        (OURS + "subprocesses: true\n", "gru", signal.SIGTERM),
+        (OURS + "subprocesses: true\n", "gru", signal.SIGHUP),
+    ],
+    ids=["stock", "processes", "term", "hup"],
 )
-def test_ctrl_c_saves_and_says_how_to_go_on(written, tmp_path, text, what):
-    """The terminal sends Ctrl-C to every process of the group; those of the worlds must outlive it."""
+def test_a_signal_saves_and_says_how_to_go_on(written, tmp_path, text, what, number):
+    """The terminal signals every process of the group; those of the worlds must outlive it."""
     process = start(written(text), "-n", 10**9, "--eval.every", 10**9)
     try:
         deadline = time.monotonic() + 100
@@ -173,12 +178,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(written, tmp_path, text, what):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     (run,) = (tmp_path / "runs").iterdir()
-    assert process.returncode == 0, err
+    assert process.returncode == 128 + number, err
     assert err == ""
     assert f"__{what}__" in run.name
     assert "stopping after this update" in out
