@@ -40,6 +40,7 @@ from torch import Tensor, nn
 import envs
 from agents import normalizer
 from agents.config import world_of
+from agents.packaged import shipped_agent
 from agents.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
 from agents.policy import RecurrentPolicy
 from agents.schedules import SCHEDULES
@@ -354,6 +355,7 @@ def load(
         ValueError: there is no such device.
     """
     device = usable_device(device)
+    path = shipped_agent(path)
     files = read(path, which)
     policy, game = _policy(files, path)
     if weights == "ema" and "ema.safetensors" not in files:
@@ -412,6 +414,7 @@ def load_player(
     """
     if game is not None and spec in FIXED_PLAYERS:
         return fixed_player(str(spec), game, seed)
+    spec = shipped_agent(spec)
     if not Path(spec).exists() and not Path(spec).with_suffix(".zip").exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({', '.join(FIXED_PLAYERS)}) nor a path")
     agent: Player = load(spec, device=device, deterministic=deterministic, seed=seed)

@@ -16,11 +16,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 
+from agents.packaged import CONFIGS
 from agents.written import read_yaml_file, write_yaml
 from envs.names import known
-
-CONFIGS = Path(__file__).parents[1] / "configs"
-"""Where the configurations lie that are shipped."""
 
 ScheduleName = Literal["constant", "linear", "power"]
 OptionValue = bool | int | str

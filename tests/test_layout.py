@@ -39,9 +39,8 @@ ONLY_IN = {
     "safetensors": {"agents/checkpoint.py"},
     "rich": {"agents/cli.py"},
     "tyro": {
-        "agents/config.py",
-        "agents/flags.py",
-        *(f"scripts/{p.name}" for p in (ROOT / "scripts").iterdir()),
+        *("agents/config.py", "agents/flags.py", "scripts/benchmark.py"),
+        *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
     "pyspiel": {"scripts/benchmark.py"},
@@ -307,13 +306,16 @@ def test_no_version_is_pinned_that_torch_asks_for_itself():
 
 
 def test_every_package_is_installed():
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
-        "packages"
-    ]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     folders = [path.parent for folder in ("agents", "envs") for path in (ROOT / folder).rglob("__init__.py")]
-    assert sorted(listed) == sorted(name_of(folder).replace("/", ".") for folder in folders)
+    packages = {name_of(folder).replace("/", ".") for folder in folders}
+    assert set(told["packages"]) == packages | {"agents.configs"}
+    assert told["package-dir"] == {"agents.configs": "configs"}
     code = {path.parent for path in FILES if path.parts[-2] != "scripts"}
     assert code == set(folders)  # no folder of code lacks its __init__.py
+    for package in ("agents", "envs"):
+        assert (ROOT / package / "py.typed").is_file()
+        assert "py.typed" in told["package-data"][package]
 
 
 def test_no_file_names_a_package_registry():
