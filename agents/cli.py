@@ -84,7 +84,9 @@ def _is_console() -> bool:
 
 def _described(text: str | None) -> str | None:
     """A command's docstring with its examples as one types them here."""
-    return re.sub(r"python scripts/(\w+)\.py", rf"{CONSOLE} \1", text) if text and _is_console() else text
+    return (
+        re.sub(r"(?:python )?scripts/(\w+)\.py", rf"{CONSOLE} \1", text) if text and _is_console() else text
+    )
 
 
 def start_or_resume(
@@ -119,8 +121,8 @@ def start_or_resume(
         override(kind(), arguments)
         raise ValueError(f"the configuration comes first; {usage}")
     config = override(read_config(arguments[0], kind), arguments[1:])
-    program = sys.argv[0].split() if _is_console() else [Path(sys.executable).name, sys.argv[0]]
-    return train(config, shlex.join([*program, *sys.argv[1:]]))
+    called_by = sys.argv[0].split() if _is_console() else [Path(sys.executable).name, sys.argv[0]]
+    return train(config, shlex.join([*called_by, *sys.argv[1:]]))
 
 
 def _apart(word: str, flag: str) -> list[str]:

@@ -520,7 +520,7 @@ def _plain_name(name: str, section: Section) -> str:
 def _last(words: Sequence[str], name: str) -> str | None:
     """The value that the words give last to the flag `--name`."""
     found = None
-    for word, after in zip(words, [*words[1:], None], strict=True):
+    for word, after in zip(words, [*words[1:], None], strict=False):
         flag, equals, told = word.partition("=")
         if flag.startswith("--") and flag[2:].replace("_", "-") == name:
             found = told if equals else after

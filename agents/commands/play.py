@@ -112,7 +112,7 @@ def understood(match: Match, typed: str) -> int:
         if len(fits) == 1:
             return fits[0]
         if fits:
-            raise ValueError(f"{typed!r} begins {_told(typed, [names[a] for a in fits])}")
+            raise ValueError(f"{typed!r} begins {listed_names([names[a] for a in fits])}")
     moves = _told(typed, [f"{names[a]} ({a})" if names[a] != str(a) else names[a] for a in legal])
     if typed in ("", "?"):
         raise ValueError(f"legal are {moves}")
@@ -120,7 +120,11 @@ def understood(match: Match, typed: str) -> int:
 
 
 def _told(typed: str, moves: list[str]) -> str:
-    """Moves in one line, the nearest first, as many as one can read."""
-    if len(moves) <= MOST:
-        return known(typed, moves)
-    return f"{', '.join(known(typed, moves).split(', ')[:MOST])}, ...: {len(moves)} in all"
+    """Moves in one line, the nearest to what was typed first."""
+    return listed_names(known(typed, moves).split(", "))
+
+
+def listed_names(moves: list[str]) -> str:
+    """Moves in one line, as many as one can read."""
+    more = f", ...: {len(moves)} in all" if len(moves) > MOST else ""
+    return ", ".join(moves[:MOST]) + more

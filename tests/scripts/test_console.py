@@ -172,9 +172,9 @@ def test_a_beginning_is_enough_where_only_one_move_has_it():
     names = {match.game.action_name(a): a for a in match.legal()}
     assert understood(match, "A2") == names["a2"]  # whatever case
     assert understood(match, str(names["b2"])) == names["b2"]
-    with pytest.raises(ValueError, match="'b' begins b1, b2, b3$"):
+    with pytest.raises(ValueError, match=r"'b' begins b1, b2, b3$"):
         understood(match, "b")
-    with pytest.raises(ValueError, match="'a9' is not legal here; legal are a1 .* 36 in all$"):
+    with pytest.raises(ValueError, match=r"'a9' is not legal here; legal are .* 36 in all$"):
         understood(match, "a9")
     with pytest.raises(ValueError, match="^legal are "):
         understood(match, "")
