@@ -176,5 +176,5 @@ def test_a_beginning_is_enough_where_only_one_move_has_it():
         understood(match, "b")
     with pytest.raises(ValueError, match=r"'a9' is not legal here; legal are .* 36 in all$"):
         understood(match, "a9")
-    with pytest.raises(ValueError, match="^legal are "):
+    with pytest.raises(ValueError, match=r"^legal are "):
         understood(match, "")
