@@ -221,7 +221,7 @@ def test_a_run_whose_reader_has_gone_is_saved_all_the_same(tmp_path, number, cod
         process.stdout.close()
         process.stderr.close()
         (run,) = tmp_path.iterdir()
-        while not (run / "metrics.jsonl").read_text():
+        while not (run / "metrics.jsonl").read_text(encoding="utf-8"):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(number)
@@ -229,9 +229,11 @@ def test_a_run_whose_reader_has_gone_is_saved_all_the_same(tmp_path, number, cod
     finally:
         process.kill()
     assert head[0] == f"run folder   {run}\n"
-    told = json.loads((run / "run.json").read_text())
+    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert told["status"] == "interrupted"
-    assert json.loads((run / "latest.json").read_text())["checkpoint"].endswith(f"step_{told['timesteps']}")
+    assert json.loads((run / "latest.json").read_text(encoding="utf-8"))["checkpoint"].endswith(
+        f"step_{told['timesteps']}"
+    )
 
 
 def test_a_damaged_newest_checkpoint_is_told_in_one_line(trained, tmp_path):
