@@ -121,7 +121,7 @@ def start_or_resume(
         override(kind(), arguments)
         raise ValueError(f"the configuration comes first; {usage}")
     config = override(read_config(arguments[0], kind), arguments[1:])
-    called_by = sys.argv[0].split() if _is_console() else [Path(sys.executable).name, sys.argv[0]]
+    called_by: list[str] = sys.argv[0].split() if _is_console() else [Path(sys.executable).name, sys.argv[0]]
     return train(config, shlex.join([*called_by, *sys.argv[1:]]))
 
 
