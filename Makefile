@@ -2,13 +2,14 @@
 # make test    the tests          make check   formatting, lint and types
 # make bench   the slow learning proofs and the speed comparisons
 # make install only the environment          make clean   remove what these made
+# make resolve can it be installed elsewhere? make floors  the tests on the lowest versions pyproject allows
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install train test check bench clean
+.PHONY: install train test check bench resolve floors clean
 
 install: $(VENV)/.installed
 
@@ -38,6 +39,12 @@ bench: $(VENV)/.installed-dev
 	$(RUN) -m pytest -m slow $(ARGS)
 	$(RUN) scripts/benchmark.py env
 	$(RUN) scripts/benchmark.py train
+
+resolve:
+	PYTHON=$(PYTHON) scripts/resolve.sh $(ARGS)
+
+floors:
+	PYTHON=$(PYTHON) scripts/floors.sh $(ARGS)
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

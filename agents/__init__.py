@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from agents.cells import CELLS
 from agents.checkpoint import load
+from agents.packaged import version
 from agents.players import FIXED_PLAYERS, Agent, Player, fixed_player
 from agents.policy import RecurrentPolicy
 from agents.ppo import MaskableRecurrentPPO
 from agents.scan import scan
 from agents.selfplay import Opposition
+
+__version__ = version()
 
 __all__ = [
     "CELLS",
@@ -26,6 +29,7 @@ __all__ = [
     "Opposition",
     "Player",
     "RecurrentPolicy",
+    "__version__",
     "fixed_player",
     "load",
     "scan",

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from envs.compiled import compiled
 
 Rules = Callable[[Any, Any, int, float, int, Any], int]
 
@@ -37,10 +38,10 @@ def batched(rules: Rules) -> Callable[..., None]:
     bound = types.FunctionType(_decide_all.__code__, {**globals(), "rules": rules}, _decide_all.__name__)
     bound.__qualname__ = f"{_decide_all.__name__}_{rules.__name__}"
     bound.__module__ = __name__
-    return njit(cache=True, nogil=True)(bound)
+    return compiled(bound, nogil=True)
 
 
-@njit(cache=True)
+@compiled
 def kuhn_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Plays its card's face: bets the king, calls with the queen, lets the jack go."""
     card = observation[0]
@@ -48,7 +49,7 @@ def kuhn_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, 
     return 1 if card == 3 or (card == 2 and was_bet) else 0
 
 
-@njit(cache=True)
+@compiled
 def leduc_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Raises with a pair or a king, calls with a queen, else folds to a raise and checks without one."""
     fold, call, raise_ = 0, 1, 2
@@ -58,7 +59,7 @@ def leduc_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int,
     return fold if rank == 0 and legal[fold] else call
 
 
-@njit(cache=True)
+@compiled
 def tictactoe_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Completes its own line, else stops one it knows of, else takes centre, corners, sides in this order."""
     for stone in (1, 2):  # own, then the opponent's
@@ -82,7 +83,7 @@ def tictactoe_bot(observation: Any, legal: Any, seat: int, tie: float, columns: 
     return -1
 
 
-@njit(cache=True)
+@compiled
 def dark_hex_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Plays on a shortest way between its edges, as far as it knows the board.
 
@@ -109,7 +110,7 @@ def dark_hex_bot(observation: Any, legal: Any, seat: int, tie: float, columns: i
     return choice
 
 
-@njit(cache=True)
+@compiled
 def _hex_distance(observation: Any, cells: int, columns: int, seat: int, from_goal: bool) -> Any:
     """Moves needed to link each cell with one of the seat's edges, the cell's own move counted in."""
     rows = cells // columns
@@ -136,7 +137,7 @@ def _hex_distance(observation: Any, cells: int, columns: int, seat: int, from_go
     return distance
 
 
-@njit(cache=True)
+@compiled
 def new_action_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Names no action twice in a match while there are others, and is not choosy among those.
 
@@ -162,7 +163,7 @@ def new_action_bot(observation: Any, legal: Any, seat: int, tie: float, columns:
 UNSEEN, GONE, NAMED, OPEN = 0, -1, -2, 100
 
 
-@njit(cache=True)
+@compiled
 def concentration_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Forgets no card: takes a pair it knows, else turns a card it has not seen, and then that one's
     match if it knows it, else another card it has not seen.
@@ -178,7 +179,7 @@ def concentration_bot(observation: Any, legal: Any, seat: int, tie: float, colum
     return card
 
 
-@njit(cache=True)
+@compiled
 def _note_what_was_turned(observation: Any, notes: Any) -> int:
     """Returns the card whose turn waits for a second one, or -1."""
     first, latest = -1, -1
@@ -199,7 +200,7 @@ def _note_what_was_turned(observation: Any, notes: Any) -> int:
     return -1
 
 
-@njit(cache=True)
+@compiled
 def _match_of(notes: Any, note: int, after: int = -1) -> int:
     """The next card with this note, or -1."""
     for card in range(after + 1, notes.shape[0]):
@@ -208,7 +209,7 @@ def _match_of(notes: Any, note: int, after: int = -1) -> int:
     return -1
 
 
-@njit(cache=True)
+@compiled
 def _card_with_a_match(notes: Any) -> int:
     """A card that is known as well as its match, or -1."""
     for card in range(notes.shape[0]):
@@ -217,7 +218,7 @@ def _card_with_a_match(notes: Any) -> int:
     return -1
 
 
-@njit(cache=True)
+@compiled
 def _any_unseen(notes: Any, tie: float) -> int:
     """One of the cards not seen yet. There is one: of the cards that are left and known, two match."""
     count = 0
@@ -236,7 +237,7 @@ ARMIES, GENERALS, CASTLES, MOUNTAINS, NEUTRAL, OWN, OPPONENT, FOG, FOGGED_STRUCT
 FAR = 100_000
 
 
-@njit(cache=True)
+@compiled
 def expander_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Takes a cell of the opponent's if it can, else one of nobody's, else moves anywhere.
 
@@ -259,7 +260,7 @@ def expander_bot(observation: Any, legal: Any, seat: int, tie: float, columns: i
     return len(legal) - 1
 
 
-@njit(cache=True)
+@compiled
 def _worth(observation: Any, move: int, columns: int) -> int:
     """What a whole army takes by a legal move: 2 a cell of the opponent's, 1 one of nobody's, 0 nothing."""
     source, target = move // 8, _target(move, columns)
@@ -268,7 +269,7 @@ def _worth(observation: Any, move: int, columns: int) -> int:
     return 2 * observation[OPPONENT].flat[target] + observation[NEUTRAL].flat[target]  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@compiled
 def _target(move: int, columns: int) -> int:
     """The cell a legal move leads to."""
     direction = move // 2 % 4
@@ -277,7 +278,7 @@ def _target(move: int, columns: int) -> int:
     return move // 8 + (1 if direction == 3 else -1)
 
 
-@njit(cache=True)
+@compiled
 def greedy_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int, notes: Any) -> int:  # noqa: ARG001
     """Takes what it can, a cell of the opponent's before one of nobody's, with its strongest army; if there
     is nothing to take that army goes to the nearest cell that is not its own. Once it has seen the
@@ -293,7 +294,7 @@ def greedy_bot(observation: Any, legal: Any, seat: int, tie: float, columns: int
     return _strongest_step(observation, legal, columns, general)
 
 
-@njit(cache=True)
+@compiled
 def _known_general(observation: Any, notes: Any) -> int:
     """The cell of the opponent's general, if it was seen, else -1."""
     for c in range(observation[0].size):
@@ -302,7 +303,7 @@ def _known_general(observation: Any, notes: Any) -> int:
     return notes[0] - 1  # type: ignore[no-any-return]
 
 
-@njit(cache=True)
+@compiled
 def _strongest_capture(observation: Any, legal: Any, columns: int) -> int:
     """The best move that takes a cell, or -1."""
     best, most = -1, 0
@@ -315,7 +316,7 @@ def _strongest_capture(observation: Any, legal: Any, columns: int) -> int:
     return best
 
 
-@njit(cache=True)
+@compiled
 def _strongest_step(observation: Any, legal: Any, columns: int, general: int) -> int:
     """The strongest army that can come nearer to the general, or else to a cell that is not own, does so."""
     steps = _steps(observation, columns, general)
@@ -328,7 +329,7 @@ def _strongest_step(observation: Any, legal: Any, columns: int, general: int) ->
     return best
 
 
-@njit(cache=True)
+@compiled
 def _steps(observation: Any, columns: int, general: int) -> Any:
     """Steps from every cell to the general, or if that is -1 to the nearest cell that is not own."""
     cells = observation[0].size
@@ -357,7 +358,7 @@ def _steps(observation: Any, columns: int, general: int) -> Any:
     return steps
 
 
-@njit(cache=True)
+@compiled
 def _is_open(observation: Any, cell: int) -> bool:
     """No mountain, no castle of nobody's, and no structure in fog, which may be either."""
     is_castle = observation[CASTLES].flat[cell] == 1 and observation[NEUTRAL].flat[cell] == 1

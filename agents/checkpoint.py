@@ -43,6 +43,7 @@ from torch.overrides import TorchFunctionMode
 import envs
 from agents import normalizer, settings
 from agents.config import world_of
+from agents.packaged import shipped_agent
 from agents.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
 from agents.policy import RecurrentPolicy, with_names
 from agents.schedules import SCHEDULES
@@ -453,6 +454,7 @@ def load(
         ValueError: there is no such device.
     """
     device = usable_device(device)
+    path = shipped_agent(path)
     files = read(path, which)
     network, game = _policy(files, path, policy)
     if "training.json" in files:
@@ -514,6 +516,7 @@ def load_player(
     """
     if game is not None and spec in FIXED_PLAYERS:
         return fixed_player(str(spec), game, seed)
+    spec = shipped_agent(spec)
     if not found(spec).exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({', '.join(FIXED_PLAYERS)}) nor a path")
     agent: Player = load(spec, device=device, deterministic=deterministic, seed=seed)

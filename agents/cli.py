@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import shlex
 import signal
 import sys
@@ -25,6 +27,9 @@ from agents.runs import SAY, C, Outcome, R, say_aside
 
 K = TypeVar("K")
 
+CONSOLE = "fogbound"
+"""The console command; `agents.commands` puts it before the name of one."""
+
 USER_ERRORS = (
     ValueError,
     TypeError,
@@ -39,6 +44,7 @@ USER_ERRORS = (
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; what the user got wrong is told in one line, with exit code 2, a warning in one, too."""
+    print_anything()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
@@ -55,9 +61,32 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     say_aside(f"warning: {' '.join(str(message).split())}")
 
 
+def print_anything() -> None:
+    """From now on a letter that the output's encoding lacks is printed as `?` and ends nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def parse(kind: type[K], description: str | None) -> K:
     """What the command line says, as a record of `kind`."""
-    return read_flags(kind, sys.argv[1:], description=description)
+    return read_flags(kind, sys.argv[1:], description=_described(description))
+
+
+def called(command: str) -> tuple[str, ...]:
+    """The words that call another command as this one was called: by the console command, or its script."""
+    return (CONSOLE, command) if _is_console() else ("python", f"scripts/{command}.py")
+
+
+def _is_console() -> bool:
+    return sys.argv[0].startswith(f"{CONSOLE} ")
+
+
+def _described(text: str | None) -> str | None:
+    """A command's docstring with its examples as one types them here."""
+    return (
+        re.sub(r"(?:python )?scripts/(\w+)\.py", rf"{CONSOLE} \1", text) if text and _is_console() else text
+    )
 
 
 def start_or_resume(
@@ -76,7 +105,7 @@ def start_or_resume(
 
     def override(config: C, settings: list[str]) -> C:
         return read_flags(
-            kind, settings, default=config, prog=f"{script} CONFIG.yaml", description=description
+            kind, settings, default=config, prog=f"{script} CONFIG.yaml", description=_described(description)
         )
 
     arguments = [part for word in arguments for part in _apart(word, "--resume")]
@@ -92,7 +121,8 @@ def start_or_resume(
         override(kind(), arguments)
         raise ValueError(f"the configuration comes first; {usage}")
     config = override(read_config(arguments[0], kind), arguments[1:])
-    return train(config, shlex.join([Path(sys.executable).name, *sys.argv]))
+    called_by: list[str] = sys.argv[0].split() if _is_console() else [Path(sys.executable).name, sys.argv[0]]
+    return train(config, shlex.join([*called_by, *sys.argv[1:]]))
 
 
 def _apart(word: str, flag: str) -> list[str]:

@@ -16,13 +16,10 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 
+from agents import settings
+from agents.packaged import CONFIGS
 from agents.written import read_yaml_file, write_yaml
 from envs.names import known
-
-CONFIGS = Path(__file__).parents[1] / "configs"
-"""Where the configurations lie that are shipped."""
-
-from agents import settings
 
 ScheduleName = Literal["constant", "linear", "power"]
 OptionValue = bool | int | str

@@ -13,12 +13,12 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from numba import njit
 from torch import Tensor
 
 from agents.bots import BOTS, batched
@@ -28,6 +28,7 @@ from agents.observations import Check, checks_of
 from agents.policy import Memory, RecurrentPolicy
 from agents.worlds import World
 from envs import Game
+from envs.compiled import compiled
 from envs.core import mix
 from envs.names import known
 from envs.seated import seated_space, with_seats
@@ -314,7 +315,7 @@ class RandomPlayer(ScriptedPlayer):
         return actions.to(legal.device)
 
 
-@njit(cache=True, nogil=True)
+@partial(compiled, nogil=True)
 def _pick_legal(legal: Any, bits: Any, actions: Any) -> None:
     """Row by row: name actions at random until one is legal. `bits` [rows] begin the random numbers.
 

@@ -158,7 +158,7 @@ def begin(config: RunConfig, name: str, command: str) -> Path:
     for folder in ("tensorboard", "checkpoints", "replays"):
         (run / folder).mkdir()
     checkpoint.write_file(run / "config.yaml", write_config(config).encode())
-    checkpoint.write_file(run / "command.txt", (command + "\n").encode())
+    checkpoint.write_file(run / "command.txt", (command + "\n").encode(errors="surrogateescape"))
     return run
 
 

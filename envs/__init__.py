@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 from gymnasium.envs.registration import WrapperSpec
 
-from envs.batch import Batch
 from envs.core import CHANCE, REFEREE, Game
 from envs.games.battleship import Battleship
 from envs.games.concentration import Concentration
@@ -30,6 +29,7 @@ from envs.names import known
 
 if TYPE_CHECKING:
     from envs.adapters.pettingzoo import FogboundAEC, FogboundParallel
+    from envs.batch import Batch
     from envs.seated import IllegalRule
 
 GAMES: dict[str, type[Game]] = {
@@ -112,5 +112,16 @@ def _register() -> None:
 
 
 _register()
+
+if not TYPE_CHECKING:  # a reader of types would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """`Batch`, which needs torch, is imported by who asks for it; the rules come without."""
+        if name != "Batch":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from envs.batch import Batch
+
+        return Batch
+
 
 __all__ = ["CHANCE", "GAMES", "REFEREE", "Batch", "Game", "Match", "aec", "make", "parallel"]

@@ -104,28 +104,23 @@ class Batch:
             self.device = torch.device("cuda", torch.cuda.current_device())
 
         check_room(f"{game.name}: matches", self.matches, bytes_of(game), self.device)
-        dtype = torch.from_numpy(np.zeros(0, space.dtype)).dtype
+        self.observation = self._zeros(*space.shape, dtype=space.dtype)
+        self.legal = self._zeros(game.actions, dtype=np.bool_)
+        self.seat = self._zeros(dtype=np.int64)
+        self.reward = self._zeros(game.seats, dtype=np.float32)
+        self.over = self._zeros(dtype=np.bool_)
+        self.illegal = self._zeros(dtype=np.bool_)
 
-        def zeros(*shape: int, dtype: torch.dtype) -> torch.Tensor:
-            return torch.zeros(self.matches, *shape, dtype=dtype, device=self.device)
-
-        self.observation = zeros(*space.shape, dtype=dtype)
-        self.legal = zeros(game.actions, dtype=torch.bool)
-        self.seat = zeros(dtype=torch.int64)
-        self.reward = zeros(game.seats, dtype=torch.float32)
-        self.over = zeros(dtype=torch.bool)
-        self.illegal = zeros(dtype=torch.bool)
-
-        self._episode = zeros(dtype=torch.int64)  # matches begun in each lane
-        self._states = zeros(game.state.itemsize, dtype=torch.uint8)  # the state records, as bytes
+        self._episode = self._zeros(dtype=np.int64)  # matches begun in each lane
+        self._states = self._zeros(game.state.itemsize, dtype=np.uint8)  # the state records, as bytes
         blank = np.zeros(1, game.state)
         blank[0] = game.blank()
         self._blank = torch.from_numpy(blank.view(np.uint8)).to(self.device)
-        self._actions = zeros(dtype=torch.int64)
-        self._only = zeros(dtype=torch.bool)
+        self._actions = self._zeros(dtype=np.int64)
+        self._only = self._zeros(dtype=np.bool_)
         self.final: torch.Tensor | None = None
         self._played: torch.Tensor | None = None  # [B, max_length], actions of the matches going on
-        self._length = zeros(dtype=torch.int64)  # decisions of each so far; -1 = nobody wrote them down
+        self._length = self._zeros(dtype=np.int64)  # decisions of each so far; -1 = nobody wrote them down
         bind = kernels.cpu_kernels if self.device.type == "cpu" else kernels.cuda_kernels
         self._kernels = bind(type(game))
         self._seed = torch.zeros(1, dtype=torch.int64, device=self.device)  # its 64 bits
@@ -157,18 +152,18 @@ class Batch:
         if seed is not None:
             bits = np.array([operator.index(seed) & 0xFFFF_FFFF_FFFF_FFFF], np.uint64)
             self._seed.copy_(torch.from_numpy(bits.view(np.int64)))
-        self._episode.zero_()
+        self._write(self._episode, 0)
         if self.final is not None:
-            self.final.zero_()
-        self._length.zero_()
+            self._write(self.final, 0)
+        self._write(self._length, 0)
         self._is_unwritten = False
         self._launch(self._kernels.reset)
 
     def keep_final(self) -> torch.Tensor:
         """From now on write into `final` what each seat sees when a match ends; returns `final`."""
         if self.final is None:
-            shape = self.observation.shape
-            self.final = self.observation.new_zeros(shape[0], self.game.seats, *shape[1:])
+            space: Any = self.game.observation_space
+            self.final = self._zeros(self.game.seats, *space.shape, dtype=space.dtype)
             self._final_view = self._array(self.final)
         return self.final
 
@@ -205,13 +200,13 @@ class Batch:
                 raise ValueError(
                     f"only must be bool of shape ({self.matches},), got {only.dtype} of {tuple(only.shape)}"
                 )
-        self._actions.copy_(actions)
+        self._write(self._actions, actions)
         turn = (self._action_view, np.float32(self.game.return_range[0]))
         if only is None and self.final is None:
             self._launch(self._kernels.step, *turn)
         else:
             self.keep_final()
-            self._only.copy_(only if only is not None else torch.ones_like(self._only))
+            self._write(self._only, True if only is None else only)
             self._launch(self._kernels.step_if, *turn, self._only_view, self._final_view)
         self._write_down(only)
 
@@ -219,7 +214,7 @@ class Batch:
         """Add the step that was just made to what the matches going on have played."""
         if self._played is None:
             if not self._is_unwritten:
-                self._length.fill_(-1)
+                self._write(self._length, -1)
                 self._is_unwritten = True
             return
         last = self._played.shape[1] - 1
@@ -326,6 +321,26 @@ class Batch:
 
     _TOLD = ("reward", "over", "illegal")
     """What the last step left, which no later step reads."""
+
+    # On a CPU what a step needs is done by NumPy: torch's own threads are gone in a forked process, and with
+    # tensors of some size it waits for them for ever.
+
+    def _zeros(self, *shape: int, dtype: Any) -> torch.Tensor:
+        """Zeros [B, *shape] on the device, of a dtype of NumPy's."""
+        if self.device.type == "cpu":
+            return torch.from_numpy(np.zeros((self.matches, *shape), dtype))
+        like = torch.from_numpy(np.zeros(0, dtype)).dtype
+        return torch.zeros(self.matches, *shape, dtype=like, device=self.device)
+
+    def _write(self, tensor: torch.Tensor, values: torch.Tensor | float) -> None:
+        """Copy `values`, a tensor of any device or one number, into `tensor`."""
+        if self.device.type == "cpu":
+            given = values.cpu().numpy() if isinstance(values, torch.Tensor) else values
+            np.copyto(tensor.numpy(), given, casting="unsafe")
+        elif isinstance(values, torch.Tensor):
+            tensor.copy_(values)
+        else:
+            tensor.fill_(values)
 
     def _array(self, tensor: torch.Tensor, dtype: np.dtype[Any] | type | None = None) -> Any:
         """The memory of `tensor` as an array that a kernel takes, flat and reread as `dtype` if given."""

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_origin,
 import gymnasium
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from envs.compiled import compiled
 
 CHANCE: Final = -1
 """The seat of dice and cards: while `s.seat == CHANCE` the match waits for a chance outcome."""
@@ -58,8 +59,7 @@ more than half of a step's time (dark hex 5x5, one core: 292 ns a step with them
 def verb(function: _Function) -> _Function:
     """Compile `function` for CPU cores; kernels for CUDA are made from the same function."""
     function.__qualname__ = f"{function.__qualname__}_{SOURCES}"
-    compiled: Any = njit(cache=True, **NO_COUNTS)(function)
-    return compiled  # type: ignore[no-any-return]
+    return compiled(function, **NO_COUNTS)
 
 
 def record(seats: int, *fields: tuple[Any, ...]) -> np.dtype[Any]:

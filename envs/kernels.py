@@ -12,6 +12,7 @@ import concurrent.futures
 import functools
 import hashlib
 import inspect
+import os
 import types
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import numba
 import numpy as np
 
+from envs.compiled import compiled
 from envs.core import CHANCE, NO_COUNTS, SOURCES, Array, Game, State, draw_outcome, match_seed
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -297,10 +299,10 @@ def _once(function: _Function) -> _Function:
 @_once
 def cpu_kernels(game: type[Game]) -> Kernels:
     """The kernels for one CPU core; they hold no Python lock."""
-    jit = numba.njit(cache=True, nogil=True)
+    jit = functools.partial(compiled, nogil=True)
     # Inlined, since a call hands over every array in seven words: 4,096 matches on one core took 46 ns
     # instead of 71 a step (Kuhn poker), 57 instead of 80 (dark hex 5 x 5).
-    inline = numba.njit(cache=True, nogil=True, forceinline=True, **NO_COUNTS)
+    inline = functools.partial(compiled, nogil=True, forceinline=True, **NO_COUNTS)
     names = _match_functions(game, inline)
     return Kernels(*(jit(_bind(kernel, game, names)) for kernel in (_reset_cpu, _step_cpu, _step_if_cpu)))
 
@@ -319,6 +321,11 @@ def cuda_kernels(game: type[Game]) -> Kernels:
 @functools.cache
 def _pool(threads: int) -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="fogbound")
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process inherits the pool and none of its threads: work given to it would wait for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def launch_cpu(kernel: Callable[..., None], matches: int, threads: int, *arguments: Any) -> None:

@@ -878,7 +878,9 @@ def _machine(peers: Sequence[str]) -> str:
     """What it ran on and with."""
     cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if info.exists():
-        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
+        ]
         cpu = models[0].partition(":")[2].strip() if models else cpu
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy", "numba", *peers)]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

@@ -1,39 +1,9 @@
-"""Write one decision of an agent as a file for programs without torch.
-
-python scripts/export.py runs/<run> --format onnx --out agent.onnx
-
-The file says itself how it is called; this prints it.
-"""
+"""Write a decision of an agent as a file: `agents/commands/export.py`, which `fogbound export` calls, too."""
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
-
-from agents import cli, load
-from agents.export import export_onnx
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """What to write."""
-
-    agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
-    """A run, a checkpoint, or an agent's file."""
-    format: Literal["onnx"] = "onnx"
-    """ONNX, which onnxruntime and others compute; needs the extra `onnx`."""
-    out: Path = Path("agent.onnx")
-    """The file."""
-
-
-def main() -> None:
-    a = cli.parse(Arguments, __doc__)
-    told = export_onnx(load(a.agent), a.out)
-    print(f"{a.out}: {a.out.stat().st_size:,} bytes\n\n{told}")
-
+from agents import cli
+from agents.commands.export import main
 
 if __name__ == "__main__":
     cli.run(main)

@@ -40,9 +40,8 @@ ONLY_IN = {
     "safetensors": {"agents/checkpoint.py"},
     "rich": {"agents/cli.py"},
     "tyro": {
-        "agents/config.py",
-        "agents/flags.py",
-        *(f"scripts/{p.name}" for p in (ROOT / "scripts").iterdir()),
+        *("agents/config.py", "agents/flags.py", "scripts/benchmark.py"),
+        *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
     "pyspiel": {"scripts/benchmark.py"},
@@ -124,7 +123,7 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-IMPORTS = {name_of(path): imports(path.read_text()) for path in FILES}
+IMPORTS = {name_of(path): imports(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 # ---------------------------------------------------------------- the readers themselves
@@ -212,7 +211,7 @@ def test_envs_comes_without_training_or_drawing_libraries():
         [sys.executable, "-c", f"import sys, envs; print([n for n in {unwanted} if n in sys.modules])"],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     assert told.stdout.strip() == "[]"
@@ -244,15 +243,80 @@ def test_no_file_imports_itself_by_a_detour(folder):
 
 @pytest.mark.parametrize("path", [p for p in IMPORTS if not p.startswith("scripts/benchmark")])
 def test_nothing_executes_what_a_file_says(path):
-    assert dangers((ROOT / path).read_text()) == set()
+    assert dangers((ROOT / path).read_text(encoding="utf-8")) == set()
+
+
+def unnamed(source: str) -> list[str]:
+    """The calls of a file that read or write text and leave the encoding to the machine."""
+    found = []
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        given = {keyword.arg: ast.unparse(keyword.value).strip("'") for keyword in call.keywords}
+        owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+        if name in ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile") and owner not in ("Image",):
+            where = 0 if owner not in ("", "io", "os") and name == "open" else 1
+            words = [a.value for a in call.args[where:] if isinstance(a, ast.Constant)]
+            mode = given.get("mode", next((w for w in words if isinstance(w, str)), "r"))
+            is_text = "b" not in mode and not (owner == "os" and name == "open") and "temp" not in owner
+            is_bad = is_text and "encoding" not in given
+        elif name == "read_text":
+            is_bad = "encoding" not in given and not call.args
+        elif name == "write_text":
+            is_bad = "encoding" not in given and len(call.args) < 2
+        else:
+            is_bad = "encoding" not in given and "True" in (
+                given.get("text"),
+                given.get("universal_newlines"),
+            )
+        if is_bad:
+            found.append(ast.unparse(call)[:80])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("open('x')", 1),
+        ("open('x', 'w')", 1),
+        ("path.open('a')", 1),
+        ("path.open(mode='w')", 1),
+        ("path.open()", 1),
+        ("os.fdopen(3, 'w')", 1),
+        ("path.read_text()", 1),
+        ("path.write_text(text)", 1),
+        ("subprocess.run(words, text=True)", 1),
+        ("open('x', 'rb'); path.open('wb'); os.open(path, os.O_RDONLY); Image.open(path)", 0),
+        ("open('x', encoding='utf-8'); path.read_text('utf-8'); path.write_text(text, 'utf-8')", 0),
+        ("subprocess.run(words, encoding='utf-8'); subprocess.run(words)", 0),
+    ],
+)
+def test_a_text_whose_encoding_is_left_open_is_found(source, count):
+    assert len(unnamed(source)) == count
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "tests"])
+def test_the_encoding_is_named_wherever_text_is_read_or_written(folder):
+    left_open = {name_of(p): unnamed(p.read_text(encoding="utf-8")) for p in (ROOT / folder).rglob("*.py")}
+    assert {path: calls for path, calls in left_open.items() if calls} == {}
+
+
+def test_no_version_is_pinned_that_torch_asks_for_itself():
+    """`nvidia-cuda-nvrtc==13.5.37` beside torch 2.13, which wants 13.0.88, cannot be solved on Linux."""
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [pin for pin in pins if pin.lower().startswith(("nvidia", "cuda-toolkit", "triton"))] == []
 
 
 def test_every_package_is_installed():
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     folders = [path.parent for folder in ("agents", "envs") for path in (ROOT / folder).rglob("__init__.py")]
-    assert sorted(listed) == sorted(name_of(folder).replace("/", ".") for folder in folders)
+    packages = {name_of(folder).replace("/", ".") for folder in folders}
+    assert set(told["packages"]) == packages | {"agents.configs"}
+    assert told["package-dir"] == {"agents.configs": "configs"}
     code = {path.parent for path in FILES if path.parts[-2] != "scripts"}
     assert code == set(folders)  # no folder of code lacks its __init__.py
+    for package in ("agents", "envs"):
+        assert (ROOT / package / "py.typed").is_file()
+        assert "py.typed" in told["package-data"][package]
 
 
 def test_no_file_names_a_package_registry():

@@ -25,10 +25,10 @@ Rules
 Options
     rows, cols     8, 8    size of the board, 4..21 each
     max_ticks      500     ticks after which it is a draw; so few that no army can grow beyond 32,767
-    map            ""      a fixed map: its rows from top to bottom, "/" or line breaks between them, in
-                           the letters `.` plain, `#` mountain, `0`..`9` castle with an army of 40 + digit,
-                           `x` castle with 50, `A` `B` generals of seat 0 and 1. Such as
-                           "A..#/.#0./..../#..B". It has its own size; rows and cols may be left out
+    map            ""      a fixed map: its rows from top to bottom, "/" or line breaks between them, in the
+                           letters `.` plain, `#` mountain, `0`..`9` castle with an army of 40 + digit, `x`
+                           castle with 50, `A` `B` generals of seat 0 and 1. Such as "A..#/.#0./..../#..B".
+                           It has its own size; rows and cols may be left out
     without a map every match has another one, drawn from these:
     mountains      20      per cent of the cells, 0..40, rounded down
     castles        5       per cent of the cells, 0..20, rounded down

@@ -32,7 +32,7 @@ def at_decision(monkeypatch, n, act):
 
 def lines(run):
     """The lines of metrics.jsonl."""
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def numbers(run):

@@ -422,7 +422,7 @@ def test_nothing_is_ever_unpickled(form, files, tmp_path):
 
 def test_a_plain_text_file_is_no_agent(tmp_path):
     path = tmp_path / "notes.txt"
-    path.write_text("an agent, honestly\n")
+    path.write_text("an agent, honestly\n", encoding="utf-8")
     refused(path, match="is not a fogbound agent or is damaged")
 
 
@@ -447,7 +447,7 @@ def test_a_pointer_stays_inside_its_run(files, tmp_path, target):
     save_folder(files, tmp_path / "other")
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
-    (run / "latest.json").write_text(json.dumps({"checkpoint": target}))
+    (run / "latest.json").write_text(json.dumps({"checkpoint": target}), encoding="utf-8")
     refused(run)
 
 
@@ -455,7 +455,7 @@ def test_a_pointer_through_a_link_stays_inside_its_run(files, tmp_path):
     save_folder(files, tmp_path / "other")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "link").symlink_to(tmp_path / "other")
-    (tmp_path / "run" / "latest.json").write_text('{"checkpoint": "link"}')
+    (tmp_path / "run" / "latest.json").write_text('{"checkpoint": "link"}', encoding="utf-8")
     refused(tmp_path / "run", match="names no checkpoint of this run")
 
 
@@ -464,9 +464,9 @@ def test_a_manifest_lists_nothing_but_a_checkpoints_files(files, tmp_path):
     path = tmp_path / "agent"
     for name in ("../secret", "/etc/passwd", "code.py"):
         save_folder(files, path)
-        manifest = json.loads((path / checkpoint.MANIFEST).read_text())
+        manifest = json.loads((path / checkpoint.MANIFEST).read_text(encoding="utf-8"))
         manifest["files"][name] = manifest["files"]["agent.json"]
-        (path / checkpoint.MANIFEST).write_text(json.dumps(manifest))
+        (path / checkpoint.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         refused(path, match="the manifest lists other files than a checkpoint's")
 
 

@@ -26,7 +26,7 @@ from agents.written import MOST_BYTES
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(FOLDER.glob("*.yaml"))
-WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(), re.MULTILINE)]
+WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(encoding="utf-8"), re.MULTILINE)]
 BOARDS = [path for path in FILES if re.search(r"_\d+x\d+$", path.stem)]
 CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS]
 
@@ -261,7 +261,7 @@ def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
     """Of the run and its checkpoints; not of runs by self-play and of files that lie elsewhere."""
     for name, config in (("world", WorldConfig(env="CartPole-v1", seed=7)), ("game", Config())):
         (tmp_path / name / "checkpoints" / "step_8").mkdir(parents=True)
-        (tmp_path / name / "config.yaml").write_text(write_config(config))
+        (tmp_path / name / "config.yaml").write_text(write_config(config), encoding="utf-8")
     for path in ("world", "world/checkpoints/step_8"):
         assert world_of(tmp_path / path) == WorldConfig(env="CartPole-v1", seed=7)
     for path in ("game", "game/checkpoints/step_8", "world/agent.zip", "world/checkpoints", "nowhere"):

@@ -83,11 +83,11 @@ def damage(folder, name="policy.safetensors"):
 
 
 def told(run):
-    return json.loads((run / "run.json").read_text())
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
 
 
 def latest(run):
-    return json.loads((run / "latest.json").read_text())["checkpoint"]
+    return json.loads((run / "latest.json").read_text(encoding="utf-8"))["checkpoint"]
 
 
 def longer(n):
@@ -102,8 +102,10 @@ DAMAGES = {
     "truncated": lambda folder: (folder / "training.safetensors").write_bytes(b""),
     "no manifest": lambda folder: (folder / checkpoint.MANIFEST).unlink(),
     "gone": lambda folder: shutil.rmtree(folder),
-    "pointer of nothing": lambda folder: (folder.parents[1] / "latest.json").write_text(""),
-    "pointer astray": lambda folder: (folder.parents[1] / "latest.json").write_text('{"checkpoint": "no"}'),
+    "pointer of nothing": lambda folder: (folder.parents[1] / "latest.json").write_text("", encoding="utf-8"),
+    "pointer astray": lambda folder: (folder.parents[1] / "latest.json").write_text(
+        '{"checkpoint": "no"}', encoding="utf-8"
+    ),
     "no pointer": lambda folder: (folder.parents[1] / "latest.json").unlink(),
 }
 
@@ -140,7 +142,7 @@ def test_nothing_outside_the_run_takes_its_place(run, tmp_path):
     """Of another run's checkpoints neither a pointer nor a link leads to one."""
     other = shutil.copytree(step(run, 192), tmp_path / "step_999")
     (run / "checkpoints" / "step_999").symlink_to(other)
-    (run / "latest.json").write_text('{"checkpoint": "../step_999"}')
+    (run / "latest.json").write_text('{"checkpoint": "../step_999"}', encoding="utf-8")
     with pytest.warns(UserWarning, match="names no checkpoint of this run.*instead, step_192"):
         checkpoint.read(run)
 
@@ -218,7 +220,7 @@ def test_what_has_another_name_is_left_alone(tmp_path):
     folder = tmp_path / "checkpoints"
     for name in strange:
         (folder / name).mkdir(parents=True)
-    (folder / "step_5").write_text("a file")
+    (folder / "step_5").write_text("a file", encoding="utf-8")
     (folder / "step_6").symlink_to(folder / "backup")
     run = train(tiny(tmp_path / "runs", keep_checkpoints=1, total_timesteps=UPDATE), say=quiet).run
     for path in folder.iterdir():
@@ -537,7 +539,7 @@ def other(run):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(run)],
         cwd=root, env=os.environ | {"PYTHONPATH": str(root)},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     assert process.stdout.readline() == "held\n"
     yield process
@@ -603,12 +605,12 @@ def test_a_configuration_that_was_edited_by_hand_is_refused(run, field):
     else:
         part = {name: says} if name else says
     text = write_config(dataclasses.replace(config, total_timesteps=640, **{field: part}))
-    (run / "config.yaml").write_text(text)
+    (run / "config.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"config\.yaml: says") as error:
         resume(run, say=quiet)
     assert f"says {key} {says!r}, step_192 was trained with {was!r}" in str(error.value)
     assert "\n" not in str(error.value)
-    assert (run / "config.yaml").read_text() == text
+    assert (run / "config.yaml").read_text(encoding="utf-8") == text
     assert told(run)["status"] == "finished"
 
 
@@ -622,10 +624,14 @@ def test_in_worlds_too(tmp_path, algo):
         ({"arguments": ArgumentsConfig(n_steps=32, batch_size=16)}, "says arguments.batch_size 16, "),
         ({"env_kwargs": {"pays": "1"}}, "says env_kwargs.pays '1', "),
     ):
-        (run / "config.yaml").write_text(write_config(dataclasses.replace(config, **changes)))
+        (run / "config.yaml").write_text(
+            write_config(dataclasses.replace(config, **changes)), encoding="utf-8"
+        )
         with pytest.raises(ValueError, match=words):
             world_training.resume(run, longer(64), quiet)
-    (run / "config.yaml").write_text(write_config(dataclasses.replace(config, checkpoint_every=64)))
+    (run / "config.yaml").write_text(
+        write_config(dataclasses.replace(config, checkpoint_every=64)), encoding="utf-8"
+    )
     assert world_training.resume(run, longer(64), quiet).timesteps == 64  # this may change
 
 
@@ -639,13 +645,13 @@ def test_every_error_is_told_and_a_kill_can_be_seen(tmp_path, monkeypatch):
             train(tiny(tmp_path), say=quiet)
     (run,) = tmp_path.iterdir()
     assert (told(run)["status"], told(run)["reason"]) == ("failed", "OSError: no space left")
-    (run / "run.json").write_text(json.dumps(told(run) | {"status": "running"}))
+    (run / "run.json").write_text(json.dumps(told(run) | {"status": "running"}), encoding="utf-8")
     assert runs.status(run) == runs.status(run / "checkpoints" / "step_64") == "killed"
     (run / "run.json").unlink()
     assert runs.status(run) == "killed"
     resume(run, say=quiet)
     assert runs.status(run) == "finished"
-    (run / "run.json").write_text('{"status": "happy"}')
+    (run / "run.json").write_text('{"status": "happy"}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"expected a status of running, .*, got 'happy'"):
         runs.status(run)
     with pytest.raises(FileNotFoundError):

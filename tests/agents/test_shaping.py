@@ -153,7 +153,7 @@ def test_shaping_fades_away_and_is_kept_in_files(make_model, monkeypatch, tmp_pa
 
 def test_a_configuration_may_shape(monkeypatch, tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text("game: kuhn_poker\nalgo: {shaping_coef: 0.5}\nmatches: 32")
+    path.write_text("game: kuhn_poker\nalgo: {shaping_coef: 0.5}\nmatches: 32", encoding="utf-8")
     with pytest.raises(
         ValueError, match=r"^kuhn_poker has no potential to shape rewards with: shaping_coef must be 0"
     ):

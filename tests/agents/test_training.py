@@ -71,7 +71,7 @@ def newest(run):
 
 
 def status(run):
-    return json.loads((run / "run.json").read_text())
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
 
 
 def press_ctrl_c():
@@ -132,7 +132,7 @@ def test_a_run_leaves_the_folder_its_docstring_promises(finished):
     )
     assert names(run / "checkpoints") == ["step_128", "step_192", "step_64"]
     assert names(run / "replays") == ["step_128.json", "step_192.gif", "step_192.json", "step_64.json"]
-    assert (run / "command.txt").read_text() == "selfplay.py config.yaml\n"
+    assert (run / "command.txt").read_text(encoding="utf-8") == "selfplay.py config.yaml\n"
     assert read_config(run / "config.yaml") == tiny(run.parent)
 
 
@@ -168,7 +168,7 @@ def test_a_game_for_one_is_judged_alone_beside_the_fixed_players(tmp_path):
 
 
 def test_the_replay_is_a_match_that_can_be_played_again(finished):
-    told = json.loads((finished.run / "replays" / "step_192.json").read_text())
+    told = json.loads((finished.run / "replays" / "step_192.json").read_text(encoding="utf-8"))
     match = envs.Match(envs.make(told["game"], **told["options"]), told["seed"])
     for action in told["actions"]:
         match.play(action)
@@ -180,8 +180,8 @@ def test_the_replay_is_a_match_that_can_be_played_again(finished):
 
 def test_the_agent_of_a_run_is_its_latest_its_best_or_any_of_its_checkpoints(finished):
     run = finished.run
-    latest = run / json.loads((run / "latest.json").read_text())["checkpoint"]
-    best = run / json.loads((run / "best.json").read_text())["checkpoint"]
+    latest = run / json.loads((run / "latest.json").read_text(encoding="utf-8"))["checkpoint"]
+    best = run / json.loads((run / "best.json").read_text(encoding="utf-8"))["checkpoint"]
     scores = {
         line["step"]: line["eval/vs/random/mean"] + line["eval/vs/bot/mean"]
         for line in lines(run)
@@ -334,7 +334,7 @@ def test_what_is_no_number_becomes_null(tmp_path):
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
 
-    text = (tmp_path / "metrics.jsonl").read_text()
+    text = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=refuse) == {"step": 7, "a": None, "b": None, "c": 1.5}
 
 
@@ -363,7 +363,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, cha
     assert numbers(second.run) == numbers(straight.run)
     assert names(second.run / "replays") == names(straight.run / "replays")
     for name in ("best.json", "latest.json", "run.json"):
-        assert (second.run / name).read_text() == (straight.run / name).read_text()
+        assert (second.run / name).read_text(encoding="utf-8") == (straight.run / name).read_text(
+            encoding="utf-8"
+        )
     raw, ema = (agents.load(second.run, weights=kind).policy.state_dict() for kind in ("raw", "ema"))
     assert any(not torch.equal(raw[name], ema[name]) for name in raw)
 
@@ -379,7 +381,7 @@ def test_a_killed_run_forgets_what_came_after_its_checkpoint(tmp_path, monkeypat
             train(tiny(tmp_path / "killed", **plan), say=quiet)
     (run,) = (tmp_path / "killed").iterdir()
     assert [line["step"] for line in lines(run)] == [64, 128, 192]
-    with (run / "metrics.jsonl").open("a") as file:
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"step": 2')  # the line it was writing
     time.sleep(1.0 - time.time() % 1.0)  # TensorBoard reads event files in the order of their seconds
 
@@ -398,7 +400,9 @@ def test_ctrl_c_in_the_last_update_lets_the_run_finish(tmp_path, monkeypatch):
     outcome = train(tiny(tmp_path), say=quiet)
     assert not outcome.was_interrupted
     assert status(outcome.run)["status"] == "finished"
-    assert json.loads((outcome.run / "latest.json").read_text()) == {"checkpoint": "checkpoints/step_192"}
+    assert json.loads((outcome.run / "latest.json").read_text(encoding="utf-8")) == {
+        "checkpoint": "checkpoints/step_192"
+    }
 
 
 def test_ctrl_c_in_the_last_evaluation_lets_the_run_finish(tmp_path, monkeypatch):
@@ -511,8 +515,12 @@ def test_the_latest_checkpoints_stay_and_the_best_one(tmp_path, monkeypatch):
     monkeypatch.setattr(SelfPlayKeeper, "_against", against)
     run = train(tiny(tmp_path, total_timesteps=6 * UPDATE, keep_checkpoints=2), say=quiet).run
     assert names(run / "checkpoints") == ["step_128", "step_320", "step_384"]
-    assert json.loads((run / "best.json").read_text()) == {"checkpoint": "checkpoints/step_128"}
-    assert json.loads((run / "latest.json").read_text()) == {"checkpoint": "checkpoints/step_384"}
+    assert json.loads((run / "best.json").read_text(encoding="utf-8")) == {
+        "checkpoint": "checkpoints/step_128"
+    }
+    assert json.loads((run / "latest.json").read_text(encoding="utf-8")) == {
+        "checkpoint": "checkpoints/step_384"
+    }
 
 
 def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
@@ -529,7 +537,9 @@ def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
         at_decision(patch, UPDATE + 20, press_ctrl_c)
         run = train(tiny(tmp_path), say=quiet).run
     resume(run, say=quiet)
-    assert json.loads((run / "best.json").read_text()) == {"checkpoint": "checkpoints/step_64"}
+    assert json.loads((run / "best.json").read_text(encoding="utf-8")) == {
+        "checkpoint": "checkpoints/step_64"
+    }
 
 
 # ---------------------------------------------------------------- beginning with an agent's weights

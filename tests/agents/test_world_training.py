@@ -128,8 +128,8 @@ def test_a_run_leaves_the_folder_the_design_promises(finished):
     assert names(run / "checkpoints") == ["step_32", "step_64", "step_96"]
     config = read_config(run / "config.yaml", WorldConfig)
     assert config == tiny(run.parent, config.algo)
-    assert (run / "command.txt").read_text() == "train.py config.yaml\n"
-    told = json.loads((run / "run.json").read_text())
+    assert (run / "command.txt").read_text(encoding="utf-8") == "train.py config.yaml\n"
+    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert (told["status"], told["timesteps"]) == ("finished", 96)
     assert told["results"]["agent"]["episodes"] == len(finished.results["agent"].rewards) == 6
     assert told["results"]["agent"]["mean"] == lines(run)[-1]["final/mean_reward"]

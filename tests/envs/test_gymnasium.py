@@ -107,7 +107,9 @@ def test_importing_the_games_registers_the_ids_and_loads_no_adapter():
         "env = gymnasium.make('fogbound/KuhnPoker-v0', opponent='bot')\n"
         "print('agents' in sys.modules, env.reset(seed=1)[0].shape)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    )
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines() == [
         " ".join(sorted([*map(id_of, envs.GAMES), *NO_VELOCITY])),

@@ -32,7 +32,7 @@ def child(*arguments, **options):
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
         env=environment,
-        text=True,
+        encoding="utf-8",
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         **options,
@@ -62,8 +62,8 @@ def test_training_ends_with_a_table_and_the_next_commands(trained):
         (row,) = [line for line in out.splitlines() if f" {player} " in line and "agent" in line]
         assert " 16 " in row  # 8 matches in each of two seats
         assert row.count("%") == 3
-    assert json.loads((run / "run.json").read_text())["status"] == "finished"
-    assert (run / "command.txt").read_text().startswith("python")
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["status"] == "finished"
+    assert (run / "command.txt").read_text(encoding="utf-8").startswith("python")
 
 
 def test_commands_are_printed_as_a_shell_takes_them(script, monkeypatch, tmp_path):
@@ -100,7 +100,7 @@ def test_the_next_commands_work_as_they_are_printed(trained, script, monkeypatch
 
 
 def test_a_setting_on_the_command_line_comes_before_the_file(trained):
-    text = (trained[0] / "config.yaml").read_text()
+    text = (trained[0] / "config.yaml").read_text(encoding="utf-8")
     assert "matches: 8\n" in text
     assert "cell: gated\n" in text
     assert "game: kuhn_poker\n" in text
@@ -146,7 +146,9 @@ def test_simultaneous_moves_are_one_picture(script, tmp_path):
         folder = tmp_path / viewer
         ended = script(*players, "svg", "--viewer", viewer, "--out", folder)
         assert ended.out == f"9 drawings in {folder}\n"
-        assert ["B sees" in path.read_text() for path in folder.iterdir()] == [viewer == "referee"] * 9
+        assert ["B sees" in path.read_text(encoding="utf-8") for path in folder.iterdir()] == [
+            viewer == "referee"
+        ] * 9
     ended = script(*players, "gif", "--width", 300, "--out", tmp_path / "match.gif")
     assert ended.out == f"9 frames in {tmp_path / 'match.gif'}\n"
     with Image.open(tmp_path / "match.gif") as gif:
@@ -199,7 +201,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
             assert process.poll() is None
             time.sleep(0.05)
         (run,) = tmp_path.iterdir()
-        while not (run / "metrics.jsonl").read_text():
+        while not (run / "metrics.jsonl").read_text(encoding="utf-8"):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -212,7 +214,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert out.splitlines()[-2].startswith("stopped and saved (")
     went_on = shlex.split(out.splitlines()[-1])
     assert went_on == ["python", "scripts/selfplay.py", "--resume", str(run)]
-    told = json.loads((run / "run.json").read_text())
+    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert told["status"] == "interrupted"
 
     process = child(*went_on[1:], "-n", told["timesteps"] + 64)
@@ -233,7 +235,7 @@ def test_a_run_whose_reader_has_gone_is_saved_all_the_same(tmp_path, number, cod
         process.stdout.close()
         process.stderr.close()
         (run,) = tmp_path.iterdir()
-        while not (run / "metrics.jsonl").read_text():
+        while not (run / "metrics.jsonl").read_text(encoding="utf-8"):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(number)
@@ -241,9 +243,11 @@ def test_a_run_whose_reader_has_gone_is_saved_all_the_same(tmp_path, number, cod
     finally:
         process.kill()
     assert head[0] == f"run folder   {run}\n"
-    told = json.loads((run / "run.json").read_text())
+    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert told["status"] == "interrupted"
-    assert json.loads((run / "latest.json").read_text())["checkpoint"].endswith(f"step_{told['timesteps']}")
+    assert json.loads((run / "latest.json").read_text(encoding="utf-8"))["checkpoint"].endswith(
+        f"step_{told['timesteps']}"
+    )
 
 
 def test_a_damaged_newest_checkpoint_is_told_in_one_line(trained, tmp_path):
@@ -287,7 +291,7 @@ def test_a_terminal_shows_a_progress_bar(tmp_path):
 
 def configuration(tmp_path, text):
     path = tmp_path / "config.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -434,3 +438,41 @@ def test_an_agent_of_another_size_is_refused(script, refused, tmp_path):
     (run,) = folder.iterdir()
     size = ["--options.rows", 3, "--options.cols", 2]
     refused("watch", run, "--game", "dark_hex", *size, told=["rows=2", "expected an agent of", "rows=3"])
+
+
+# ---------------------------------------------------------------- where letters are few
+
+
+FEW_LETTERS = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIOENCODING": ""}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("game", ["dark_hex", "kuhn_poker", "minesweeper"])
+def test_matches_are_watched_where_letters_are_few(tmp_path, encoding, game):
+    environment = os.environ | FEW_LETTERS | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
+    watch = [sys.executable, str(ROOT / "scripts/watch.py"), "random", "--game", game]
+    for more in ([], ["--render", "svg", "--out", "naïve"]):
+        told = subprocess.run(
+            [*watch, *more], cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)},
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert (told.returncode, told.stderr) == (0, b""), told
+    (folder,) = tmp_path.iterdir()
+    drawings = sorted(folder.iterdir())
+    assert len(drawings) > 1
+    for drawing in drawings:
+        ET.fromstring(drawing.read_text(encoding="utf-8"))
+
+
+def test_a_run_begins_where_letters_are_few(tmp_path):
+    environment = os.environ | FEW_LETTERS | {"OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "scripts/selfplay.py", "configs/kuhn_poker_gated.yaml", "-n", "64"]
+    told = subprocess.run(
+        [*words, "--run-dir", str(tmp_path / "naïve"), *SMALL],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert b"trained: 64 decisions" in told.stdout

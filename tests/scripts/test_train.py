@@ -40,7 +40,7 @@ def written(tmp_path):
 
     def write(text):
         path = tmp_path / "config.yaml"
-        path.write_text(f"{text}\nrun_dir: {tmp_path / 'runs'}\n")
+        path.write_text(f"{text}\nrun_dir: {tmp_path / 'runs'}\n", encoding="utf-8")
         return path
 
     return write
@@ -52,7 +52,7 @@ def start(*arguments, **environment):
         [sys.executable, "scripts/train.py", *map(str, arguments)],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        text=True,
+        encoding="utf-8",
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -95,7 +95,7 @@ def test_a_setting_on_the_command_line_comes_before_the_file(script, written, tm
     settings = ["--policy-kwargs.cell", "elman", "--arguments.learning-rate", "1e-2", "--seed", "5"]
     assert script("train", written(OURS), *settings, "--eval.no-gif", "-n", "32").code == 0
     (run,) = (tmp_path / "runs").iterdir()
-    text = (run / "config.yaml").read_text()
+    text = (run / "config.yaml").read_text(encoding="utf-8")
     for line in ("cell: elman", "learning_rate: 0.01", "seed: 5", "total_timesteps: 32", "gif: false"):
         assert f"{line}\n" in text
     assert run.name.startswith("CartPole-v1__elman__s5__")
@@ -110,7 +110,8 @@ def crosses(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crosses")
     (folder / "config.yaml").write_text(
         OURS.replace("CartPole-v1", "fogbound/PhantomTicTacToe-v0").replace("normalize: true", "")
-        + f"env_kwargs: {{opponent: bot, seat: alternate}}\nrun_dir: {folder / 'runs'}\n"
+        + f"env_kwargs: {{opponent: bot, seat: alternate}}\nrun_dir: {folder / 'runs'}\n",
+        encoding="utf-8",
     )
     return train(read_config(folder / "config.yaml", WorldConfig), say=lambda _: None).run
 
@@ -188,12 +189,13 @@ def test_a_signal_saves_and_says_how_to_go_on(written, tmp_path, text, what, num
     assert "stopping after this update" in out
     assert out.splitlines()[-2].startswith("stopped and saved (")
     assert shlex.split(out.splitlines()[-1]) == ["python", "scripts/train.py", "--resume", str(run)]
-    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
 
 
 @pytest.mark.parametrize("algo", ["maskable_recurrent_ppo", "ppo"])
 def test_the_end_of_a_worlds_process_is_told(written, tmp_path, algo):
-    (tmp_path / "mortal.py").write_text("""
+    (tmp_path / "mortal.py").write_text(
+        """
 import os
 import gymnasium
 from gymnasium import spaces
@@ -206,7 +208,9 @@ class Mortal(gymnasium.Env):
         os._exit(1)
 
 gymnasium.register("Mortal-v0", Mortal)
-""")
+""",
+        encoding="utf-8",
+    )
     text = SMALL.replace("CartPole-v1", "mortal:Mortal-v0") + f"subprocesses: true\nalgo: {algo}\n"
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     process = start(written(text), PYTHONPATH=path)

@@ -1,0 +1,40 @@
+"""Train an agent by self-play.
+
+python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate 5e-4 --seed 3
+
+python scripts/selfplay.py --resume runs/<run>
+
+python scripts/selfplay.py configs/kuhn_poker_gated.yaml --help
+"""
+
+from __future__ import annotations
+
+import sys
+
+from agents import cli
+from agents.arena import NOBODY, Result
+from agents.config import Config
+from agents.runs import SAY, Outcome
+from agents.training import resume, train
+from agents.written import typed
+
+
+def main() -> None:
+    report(cli.start_or_resume(Config, train, resume, __doc__))
+
+
+def report(outcome: Outcome[Result]) -> None:
+    """How good it is, and what to type next."""
+    speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
+    if outcome.was_interrupted:
+        SAY(f"stopped and saved ({speed}). Go on with")
+        SAY("  " + typed(*cli.called("selfplay"), "--resume", outcome.run))
+        sys.exit(outcome.exit_code)
+    results = {("agent", name): result for name, result in outcome.results.items()}
+    results |= {(name, NOBODY): result for name, result in outcome.anchors.items()}
+    cli.show(cli.result_table(f"trained: {speed}", results))
+    SAY("next")
+    options = ("--opponent", "random", "--render", "gif", "--out", "match.gif")
+    SAY("  " + typed(*cli.called("watch"), outcome.run, *options))
+    SAY("  " + typed(*cli.called("tournament"), outcome.run, "random", "bot"))
+    SAY("  " + typed("tensorboard", "--logdir", outcome.run.parent))

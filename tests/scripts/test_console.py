@@ -1,0 +1,180 @@
+"""The console command `fogbound`, and how a person plays by it."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+import agents
+import envs
+from agents.commands import COMMANDS, fogbound
+from agents.commands.play import understood
+from agents.packaged import CONFIGS, SHIPPED, shipped_agent, version
+from tests.scripts.conftest import Ended
+
+
+@pytest.fixture
+def console(monkeypatch, capfd):
+    """Runs `fogbound ...` in this process, the lines `typed` on its standard input."""
+
+    def run(*arguments, typed=""):
+        monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fogbound", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        capfd.readouterr()
+        code = 0
+        try:
+            fogbound()
+        except SystemExit as ended:
+            code = ended.code or 0
+        return Ended(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["--help"], 0), (["-h"], 0)])
+def test_the_commands_are_listed(console, arguments, code):
+    ended = console(*arguments)
+    assert (ended.code, ended.err) == (code, "")
+    for command in COMMANDS:
+        assert f"\n  {command} " in ended.out
+
+
+def test_the_version_is_told(console):
+    assert console("--version").out == f"fogbound {agents.__version__}\n"
+    assert agents.__version__ == version() == "0.1.0"
+
+
+def test_an_unknown_command(console):
+    ended = console("selfply")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: unknown command 'selfply'; known are selfplay, ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_shows_what_to_type_here(console, command):
+    ended = console(command, "--help")
+    assert ended.code == 0
+    assert f"fogbound {command} " in ended.out
+    assert "scripts/" not in ended.out
+
+
+SMALL = ["-n", 64, "--matches", 8, "--algo.n-steps", 8, "--algo.batch-size", 32, "--algo.n-epochs", 1]
+SMALL += ["--policy.lstm-hidden-size", 8, "--policy.features-dim", 8]
+SMALL += ["--eval.matches-per-seat", 4, "--eval.final-matches-per-seat", 8]
+
+
+def test_a_run_by_the_name_of_a_configuration_then_what_it_says_to_type(console, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = console("selfplay", "kuhn_poker_gated", *SMALL)
+    assert ended.code == 0, ended
+    (run,) = (tmp_path / "runs").iterdir()
+    written = (run / "command.txt").read_text(encoding="utf-8")
+    assert written.startswith("fogbound selfplay kuhn_poker_gated -n 64 ")
+    typed = [line.split() for line in ended.out.partition("\nnext\n")[2].splitlines()]
+    assert [words[:2] for words in typed[:2]] == [["fogbound", "watch"], ["fogbound", "tournament"]]
+    assert console(*typed[0][1:]).code == 0
+    assert (tmp_path / "match.gif").stat().st_size > 0
+    assert console(*typed[1][1:], "--matches-per-seat", 4).code == 0
+    assert "seat 1)" in console("play", run, typed="").out
+
+
+def test_what_is_no_configuration_names_those_there_are(console):
+    ended = console("selfplay", "kuhn_poker_gate")
+    assert ended.code == 2
+    assert str(CONFIGS) in ended.err
+    assert "kuhn_poker_gated" in ended.err
+
+
+def test_a_shipped_agent_is_named_like_a_player(console, tmp_path, monkeypatch):
+    small = {"cell": "elman", "lstm_hidden_size": 4, "features_dim": 4}
+    batch = envs.Batch(envs.make("kuhn_poker"), 4)
+    model = agents.MaskableRecurrentPPO(
+        "MlpLstmPolicy", batch, n_steps=8, batch_size=32, policy_kwargs=small, device="cpu"
+    )
+    model.save(tmp_path / "kuhn_small.zip")
+    monkeypatch.setattr("agents.packaged.SHIPPED", tmp_path)
+    assert shipped_agent("kuhn_small") == tmp_path / "kuhn_small.zip"
+    assert shipped_agent("kuhn_large") == "kuhn_large"
+    assert agents.load("kuhn_small").game == envs.make("kuhn_poker")
+    ended = console("watch", "kuhn_small", "--opponent", "kuhn_small")
+    assert ended.code == 0, ended
+    assert "kuhn_small (seat 0) against kuhn_small (2) (seat 1)" in ended.out
+    assert SHIPPED.parent.name == "agents"
+
+
+# ---------------------------------------------------------------- a person plays
+
+
+KUHN = ["play", "bot", "--game", "kuhn_poker", "--seed", 3]
+
+
+def test_a_person_bets_with_the_jack_and_loses(console):
+    """The bot calls with its king: each has put in 2."""
+    ended = console(*KUHN, typed="?\nfold\n0\nbe\n")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("kuhn_poker: you (seat 0) against bot (seat 1), seed 3; ")
+    assert "seat 0: J   seat 1: ?   moves: -" in ended.out
+    assert "your move> legal are pass (0), bet (1)\n" in ended.out
+    assert "'fold' is not legal here; legal are pass (0), bet (1)\n" in ended.out
+    shown, _, end = ended.out.partition("seat 0: J   seat 1: K   moves: pass bet bet")
+    assert "K" not in shown  # the other card is shown at the end, not before
+    assert end.endswith("\n\nyou lost\nreturns: seat 0 -2, seat 1 +2\n")
+
+
+def test_a_person_passes_in_the_other_seat(console):
+    ended = console(*KUHN, "--seat", 1, typed="pass\n")
+    assert ended.out.splitlines()[0].startswith("kuhn_poker: you (seat 1) against bot (seat 0)")
+    assert ended.out.splitlines()[-1] == "returns: seat 0 -1, seat 1 +1"
+    assert ended.out.splitlines()[-2] == "you won"
+
+
+@pytest.mark.parametrize("typed", ["", "what\n"])
+def test_ctrl_d_leaves(console, typed):
+    ended = console(*KUHN, typed=typed)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.endswith("\nleft before the end\n")
+
+
+def test_ctrl_c_leaves(console, monkeypatch):
+    def interrupted(prompt):  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", interrupted)
+    ended = console(*KUHN)
+    assert (ended.code, ended.err) == (130, "stopped\n")
+
+
+def test_a_game_for_one_is_played_alone(console):
+    moves = "".join(f"{a}\n" for a in range(16)) * 2
+    ended = console("play", "--game", "minesweeper", "--seed", 1, "--seat", 0, typed=moves)
+    assert ended.code == 0, ended
+    assert "minesweeper: you (seat 0), seed 1;" in ended.out
+
+
+def test_moves_at_once_are_typed_before_the_other_is_seen(console):
+    board = ["--options.rows", 4, "--options.cols", 4, "--options.max-ticks", 2]
+    ended = console("play", "greedy", "--game", "generals", *board, "--seat", 1, typed="pass\npass\n")
+    assert ended.code == 0, ended
+    assert ended.out.count("your move> ") == 2
+    assert "you drew\n" in ended.out
+
+
+def test_what_cannot_be_played(console):
+    ended = console(*KUHN, "--seat", 2)
+    assert (ended.code, ended.err) == (2, "error: kuhn_poker: --seat must be in 0..1, got 2\n")
+    assert "say which game with --game" in console("play").err
+
+
+def test_a_beginning_is_enough_where_only_one_move_has_it():
+    match = envs.Match(envs.make("dark_hex", rows=3, cols=12), seed=0)
+    names = {match.game.action_name(a): a for a in match.legal()}
+    assert understood(match, "A2") == names["a2"]  # whatever case
+    assert understood(match, str(names["b2"])) == names["b2"]
+    with pytest.raises(ValueError, match=r"'b' begins b1, b2, b3$"):
+        understood(match, "b")
+    with pytest.raises(ValueError, match=r"'a9' is not legal here; legal are .* 36 in all$"):
+        understood(match, "a9")
+    with pytest.raises(ValueError, match=r"^legal are "):
+        understood(match, "")
