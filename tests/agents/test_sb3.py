@@ -392,7 +392,7 @@ def test_the_options_of_a_cell():
         ),
         (
             {"cell": "gru", "lstm_kwargs": {"nonlinearity": "relu", "bias": False}},
-            "lstm_kwargs of cell 'gru' may hold dropout, forget_bias, chrono; got bias, nonlinearity",
+            "lstm_kwargs of cell 'gru' may hold forget_bias, dropout, chrono; got bias, nonlinearity",
         ),
         ({"lstm_kwargs": {"dropout": 0.5}}, "dropout works between layers, and n_lstm_layers is 1"),
         ({"shared_lstm": True}, "choose one of shared_lstm and enable_critic_lstm"),

@@ -110,6 +110,6 @@ def test_a_batch_without_room_is_refused():
         ValueError, match=r"kuhn_poker: matches 1,000,000,000 needs .* up to [\d,]+ would fit"
     ):
         envs.Batch(envs.make("kuhn_poker"), HUGE)
-    with pytest.raises(ValueError, match=r"generals: matches 1,000,000 needs .* up to [\d,]+ would fit"):
-        envs.Batch(envs.make("generals"), 10**6)
+    with pytest.raises(ValueError, match=r"generals: matches 10,000,000 needs .* up to [\d,]+ would fit"):
+        envs.Batch(envs.make("generals"), 10**7)
     assert envs.Batch(envs.make("kuhn_poker"), 8).matches == 8
