@@ -518,7 +518,7 @@ def load_player(
         return fixed_player(str(spec), game, seed)
     spec = shipped_agent(spec)
     if not found(spec).exists():
-        raise ValueError(f"{str(spec)!r} is neither a fixed player ({', '.join(FIXED_PLAYERS)}) nor a path")
+        raise ValueError(f"{str(spec)!r} is neither a fixed player ({known(spec, FIXED_PLAYERS)}) nor a path")
     agent: Player = load(spec, device=device, deterministic=deterministic, seed=seed)
     if isinstance(agent, Agent) and isinstance(agent.game, World):
         run = world_of(spec)

@@ -40,7 +40,7 @@ def with_names(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(policy_kwargs)
     names = [name for name, kind in ACTIVATIONS.items() if kind is given]
     if not names:
-        raise ValueError(f"unknown activation_fn {given!r}; known are {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"unknown activation_fn {given!r}; known are {names.known(given, ACTIVATIONS)}")
     return {**policy_kwargs, "activation_fn": names[0]}
 
 
