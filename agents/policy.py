@@ -38,10 +38,10 @@ def with_names(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     given = policy_kwargs.get("activation_fn")
     if not inspect.isclass(given):
         return dict(policy_kwargs)
-    names = [name for name, kind in ACTIVATIONS.items() if kind is given]
-    if not names:
+    same = [name for name, kind in ACTIVATIONS.items() if kind is given]
+    if not same:
         raise ValueError(f"unknown activation_fn {given!r}; known are {names.known(given, ACTIVATIONS)}")
-    return {**policy_kwargs, "activation_fn": names[0]}
+    return {**policy_kwargs, "activation_fn": same[0]}
 
 
 class Memory(NamedTuple):
