@@ -156,7 +156,7 @@ def open_worlds(config: WorldConfig) -> Iterator[VecEnv]:
         with contextlib.suppress(EOFError, OSError):  # a process that is gone cannot be asked to close
             worlds.close()
         if isinstance(worlds.unwrapped, SubprocVecEnv):
-            for process in worlds.unwrapped.processes:  # they ignore to be asked by a signal
+            for process in getattr(worlds.unwrapped, "processes", ()):  # they ignore to be asked by a signal
                 process.kill()
 
 

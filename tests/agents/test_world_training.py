@@ -531,7 +531,7 @@ def test_normalised_and_plain_are_not_confused(tmp_path):
 def test_an_agent_of_a_stock_algorithm_cannot_be_loaded_alone(tmp_path):
     run = train(tiny(tmp_path, "ppo"), say=quiet).run
     with pytest.raises(
-        checkpoint.CheckpointError, match="is an agent of the stock algorithm PPO; it goes on"
+        checkpoint.CheckpointError, match="is an agent of the stock algorithm 'PPO'; it goes on"
     ):
         agents.load(run)
 
