@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from agents.distributions import Family
@@ -19,27 +18,14 @@ from agents.policy import Memory, RecurrentPolicy
 Shape = tuple[int, ...]
 
 
-def observation_of(space: spaces.Space[Any], observation: Any) -> Any:
-    """Observations of `space` as arrays of numbers that the space can hold, whatever their shape."""
+def observation_of(observation: Any) -> Any:
+    """What was seen; `World.pack` checks it, but for the pair that reset() returns."""
     if isinstance(observation, tuple) and len(observation) == 2 and isinstance(observation[1], Mapping):
         raise ValueError(
             "expected an observation, got the pair (observation, info) that reset() returns; unpack it: "
             "observation, info = env.reset()"
         )
-    if isinstance(space, spaces.Dict) and isinstance(observation, Mapping):
-        return {
-            key: observation_of(space[key], x) if key in space.spaces else x for key, x in observation.items()
-        }
-    numbers = _numbers(observation, "observations")
-    if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-        raise ValueError(f"expected finite observations, got {numbers[~np.isfinite(numbers)][0]}")
-    is_whole = space.dtype is not None and np.issubdtype(space.dtype, np.integer)
-    if is_whole and numbers.dtype.kind == "f" and (numbers != np.floor(numbers)).any():
-        raise ValueError(
-            f"expected whole numbers as observations of {type(space).__name__} ({space.dtype}), got "
-            f"{numbers[numbers != np.floor(numbers)][0]}"
-        )
-    return numbers
+    return observation
 
 
 def masks_of(family: Family, masks: Any, B: int, is_single: bool) -> Tensor:

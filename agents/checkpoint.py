@@ -596,23 +596,23 @@ def load_model(
 
     try:
         with warnings.catch_warnings():
-            for name in changes:  # whoever gives these again knows what a file does not hold
-                warnings.filterwarnings("ignore", rf"(the )?{name}\b.* files do not hold")
+            for name in changes:  # whoever gives code again knows that a file does not hold it
+                was_code = isinstance(arguments.get(name), Coded) or name == "opposition"
+                if was_code:
+                    warnings.filterwarnings("ignore", rf"(the )?{name}\b.* files do not hold")
             model = kind(policy_class, None, policy_kwargs=agent["policy"], **asked)
         model.n_envs = matches
         model.begin(game)
         restore_normalizer(model, files, path)
         if env is not None:
-            try:
-                model.set_env(env, force_reset)  # its VecNormalize gets the statistics
-            except ValueError as error:
-                raise CheckpointError(f"{path}: {error}") from error
+            model.set_env(env, force_reset)  # its VecNormalize gets the statistics
     except CheckpointError:
         raise
     except ValueError as error:
-        if changes or not goes_on:  # it may be what the caller gave
+        if changes:  # it may be what the caller gave
             raise
-        raise CheckpointError(f"{path}: its arguments do not fit this version ({error})") from error
+        told_of = f"its arguments do not fit this version ({error})" if goes_on else error
+        raise CheckpointError(f"{path}: {told_of}") from error
     load_weights(model.policy, files["policy.safetensors"], path)
     magnet = model.magnet if model.magnet_kind == "snapshot" else None
     for copy, name in ((model.ema, "ema.safetensors"), (magnet, "magnet.safetensors")):

@@ -60,7 +60,9 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can have."""
-        settings.check_all(vars(self) | self.lstm_kwargs, "policy.")
+        settings.check_all(vars(self), "policy.")
+        if isinstance(self.lstm_kwargs, dict):  # while flags are read it is a record of the cell's options
+            settings.check_all(self.lstm_kwargs, "policy.lstm_kwargs.")
 
 
 @dataclasses.dataclass(frozen=True)

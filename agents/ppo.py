@@ -731,7 +731,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         world = (
             self.game if isinstance(self.game, World) else World(self.observation_space, self.action_space)
         )
-        seen, is_single = world.pack(asked.observation_of(world.observation_space, observation))
+        seen, is_single = world.pack(asked.observation_of(observation))
         B = len(seen)
         if B == 0:
             raise ValueError("expected at least one observation, got none")

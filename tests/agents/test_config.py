@@ -347,8 +347,9 @@ def test_numbers_no_run_can_use_are_refused(written, key, least):
     def text(value):
         return f"{outer[0]}: {{{inner}: {value}}}" if outer else f"{inner}: {value}"
 
+    allowed = f"in {least}..2147483647" if outer == ["algo"] else f"at least {least}"
     for wrong in (least - 1, -5):
-        refused(written(text(wrong)), f"{key} must be ", f"at least {least}, got {wrong}")
+        refused(written(text(wrong)), f"{key} must be ", f"{allowed}, got {wrong}")
     assert read_config(written(text(least)))
 
 

@@ -115,7 +115,7 @@ class Anonymous(gym.Env):
 
 def test_where_nobody_knows_the_seat_nobody_guesses(make_model):
     model = make_model("kuhn_poker")
-    refusal = pytest.raises(ValueError, match=r"which has 2 seats: say who decides, seat=0\.\.1")
+    refusal = pytest.raises(ValueError, match=r"say who decides")
     with refusal:
         evaluate_policy(model, Anonymous(), 1, warn=False)
     with refusal:

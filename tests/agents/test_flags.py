@@ -175,7 +175,7 @@ def test_every_form_of_a_whole_number(words, key, number):
 
 
 def test_every_form_of_a_number():
-    for text, number in (("-1e-3", -1e-3), (".5", 0.5), ("5.", 5.0), ("1E3", 1000.0), ("2", 2.0)):
+    for text, number in (("1.5e-1", 0.15), (".5", 0.5), ("5.", 5.0), ("1E3", 1000.0), ("2", 2.0)):
         value = read(HEX, "--algo.ent-coef", text)[0].algo.ent_coef
         assert (value, type(value)) == (number, float)
 

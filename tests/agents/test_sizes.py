@@ -30,7 +30,7 @@ def _small_machine(monkeypatch):
         ("{matches: 1e9, algo: {batch_size: 32}}", "matches"),
         ("algo: {n_steps: 1000000000, batch_size: 1000000000}", "algo.n_steps"),
         ("policy: {lstm_hidden_size: 1000000}", "policy.lstm_hidden_size"),
-        ("policy: {n_lstm_layers: 1000000000}", "policy.n_lstm_layers"),
+        ("policy: {n_lstm_layers: 1024, lstm_hidden_size: 1024}", "policy.n_lstm_layers"),
         ("policy: {features_dim: 1000000000}", "policy.features_dim"),
         ("policy: {net_arch: [64, 1000000]}", "policy.net_arch"),
         ("eval: {matches_per_seat: 1000000000}", "eval.matches_per_seat"),
