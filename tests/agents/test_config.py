@@ -407,7 +407,7 @@ def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
         "configs/dark_hex_gated",
     ):
         assert read_config(name) == shipped
-    (tmp_path / "dark_hex_gated.yaml").write_text("seed: 4")
+    (tmp_path / "dark_hex_gated.yaml").write_text("seed: 4", encoding="utf-8")
     assert read_config("dark_hex_gated") == Config(seed=4)
     told = f"there is no such configuration; in {FOLDER} are dark_hex_gated, "
     for name in ("dark_hx_gated", "configs/dark_hex_gate.yaml", "elsewhere/dark_hex_gated.yml"):

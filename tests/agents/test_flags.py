@@ -152,7 +152,9 @@ def test_the_stock_takes_its_own_policys_arguments():
 
 def test_a_map_in_a_yaml_block_is_a_map(tmp_path):
     path = tmp_path / "map.yaml"
-    path.write_text("game: generals\noptions:\n  map: |\n    A...\n    .#..\n    ..#.\n    #..B\n")
+    path.write_text(
+        "game: generals\noptions:\n  map: |\n    A...\n    .#..\n    ..#.\n    #..B\n", encoding="utf-8"
+    )
     config, _ = read(path, "--options.max-ticks", "1e2")
     assert envs.make(config.game, **config.options).options["map"] == "A.../.#../..#./#..B"
 

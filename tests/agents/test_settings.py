@@ -83,7 +83,7 @@ def test_so_do_configurations(kind):
 
 @pytest.mark.parametrize("text", ["algo: {clip_range: -0.2}", "policy: {lstm_kwargs: {dropout: 2.0}}"])
 def test_so_does_a_file(tmp_path, text):
-    (tmp_path / "run.yaml").write_text(text)
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"run.yaml: [\w.]+\.(clip_range|dropout) must be "):
         read_config(tmp_path / "run.yaml")
 

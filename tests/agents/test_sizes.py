@@ -40,7 +40,7 @@ def _small_machine(monkeypatch):
 )
 def test_a_size_without_room_is_refused_and_what_would_fit_fits(tmp_path, text, key):
     path = tmp_path / "config.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     config = read_config(path)
     with pytest.raises(ValueError, match=f"^{re.escape(key)} ") as caught:
         make_model(config)
@@ -57,7 +57,7 @@ def test_a_size_without_room_is_refused_and_what_would_fit_fits(tmp_path, text, 
         part = {name: [64, value] if name == "net_arch" else value}
         values = read_yaml(text)
         (values.setdefault(section[0], {}) if section else values).update(part)
-        path.write_text(str(values).replace("True", "true"))
+        path.write_text(str(values).replace("True", "true"), encoding="utf-8")
         return read_config(path)
 
     check_sizes(with_value(most), envs.make(config.game, **config.options))

@@ -268,7 +268,10 @@ def test_the_final_evaluation_does_not_choose_the_best(tmp_path, monkeypatch):
     monkeypatch.setattr(SelfPlayKeeper, "judge", judge)
     outcome = train(tiny(tmp_path), say=quiet)
     assert outcome.results["random"].mean == 0.9
-    assert json.loads((outcome.run / "best.json").read_text())["checkpoint"] == "checkpoints/step_128"
+    assert (
+        json.loads((outcome.run / "best.json").read_text(encoding="utf-8"))["checkpoint"]
+        == "checkpoints/step_128"
+    )
     assert runs._best_score(outcome.run, ("eval/vs/random/mean", "eval/vs/bot/mean")) == 0.3
 
 

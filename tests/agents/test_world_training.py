@@ -357,11 +357,13 @@ def test_a_strangers_run_imports_nothing(crosses, tmp_path, monkeypatch):
     """Its config.yaml names a module on the path that would leave a file behind when it is imported."""
     run, game = tmp_path / "run", envs.make("phantom_tictactoe")
     shutil.copytree(crosses, run)
-    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n")
+    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    text = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(text.replace(f"env: {CROSSES}", f"env: trap:{CROSSES}"))
-    assert f"env: trap:{CROSSES}" in (run / "config.yaml").read_text()
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(
+        text.replace(f"env: {CROSSES}", f"env: trap:{CROSSES}"), encoding="utf-8"
+    )
+    assert f"env: trap:{CROSSES}" in (run / "config.yaml").read_text(encoding="utf-8")
     for path in (run, run / "checkpoints" / "step_32"):
         assert isinstance(checkpoint.load_player(path, None).game, World)  # which game, nobody knows
         assert checkpoint.load_player(path, game).game == game

@@ -182,7 +182,7 @@ def test_the_game_behind_an_id(id, arguments, game):
 @pytest.mark.parametrize("id", ["trap:Trap-v0", "trap:fogbound/KuhnPoker-v0", "trap.deep:Trap-v0", "trap:"])
 def test_the_game_behind_an_id_is_told_without_importing(id, tmp_path, monkeypatch):
     """A module on the path that would leave a file behind when it is imported."""
-    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n")
+    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert game_played(id, {}) is None
     assert not (tmp_path / "trace").exists()

@@ -156,7 +156,7 @@ def test_what_a_world_cannot_show(refused, script, written, crosses, tmp_path):
     refused("tournament", run, "random", told="in a Gymnasium world; expected an agent of a game")
     assert script("train", written(SMALL + "algo: ppo"), "--eval.no-gif", "--seed", 1).code == 0
     (run,) = (tmp_path / "runs").glob("*__ppo__*")
-    refused("tournament", run, "random", told="is an agent of the stock algorithm PPO")
+    refused("tournament", run, "random", told="is an agent of the stock algorithm 'PPO'")
 
 
 @pytest.mark.parametrize(
