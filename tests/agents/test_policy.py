@@ -388,8 +388,8 @@ def test_the_heads_have_the_layers_of_net_arch(net_arch, pi, vf):
     ("arguments", "message"),
     [
         ({"cell": "transformer"}, "unknown cell 'transformer'; known are elman, gated, lstm, gru"),
-        ({"n_lstm_layers": 0}, r"n_lstm_layers must be a whole number in 1\.\.256, got 0"),
-        ({"lstm_hidden_size": 0}, r"lstm_hidden_size must be a whole number in 1\.\.65536, got 0"),
+        ({"n_lstm_layers": 0}, r"n_lstm_layers must be a whole number in 1\.\.1024, got 0"),
+        ({"lstm_hidden_size": 0}, r"lstm_hidden_size must be a whole number in 1\.\.2147483647, got 0"),
         ({"shared_lstm": True}, "choose one of shared_lstm and enable_critic_lstm"),
         ({"activation_fn": "step"}, "unknown activation_fn 'step'; known are tanh, relu, silu"),
         ({"net_arch": {"qf": [4]}}, r"net_arch has the parts 'pi' and 'vf', got \['qf'\]"),
