@@ -597,8 +597,7 @@ def load_model(
     try:
         with warnings.catch_warnings():
             for name in changes:  # whoever gives code again knows that a file does not hold it
-                was_code = isinstance(arguments.get(name), Coded) or name == "opposition"
-                if was_code:
+                if isinstance(arguments.get(name), Coded) or name == "opposition":
                     warnings.filterwarnings("ignore", rf"(the )?{name}\b.* files do not hold")
             model = kind(policy_class, None, policy_kwargs=agent["policy"], **asked)
         model.n_envs = matches
