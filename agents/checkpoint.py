@@ -41,14 +41,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import envs
-from agents import normalizer, settings
-from agents.config import world_of
+from agents.net import normalizer, settings
+from agents.net.policy import RecurrentPolicy, with_names
+from agents.net.schedules import SCHEDULES
+from agents.net.spaces import World, check_observations
 from agents.packaged import shipped_agent
-from agents.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
-from agents.policy import RecurrentPolicy, with_names
-from agents.schedules import SCHEDULES
-from agents.selfplay import Opposition
-from agents.worlds import World, check_observations
+from agents.play.opposition import Opposition
+from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
+from agents.run.config import world_of
 from envs.adapters.gymnasium import game_played
 from envs.batch import fitting, usable_device
 from envs.names import known
@@ -56,7 +56,7 @@ from envs.names import known
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-    from agents.ppo import MaskableRecurrentPPO
+    from agents.learn.algorithm import MaskableRecurrentPPO
 
 FORMAT = "fogbound checkpoint 1"
 MANIFEST = "manifest.json"

@@ -24,7 +24,7 @@ from envs.core import Array, Game, listed, named
 
 
 class Opponent(Protocol):
-    """What the environments ask of an opponent: the verbs of `agents.players.Player`, told there."""
+    """What the environments ask of an opponent: the verbs of `agents.play.players.Player`, told there."""
 
     game: Game
     name: str
@@ -77,7 +77,7 @@ def make_opponent(choice: OpponentChoice, game: Game, device: str | torch.device
 class RandomOpponent:
     """Every legal action with the same probability.
 
-    The default opponent, so that an environment needs no `agents`; `agents.players.RandomPlayer` is for
+    The default opponent, so that an environment needs no `agents`; `agents.play.players.RandomPlayer` is for
     matches between players, whose draws are saved with a run.
     """
 

@@ -37,8 +37,8 @@ from tqdm import tqdm
 
 import agents
 import envs
-from agents.distributions import sample
-from agents.players import RandomPlayer
+from agents.net.distributions import sample
+from agents.play.players import RandomPlayer
 from envs.kernels import MATCHES_PER_THREAD
 from envs.names import known
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents import cli
 from agents.commands.play import main
+from agents.run import cli
 
 if __name__ == "__main__":
     cli.run(main)

@@ -20,27 +20,28 @@ FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.p
 ONLY_IN = {
     "pettingzoo": {"envs/adapters/pettingzoo.py"},
     "stable_baselines3": {
-        *("agents/ppo.py", "agents/sb3.py", "agents/worlds.py", "agents/evaluation.py", "agents/metrics.py"),
-        *("agents/runs.py", "agents/normalizer.py", "agents/episodes.py", "agents/stock.py"),
-        "agents/observations.py",
-        *("agents/world_training.py", "agents/checkpoint.py", "envs/adapters/sb3.py", "scripts/benchmark.py"),
+        *("agents/checkpoint.py", "agents/net/observations.py", "agents/net/normalizer.py"),
+        *("agents/learn/algorithm.py", "agents/learn/worlds.py", "agents/run/curves.py"),
+        *("agents/run/keeper.py", "agents/gym/evaluation.py", "agents/gym/episodes.py"),
+        *("agents/gym/training.py", "agents/gym/sb3.py", "agents/gym/stock.py", "envs/adapters/sb3.py"),
+        "scripts/benchmark.py",
     },
     "sb3_contrib": {
-        *("agents/sb3.py", "agents/worlds.py", "agents/evaluation.py", "agents/episodes.py"),
-        *("agents/stock.py", "agents/world_training.py", "scripts/benchmark.py"),
+        *("agents/learn/worlds.py", "agents/gym/evaluation.py", "agents/gym/episodes.py"),
+        *("agents/gym/training.py", "agents/gym/sb3.py", "agents/gym/stock.py", "scripts/benchmark.py"),
     },
-    "torch.utils.tensorboard": {"agents/metrics.py"},
+    "torch.utils.tensorboard": {"agents/run/curves.py"},
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},
     "matplotlib": {"envs/drawing.py"},
     "pygame": {"envs/window.py"},
-    "onnx": {"agents/export.py"},
-    "onnxscript": {"agents/export.py"},
-    "yaml": {"agents/written.py"},
+    "onnx": {"agents/play/export.py"},
+    "onnxscript": {"agents/play/export.py"},
+    "yaml": {"agents/run/written.py"},
     "safetensors": {"agents/checkpoint.py"},
-    "rich": {"agents/cli.py"},
+    "rich": {"agents/run/cli.py", "agents/commands/train.py"},
     "tyro": {
-        *("agents/config.py", "agents/flags.py", "scripts/benchmark.py"),
+        *("agents/run/config.py", "agents/run/flags.py", "scripts/benchmark.py"),
         *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
@@ -55,6 +56,9 @@ NEVER_IN = {
     "agents": ("scripts", "tests", "pygame", "pettingzoo", "PIL"),
     "scripts": ("scripts", "tests"),
 }
+
+WINGS = ("commands", "gym", "run", "learn", "play", "net")
+"""Of `agents`, from the top floor down; beside them stand files that know none of them."""
 
 DANGEROUS = (
     *("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy"),
@@ -184,6 +188,19 @@ def test_imports_run_one_way(folder):
         if path.startswith(folder + "/")
         for package, one in itertools.product(NEVER_IN[folder], found)
         if one.touches(package)
+    ]
+    assert turned_back == []
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_between_wings_imports_go_down_types_included(wing):
+    above = [f"agents.{other}" for other in WINGS[: WINGS.index(wing)]]
+    turned_back = [
+        f"{path} imports {one.module}"
+        for path, found in IMPORTS.items()
+        if path.startswith(f"agents/{wing}/")
+        for one in found
+        if any(one.touches(package) for package in above)
     ]
     assert turned_back == []
 

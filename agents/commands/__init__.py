@@ -6,8 +6,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-from agents import cli
 from agents.packaged import version
+from agents.run import cli
 from envs.names import known
 
 COMMANDS = {

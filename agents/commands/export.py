@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agents import cli, load
-from agents.export import export_onnx
+from agents import load
+from agents.play.export import export_onnx
+from agents.run import cli
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import Annotated
 
 import tyro
 
-from agents import cli
-from agents.config import OptionValue
-from agents.players import Player
-from agents.runs import SAY
+from agents.play.players import Player
+from agents.run import cli
+from agents.run.config import OptionValue
+from agents.run.stream import SAY
 from envs import REFEREE, Game, Match
 from envs.names import known
 

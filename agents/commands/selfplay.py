@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import sys
 
-from agents import cli
-from agents.arena import NOBODY, Result
-from agents.config import Config
-from agents.runs import SAY, Outcome
-from agents.training import resume, train
-from agents.written import typed
+from agents.play.arena import NOBODY, Result
+from agents.run import cli
+from agents.run.config import Config
+from agents.run.keeper import Outcome
+from agents.run.selfplay import resume, train
+from agents.run.stream import SAY
+from agents.run.written import typed
 
 
 def main() -> None:

@@ -16,11 +16,11 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from agents import cli
-from agents.arena import tournament
-from agents.config import OptionValue
-from agents.runs import resolve_device
-from agents.sizes import check_judged
+from agents.play.arena import tournament
+from agents.run import cli
+from agents.run.config import OptionValue
+from agents.run.keeper import resolve_device
+from agents.run.sizes import check_judged
 
 
 @dataclasses.dataclass(frozen=True)

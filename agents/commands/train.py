@@ -10,13 +10,17 @@ python scripts/train.py configs/cartpole_novel_gated.yaml --help
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
-from agents import cli
-from agents.config import WorldConfig
-from agents.episodes import Episodes
-from agents.runs import SAY, Outcome
-from agents.world_training import resume, train
-from agents.written import typed
+from rich.table import Table
+
+from agents.gym.episodes import Episodes
+from agents.gym.training import resume, train
+from agents.run import cli
+from agents.run.config import WorldConfig
+from agents.run.keeper import Outcome
+from agents.run.stream import SAY
+from agents.run.written import typed
 
 
 def main() -> None:
@@ -30,7 +34,7 @@ def report(outcome: Outcome[Episodes]) -> None:
         SAY(f"stopped and saved ({speed}). Go on with")
         SAY("  " + typed(*cli.called("train"), "--resume", outcome.run))
         sys.exit(outcome.exit_code)
-    cli.show(cli.episode_table(f"trained: {speed}", outcome.results | outcome.anchors))
+    cli.show(episode_table(f"trained: {speed}", outcome.results | outcome.anchors))
     gif = outcome.run / "replays" / f"step_{outcome.timesteps}.gif"
     if gif.exists():
         SAY(f"an episode   {gif}")
@@ -41,3 +45,16 @@ def report(outcome: Outcome[Episodes]) -> None:
     more = ("--total-timesteps", 2 * outcome.timesteps)
     SAY("  " + typed(*cli.called("train"), "--resume", outcome.run, *more))
     SAY("  " + typed("tensorboard", "--logdir", outcome.run.parent))
+
+
+def episode_table(title: str, results: Mapping[str, Episodes]) -> Table:
+    """What players earned in a world, by name, as a table for `Console.print`."""
+    table = Table(title=title, title_justify="left")
+    for column in ("player", "episodes", "mean reward, 95 %", "mean length"):
+        table.add_column(column, justify="left" if column == "player" else "right")
+    for player, r in results.items():
+        low, high = r.interval
+        table.add_row(
+            player, f"{len(r.rewards):,}", f"{r.mean:.2f} [{low:.2f}, {high:.2f}]", f"{r.mean_length:.1f}"
+        )
+    return table

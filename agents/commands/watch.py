@@ -20,13 +20,13 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from agents import cli
-from agents.arena import watch
 from agents.checkpoint import with_ending
-from agents.config import OptionValue, WorldConfig, world_of
-from agents.players import Player
-from agents.world_training import render_modes
-from agents.world_training import watch as watch_in_world
+from agents.gym.training import render_modes
+from agents.gym.training import watch as watch_in_world
+from agents.play.arena import watch
+from agents.play.players import Player
+from agents.run import cli
+from agents.run.config import OptionValue, WorldConfig, world_of
 from envs import REFEREE, Game, Match
 from envs.core import Viewer
 from envs.drawing import rasterise, save_gif

@@ -6,7 +6,7 @@ import json
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents.runs import RunKeeper
+from agents.run.keeper import RunKeeper
 
 
 def quiet(_):

@@ -15,8 +15,8 @@ import torch
 import envs
 from agents import MaskableRecurrentPPO, Opposition, checkpoint, fixed_player, load
 from agents.checkpoint import CheckpointError, agent_files, files_of, point, save_folder
-from agents.players import Agent
-from agents.schedules import Constant, Linear, Power
+from agents.net.schedules import Constant, Linear, Power
+from agents.play.players import Agent
 
 TICTACTOE = envs.make("phantom_tictactoe")
 

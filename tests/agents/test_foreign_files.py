@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 import envs
 from agents import MaskableRecurrentPPO, Opposition, checkpoint, fixed_player, load
 from agents.checkpoint import CheckpointError, agent_files, files_of, save_folder
-from agents.policy import RecurrentPolicy
+from agents.net.policy import RecurrentPolicy
 
 KUHN = envs.make("kuhn_poker")
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 import envs
-from agents.players import RandomPlayer
+from agents.play.players import RandomPlayer
 from envs.core import NO_COUNTS
 from envs.games import generals
 from envs.games.generals import CASTLE, GENERAL, HARVEST, MOUNTAIN, NOBODY, PLAIN

@@ -25,7 +25,7 @@ from toys import GO, STOP, Guess, Hurry
 
 import envs
 from agents import Agent, MaskableRecurrentPPO
-from agents.players import BOTS
+from agents.play.players import BOTS
 from envs.adapters.gymnasium import BatchVectorEnv, FogboundEnv, NoVelocity, game_played
 from envs.seated import SeatedBatch
 

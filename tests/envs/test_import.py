@@ -104,7 +104,7 @@ def broken(cache, function):  # noqa: ARG001
 
 PLAY = """
 import envs, torch
-from agents.players import fixed_player
+from agents.play.players import fixed_player
 game = envs.make("kuhn_poker")
 match, batch = envs.Match(game, seed=1), envs.Batch(game, 4)
 for name in ("random", "bot"):

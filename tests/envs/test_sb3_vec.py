@@ -22,7 +22,7 @@ from toys import Guess, Hurry
 
 import envs
 from agents import Agent, RecurrentPolicy
-from agents.players import BOTS
+from agents.play.players import BOTS
 from envs.adapters.gymnasium import FogboundEnv
 from envs.adapters.sb3 import BatchVecEnv
 from envs.core import match_seed

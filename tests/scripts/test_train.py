@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agents.config import WorldConfig, read_config
-from agents.world_training import train
+from agents.gym.training import train
+from agents.run.config import WorldConfig, read_config
 
 ROOT = Path(__file__).parents[2]
 

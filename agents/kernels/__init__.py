@@ -1,1 +1,0 @@
-"""Faster copies of `agents.scan.reference`; each is checked against it."""

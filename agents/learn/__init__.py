@@ -1,0 +1,1 @@
+"""How it gets better: settings, rollouts, returns, the loss and the update, the algorithm."""

@@ -1,0 +1,969 @@
+"""The algorithm: the face that makes Stable-Baselines3's `learn`, callbacks and logger work (edge: SB3)."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any, ClassVar, Literal, NoReturn
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ProgressBarCallback,
+)
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import (
+    FloatSchedule,
+    configure_logger,
+    get_system_info,
+    safe_mean,
+    set_random_seed,
+)
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from torch import Tensor, nn
+
+from agents import checkpoint
+from agents.learn.ppo import Coefficients, follow, update
+from agents.learn.rollout import Collector, Rollout
+from agents.learn.worlds import VecWorld
+from agents.net import normalizer, settings
+from agents.net.policy import Memory, RecurrentPolicy, with_names
+from agents.net.schedules import Schedule
+from agents.net.spaces import World, check_observations
+from agents.play import asked
+from agents.play.opposition import Opposition, below, set_generator
+from envs import Batch, Game
+from envs.batch import fitting
+from envs.names import known
+from envs.seeds import derived_seed
+
+
+class MaskableRecurrentPPO(BaseAlgorithm):
+    """PPO with memory and masks; a Stable-Baselines3 algorithm.
+
+        model = MaskableRecurrentPPO("MlpLstmPolicy", envs.Batch(envs.make("kuhn_poker"), 64),
+                                     policy_kwargs={"cell": "gated"})     # self-play
+        model = MaskableRecurrentPPO("MlpLstmPolicy", "CartPole-v1")      # a Gymnasium world
+        model.learn(100_000)
+
+    Arguments, callbacks and logger are SB3's; what is new:
+
+    Args:
+        policy: "MlpLstmPolicy", "CnnLstmPolicy" or "MultiInputLstmPolicy" (the encoder follows the
+            observation space whichever is named), or a subclass of `RecurrentPolicy`.
+        env: a `Batch`: the policy plays all its seats, each with its own memory. Or what SB3 takes: a
+            Gymnasium env, its id, or a `VecEnv`. Masks are found as MaskablePPO finds them, by
+            `action_masks()`; worlds without it allow everything.
+        learning_rate, clip_range, ent_coef, kl_coef, magnet_coef, shaping_coef: a number or a schedule
+            (`Schedule`).
+        n_steps: T, decisions of each match in a rollout.
+        batch_size: decisions in a minibatch, a multiple of `n_steps` that divides the rollout.
+        kl_coef: weight of the reverse KL to the policy that played.
+        magnet_coef: weight of the KL to the magnet.
+        magnet: "uniform" (over the legal actions), "snapshot" (the policy as it was at the latest
+            multiple of `magnet_every` updates) or "ema".
+        shaping_coef: weight of the game's potential in the shaping of rewards, see `shaped_values`; in units
+            of the highest return. Rewards that are logged and matches that judge know nothing of it.
+        ema_decay: keep `model.ema`, a copy whose weights follow with this decay per gradient step, less at
+            the beginning (see `warmed_up`).
+        opposition: gives a share of the matches to past selves or fixed players.
+        snapshot_every: updates between two past selves added to the opposition's pool.
+        policy_kwargs: arguments of `RecurrentPolicy`.
+
+    One timestep is one decision, so an update uses `n_steps` times the number of matches or worlds.
+    """
+
+    policy_aliases: ClassVar[dict[str, Any]] = {
+        "MlpLstmPolicy": RecurrentPolicy,
+        "CnnLstmPolicy": RecurrentPolicy,
+        "MultiInputLstmPolicy": RecurrentPolicy,
+    }
+    policy: RecurrentPolicy  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        policy: str | type[RecurrentPolicy],
+        env: Batch | VecEnv | gymnasium.Env[Any, Any] | str | None,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 128,
+        batch_size: int | None = 128,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float | Schedule = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        target_kl: float | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | Path | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        kl_coef: float | Schedule = 0.0,
+        magnet_coef: float | Schedule = 0.0,
+        magnet: Literal["uniform", "snapshot", "ema"] = "uniform",
+        magnet_every: int = 100,
+        shaping_coef: float | Schedule = 0.0,
+        ema_decay: float = 0.0,
+        opposition: Opposition | None = None,
+        snapshot_every: int = 50,
+    ) -> None:
+        if not isinstance(policy, str) and not (
+            inspect.isclass(policy) and issubclass(policy, RecurrentPolicy)
+        ):
+            raise ValueError(
+                f"policy must be {', '.join(self.policy_aliases)} or a subclass of RecurrentPolicy, "
+                f"got {policy!r}"
+            )
+        if use_sde or sde_sample_freq != -1:
+            raise ValueError(
+                "use_sde must be False and sde_sample_freq -1: there is no state-dependent exploration here; "
+                "policy_kwargs={'log_std_init': ...} says how widely Box actions are drawn"
+            )
+        if not isinstance(verbose, (int, np.integer)) or verbose not in (0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
+        super().__init__(
+            policy,  # type: ignore[arg-type]
+            None,
+            learning_rate,
+            settings.plain(with_names(policy_kwargs or {}), "policy_kwargs"),
+            settings.check("stats_window_size", stats_window_size),
+            None if tensorboard_log is None else str(tensorboard_log),
+            int(verbose),
+            env.device if isinstance(env, Batch) and device == "auto" else device,
+            seed=seed,
+        )
+        if magnet not in ("uniform", "snapshot", "ema"):
+            raise ValueError(f"magnet must be 'uniform', 'snapshot' or 'ema', got {magnet!r}")
+        self.n_steps, self.n_epochs = n_steps, n_epochs
+        self.batch_size: int = batch_size  # type: ignore[assignment]  # None until an env says how many
+        self.gamma, self.gae_lambda = gamma, gae_lambda
+        self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
+        self.normalize_advantage, self.vf_coef = normalize_advantage, vf_coef
+        self.ent_coef, self.kl_coef, self.magnet_coef = ent_coef, kl_coef, magnet_coef
+        self.max_grad_norm, self.target_kl = max_grad_norm, target_kl
+        self.magnet_kind, self.magnet_every, self.ema_decay = magnet, magnet_every, ema_decay
+        self.shaping_coef = shaping_coef
+        self.opposition, self.snapshot_every = opposition, snapshot_every
+        self._check_settings()
+        if magnet == "ema" and self.ema_decay == 0.0:
+            raise ValueError("magnet='ema' needs an ema_decay above 0")
+        self._predictions = 0  # calls of predict that began in the middle of nothing
+        self._beginnings = 0  # how often `learn` has begun matches anew
+        self._own_seed = 0  # of the Batch, which deals where the model has no seed
+        self._started, self._rollout_seconds = time.perf_counter(), math.inf
+        self._makes_networks = _init_setup_model
+        self._given: Any = None
+        """The env as it was given, before it was wrapped."""
+        self.statistics: dict[str, Tensor] | None = None
+        """Of a `VecNormalize`, from a file, until an env holds them."""
+        self.ema: RecurrentPolicy | None = None
+        self.ema_steps = 0  # gradient steps that it has followed
+        self.magnet: RecurrentPolicy | None = None
+        self.collector: Collector | None = None
+        self.rollout: Rollout | None = None
+        """The latest rollout it learned from."""
+        self.game: Game | World
+        """What it plays."""
+        self.world: Batch | VecWorld | None = None
+        if env is not None:
+            self.set_env(env)
+        self._warn_of_code()
+
+    def _get_policy_from_name(self, policy_name: str) -> Any:
+        if policy_name not in self.policy_aliases:
+            raise ValueError(
+                f"unknown policy {policy_name!r}; known are {known(policy_name, self.policy_aliases)}"
+            )
+        return self.policy_aliases[policy_name]
+
+    def _check_settings(self) -> None:
+        """Refuse settings that cannot be used; NumPy's and torch's numbers become Python's own."""
+        for name in checkpoint.ARGUMENTS:
+            if name != "batch_size" or self.batch_size is not None:
+                setattr(self, name, settings.check(name, getattr(self, name)))
+
+    def _warn_of_code(self) -> None:
+        """Say before training what `save` will not be able to hold."""
+        for name in checkpoint.ARGUMENTS:
+            value = getattr(self, name)
+            if not settings.is_kept(value):
+                warnings.warn(
+                    f"{name} is code ({checkpoint.code_name(value)}), which files do not hold: save leaves "
+                    f"it out, and load(path, {name}=...) must be given it again",
+                    stacklevel=3,
+                )
+        if self.opposition is not None and not self.opposition.is_savable:
+            warnings.warn(
+                f"the opposition's players {self.opposition.arguments['players']} are not all fixed ones by "
+                "name, and others files do not hold: save leaves it out, and load(path, opposition=...) must "
+                "be given it again",
+                stacklevel=3,
+            )
+
+    @property
+    def batch(self) -> Batch:
+        """The matches it learns from."""
+        if not isinstance(self.world, Batch):
+            raise ValueError("the model has no matches of a game; give it a Batch with set_env")
+        return self.world
+
+    def set_env(self, env: Batch | VecEnv | gymnasium.Env[Any, Any] | str, force_reset: bool = True) -> None:
+        """Learn from these; from the second time on they must be of the same game or have the same spaces.
+
+        Args:
+            force_reset: begin anew when `learn` is called next. False: the env it has goes on with its
+                memories, another `Batch` from where it stands, every seat's memory empty. Other worlds are
+                reset nevertheless, because nobody knows what they show. (`learn` itself begins anew unless
+                it is told `reset_num_timesteps=False`.)
+
+        Raises:
+            ValueError: the env does not fit; the model keeps the one it has.
+        """
+        is_new = not hasattr(self, "game")
+        is_same = self.world is not None and (env is self.env or env is self._given)
+        if is_same and not isinstance(env, str):
+            assert self.world is not None
+            self._check_sizes(self.world.matches)
+            if force_reset:
+                self.collector = None
+            return
+        given = env
+        if isinstance(env, Batch):
+            if env.device.type != self.device.type:
+                raise ValueError(f"the model computes on {self.device}, the matches lie on {env.device}")
+            world: Batch | VecWorld = env
+            game: Game | World = env.game
+        else:
+            if not isinstance(env, (VecEnv, gymnasium.Env, str)):
+                raise ValueError(
+                    f"env must be a Batch, a Gymnasium env, its id or a VecEnv, got {type(env).__name__}"
+                )
+            env = maybe_make_env(env, self.verbose)
+            check_observations(env.observation_space)
+            env = self._wrap_env(env, self.verbose)
+            normalizer.check_wrappers(env)
+            world = VecWorld(env, self.device)
+            game = world.world
+        if not is_new and game != self.game:
+            raise ValueError(f"the model plays {self.game}, got an env of {game}")
+        self._check_sizes(world.matches)
+        self._check_opposition(game, world.matches)
+        if isinstance(world, VecWorld):
+            if not is_new:
+                normalizer.hand_on(self, world.env)
+                self.game = game  # the same spaces; which entries come scaled is told by the env
+            self._vec_normalize_env = unwrap_vec_normalize(world.env)
+        self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
+        self._given, self.collector = given, None
+        if isinstance(world, Batch):
+            self._own_seed = world.seed - 2**64 if world.seed >= 2**63 else world.seed
+        if is_new:
+            self.begin(game)
+        if isinstance(world, Batch) and not force_reset and hasattr(self, "policy"):
+            self._sit_down()
+
+    def begin(self, game: Game | World) -> None:
+        """Make the networks for `game`; `set_env` does it for the first env."""
+        self.game = game
+        self.potential = game.potential if isinstance(game, Game) else None
+        if self.potential is None and _at(self.shaping_coef, 1.0) > 0.0:
+            raise ValueError(f"{game.name} has no potential to shape rewards with: shaping_coef must be 0")
+        self.observation_space = game.observation_space
+        self.action_space = game.action_space if isinstance(game, World) else spaces.Discrete(game.actions)
+        if self._makes_networks:
+            self._setup_model()
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 1,
+        tb_log_name: str = "MaskableRecurrentPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> MaskableRecurrentPPO:
+        """Train for `total_timesteps` decisions, rounded up to whole rollouts; SB3's `learn`.
+
+        Matches begin anew unless `reset_num_timesteps` is False, other ones each time: the n-th time they
+        are dealt from `derived_seed(seed, "training", n)`, with the model's seed or, where it has none, the
+        Batch's own. Callbacks read in their `locals` after every step
+
+            actions  rewards  dones  infos  new_obs      NumPy's, a row for each match or world
+            n_steps                                      steps of this rollout before this one
+
+        Of a `Batch` a reward is that of the seat that decided; an info holds that `seat` and, where the match
+        has ended, its `returns` for all seats, `illegal`, and `episode` {"r", "l", "t"} as `Monitor` tells
+        it: r is what seat 0 earned, l counts decisions. A callback with `reads_locals = False` spares this.
+
+        Args:
+            log_interval: rollouts between two writes of the log; None never writes.
+        """
+        if log_interval is not None:
+            given, log_interval = log_interval, settings.plain_number(log_interval)
+            if isinstance(log_interval, bool) or not isinstance(log_interval, int) or log_interval < 1:
+                raise ValueError(f"log_interval must be a whole number of at least 1, or None, got {given!r}")
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        iteration = 0
+        while self.num_timesteps < total_timesteps:
+            rollout = self._collect(callback)
+            if rollout is None:
+                break
+            self.rollout = rollout
+            iteration += 1
+            # The last rollout may go beyond the end; a schedule may not.
+            self._update_current_progress_remaining(min(self.num_timesteps, total_timesteps), total_timesteps)
+            self.train(rollout)
+            if log_interval is not None and iteration % log_interval == 0:
+                self.dump_logs(iteration)
+        callback.on_training_end()
+        return self
+
+    def train(self, rollout: Rollout | None = None) -> None:
+        """One update from one rollout, by default once more from the latest.
+
+        Raises:
+            ValueError: there is none yet.
+        """
+        rollout = self.rollout if rollout is None else rollout
+        if rollout is None:
+            raise ValueError("nothing has been played yet; learn plays and trains")
+        progress = self._current_progress_remaining
+        learning_rate = _at(self.learning_rate, progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        coefficients = Coefficients(
+            clip_range=_at(self.clip_range, progress),
+            clip_range_vf=None if self.clip_range_vf is None else _at(self.clip_range_vf, progress),
+            normalize_advantage=self.normalize_advantage,
+            ent_coef=_at(self.ent_coef, progress),
+            vf_coef=self.vf_coef,
+            kl_coef=_at(self.kl_coef, progress),
+            magnet_coef=_at(self.magnet_coef, progress),
+        )
+        shaping_coef = _at(self.shaping_coef, progress)
+        self.policy.train()
+        parts = update(
+            self.policy,
+            self.optimizer,
+            rollout,
+            coefficients,
+            n_epochs=self.n_epochs,
+            batch_size=self.batch_size,
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+            max_grad_norm=self.max_grad_norm,
+            target_kl=self.target_kl,
+            reward_scale=self.reward_scale,
+            potential=self.potential,
+            shaping_coef=shaping_coef,
+            generator=self.shuffler,
+            ema=self.ema,
+            ema_decay=self.ema_decay,
+            ema_steps=self.ema_steps,
+        )
+        steps = int(parts.pop("steps"))
+        self.ema_steps += steps if self.ema is not None else 0
+        self.policy.eval()
+        self._n_updates += 1
+        if (
+            self.magnet_kind == "snapshot"
+            and self.magnet is not None
+            and self._n_updates % self.magnet_every == 0
+        ):
+            follow(self.magnet, self.policy, 0.0)
+        if self.opposition is not None and self._n_updates % self.snapshot_every == 0:
+            self.opposition.add(self.policy, f"past self {self.num_timesteps}")
+
+        for name, value in parts.items():
+            self.logger.record(f"train/{name}", value)
+        self.logger.record("train/learning_rate", learning_rate)
+        self.logger.record("train/clip_range", coefficients.clip_range)
+        if coefficients.clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", coefficients.clip_range_vf)
+        self.logger.record("train/ent_coef", coefficients.ent_coef)
+        if self.potential is not None:
+            self.logger.record("train/shaping_coef", shaping_coef)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def predict(  # type: ignore[override]
+        self,
+        observation: np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]],
+        state: Memory | None = None,
+        episode_start: np.ndarray[Any, Any] | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray[Any, Any] | None = None,
+        seat: np.ndarray[Any, Any] | int | None = None,
+    ) -> tuple[np.ndarray[Any, Any], Memory]:
+        """SB3's `predict`, with masks and seats. `agents.Agent` keeps the state by itself.
+
+        Args:
+            observation: [B, ...], or one without B; of a Dict space a dict of such.
+            state: what the call before returned; None = nothing seen yet.
+            episode_start: bool [B], a new match begins.
+            action_masks: bool [B, A], of MultiDiscrete component after component; None = all legal. Each
+                must leave an action.
+            seat: int [B] or one for all, who decides; a policy of one seat needs none.
+
+        Returns:
+            actions [B] (or one without B; of Box within its bounds) and the next state.
+
+        Raises:
+            ValueError: an argument does not fit the policy; the message says what would.
+        """
+        self._check_networks()
+        world = (
+            self.game if isinstance(self.game, World) else World(self.observation_space, self.action_space)
+        )
+        seen, is_single = world.pack(asked.observation_of(observation))
+        B = len(seen)
+        if B == 0:
+            raise ValueError("expected at least one observation, got none")
+        legal = asked.masks_of(self.policy.family, action_masks, B, is_single)
+        seats = asked.seats_of(self.policy.seats, seat, B)
+        start = asked.starts_of(episode_start, B, is_single)
+        memory = asked.memory_of(self.policy, state, B)
+        self._warn_of_forgotten_state(state, episode_start)
+        seen, legal, seats, start = (x.to(self.device) for x in (seen, legal, seats, start))
+        decision, memory = self.policy.act(seen, legal, seats, start, memory, self.generator, deterministic)
+        actions = world.clip(decision.action.cpu().numpy())
+        return (actions[0] if is_single else actions), memory
+
+    def _warn_of_forgotten_state(self, state: Memory | None, episode_start: Any) -> None:
+        """Warn once if `predict` is called again as if nothing had been seen, within an episode."""
+        begins = episode_start is not None and bool(np.all(episode_start))
+        if state is None and not begins:
+            if self._predictions == 1:
+                warnings.warn(
+                    "predict was called again without the state it returned: the agent forgets everything "
+                    "at each call. Pass state and episode_start, or use agents.load(path).act, which "
+                    "remembers by itself",
+                    stacklevel=3,
+                )
+            self._predictions += 1
+
+    # ---------------------------------------------------------------- files
+
+    def save(  # type: ignore[override]
+        self,
+        path: str | Path | IO[bytes],
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Write everything needed to go on into one `.zip` file, or an open one; see `agents.checkpoint`.
+
+        The ending is added where the name has another or none.
+
+        Raises:
+            ValueError: `exclude` or `include` names something: a file holds what is needed to go on.
+        """
+        self._check_networks()
+        for what, names in (("exclude", exclude), ("include", include)):
+            if names := list(names or ()):
+                raise ValueError(
+                    f"save cannot {what} {', '.join(map(str, names))}: a file holds all that is needed to go "
+                    "on and nothing else; leave the argument out (agents.load needs no training state)"
+                )
+        checkpoint.save_zip(self, path)
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls,
+        path: str | Path | IO[bytes],
+        env: Batch | VecEnv | gymnasium.Env[Any, Any] | str | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: Mapping[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **changes: Any,
+    ) -> MaskableRecurrentPPO:
+        """Read what `save` wrote; `changes` replace saved arguments.
+
+        Without `env` the matches of a game go on where they were; a model of a Gymnasium world can then
+        predict, and learns once it has `set_env`.
+
+        Args:
+            custom_objects: SB3's older way to say `changes`, which come first; `lr_schedule` means
+                `learning_rate`, `policy_class` means `policy`.
+            changes: among them `policy`, the class that it was trained with if that is a subclass: no file
+                names code.
+            print_system_info: print what this machine has installed, and what the file says of itself.
+            force_reset: of a given `env`, see `set_env`.
+
+        Raises:
+            TypeError: there is no argument of such a name.
+        """
+        changes = _changes(cls, changes, custom_objects)
+        if print_system_info:
+            print("== CURRENT SYSTEM INFO ==")
+            get_system_info()
+            print(f"== SAVED MODEL ==\n{checkpoint.describe(path)}")
+        return checkpoint.load_model(path, cls, env, device, changes, force_reset)
+
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """Weights by name: `policy`, `ema` and `magnet` where there are any, and the `optimizer`'s state."""
+        self._check_networks()
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def set_parameters(  # type: ignore[override]
+        self,
+        load_path_or_dict: str | Path | IO[bytes] | Mapping[str, Mapping[str, Any]],
+        exact_match: bool = True,
+        device: torch.device | str = "auto",  # noqa: ARG002  the model stays where it is
+    ) -> None:
+        """Take over weights, from a file that `save` wrote or from what `get_parameters` returned.
+
+        The averaged weights and the magnet begin as copies of the policy where theirs are not given.
+
+        Args:
+            exact_match: the policy's are given, all of them; False: those that are given change.
+
+        Raises:
+            ValueError: names or shapes are others than the model's; nothing has changed.
+        """
+        self._check_networks()
+        parts = self._parts()
+        if isinstance(load_path_or_dict, Mapping):
+            given: dict[str, Any] = dict(load_path_or_dict)
+            if unknown := sorted(set(given) - set(parts), key=str):
+                raise ValueError(
+                    f"the model has no parameters {unknown[0]!r}; known are {known(unknown[0], parts)}"
+                )
+        else:
+            given = checkpoint.read_parameters(load_path_or_dict, self.optimizer, self.policy)
+            given = {name: x for name, x in given.items() if name in parts}
+        if exact_match and "policy" not in given:
+            raise ValueError(f"expected the parameters of policy, got {', '.join(map(str, given)) or 'none'}")
+        for name, values in given.items():
+            if name != "optimizer":
+                _check_weights(name, parts[name], values, exact_match)
+        for name, values in given.items():
+            if name == "optimizer":
+                self.optimizer.load_state_dict(dict(values))
+            else:
+                parts[name].load_state_dict(values, strict=exact_match)
+        for name in ("ema", "magnet"):
+            if name in parts and name not in given and "policy" in given:
+                parts[name].load_state_dict(self.policy.state_dict())
+
+    def _parts(self) -> dict[str, Any]:
+        """What has parameters, by name."""
+        parts = {"policy": self.policy, "ema": self.ema, "magnet": self.magnet, "optimizer": self.optimizer}
+        if self.magnet is self.ema:
+            del parts["magnet"]
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Draw, shuffle and deal from now on as a model made with `seed`; None leaves all as it is.
+
+        The matches or worlds that are being played go on; what is dealt next comes from `seed`. SB3's global
+        generators (random, NumPy's, torch's) are seeded, too.
+        """
+        seed = settings.check("seed", seed)
+        if seed is None:
+            return
+        self.seed, self._beginnings = seed, 0
+        set_random_seed(seed)
+        if hasattr(self, "policy"):
+            self.generator.manual_seed(seed)
+            self.shuffler.manual_seed(seed)
+            self.action_space.seed(seed)
+
+    # ---------------------------------------------------------------- SB3's names for what is elsewhere here
+
+    @property
+    def logger(self) -> Logger:
+        """Where numbers are recorded; before `learn` or `set_logger` one that writes no file."""
+        if not hasattr(self, "_logger"):
+            self._logger = configure_logger(self.verbose)
+        return self._logger
+
+    @property
+    def lr_schedule(self) -> Schedule:
+        """`learning_rate` as a function of the progress that remains."""
+        return FloatSchedule(self.learning_rate)
+
+    @lr_schedule.setter
+    def lr_schedule(self, schedule: Schedule) -> None:
+        self.learning_rate = settings.check("learning_rate", schedule)
+
+    def _setup_lr_schedule(self) -> None:
+        """Nothing to set up: an update reads `learning_rate`."""
+
+    @property
+    def rollout_buffer(self) -> NoReturn:
+        """Not here: `model.rollout` is what it learned from last, an `agents.learn.rollout.Rollout`."""
+        raise AttributeError("there is no rollout_buffer; model.rollout holds what it learned from last")
+
+    @property
+    def rollout_buffer_class(self) -> NoReturn:
+        """Not here, see `rollout_buffer`."""
+        raise AttributeError("there is no rollout_buffer_class; a rollout is an agents.learn.rollout.Rollout")
+
+    @property
+    def rollout_buffer_kwargs(self) -> NoReturn:
+        """Not here, see `rollout_buffer`."""
+        raise AttributeError(
+            "there are no rollout_buffer_kwargs; a rollout is an agents.learn.rollout.Rollout"
+        )
+
+    def collect_rollouts(self, *arguments: Any, **named: Any) -> NoReturn:
+        """Not here: `learn` collects, and `agents.learn.rollout.Collector` by hand."""
+        raise NotImplementedError(
+            "collect_rollouts fills a rollout_buffer, which there is not; call learn, or "
+            "model.collector.collect(model.policy, model.n_steps) and model.train(rollout)"
+        )
+
+    def _check_networks(self) -> None:
+        if not hasattr(self, "policy"):
+            how = "_setup_model()" if hasattr(self, "game") else "set_env(env)"
+            raise ValueError(f"the model has no networks yet; call {how} first")
+
+    # ---------------------------------------------------------------- its state
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything but the policies' weights that decides how training goes on, as tensors."""
+        state = {
+            "num_timesteps": torch.tensor(self.num_timesteps),
+            "n_updates": torch.tensor(self._n_updates),
+            "ema_steps": torch.tensor(self.ema_steps),
+            "deals": torch.tensor([self._beginnings, self._own_seed]),
+            "generator": self.generator.get_state(),
+            "shuffler": self.shuffler.get_state(),
+            "torch": torch.get_rng_state(),
+        }
+        state |= checkpoint.optimizer_state(self.optimizer, self.policy)
+        parts: dict[str, Mapping[str, Tensor]] = {}
+        if self.opposition is not None:
+            parts["opposition"] = self.opposition.state_dict()
+        if isinstance(self.world, Batch):  # worlds cannot be saved
+            parts["batch"] = self.world.state_dict()
+            if self.collector is not None:
+                parts["collector"] = self.collector.state_dict()
+        state |= {f"{part}.{name}": x for part, told in parts.items() for name, x in told.items()}
+        return {name: x.detach().clone() for name, x in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where `state_dict` was taken.
+
+        What `state` does not hold of matches begins anew; so do the opposition's seats and draws, then, but
+        not its past selves. Draws that were made on another kind of device begin anew, with a warning.
+
+        Raises:
+            ValueError: it is the state of another model, or none that training comes to.
+        """
+        counters = {}
+        for name in ("num_timesteps", "n_updates", "ema_steps"):
+            counters[name] = int(fitting(state, name, torch.tensor(0)))
+            if not 0 <= counters[name] < 2**53:
+                raise ValueError(f"the saved {name} must be 0 or more, got {counters[name]}")
+        checkpoint.load_optimizer_state(self.optimizer, self.policy, state)
+        self.num_timesteps, self._n_updates, self.ema_steps = counters.values()
+        self._beginnings, own_seed = fitting(state, "deals", torch.zeros(2, dtype=torch.int64)).tolist()
+        goes_on = True
+        matches, remembered = below(state, "batch."), below(state, "collector.")
+        if matches:
+            self.batch.load_state_dict(matches)
+        if remembered:
+            self._own_seed = own_seed  # of a Batch that is gone
+            self.collector = Collector(self.batch, self.policy, self.opposition)
+            self.collector.load_state_dict(remembered, self.policy)
+        opposite = below(state, "opposition.")
+        if self.opposition is not None and matches:
+            seed = self._seed_again("opposition")
+            goes_on &= self.opposition.load_state_dict(opposite, self.policy, seed)
+        elif self.opposition is not None and opposite:
+            self.opposition.load_pool(opposite, self.policy)
+        for name, generator in (("generator", self.generator), ("shuffler", self.shuffler)):
+            goes_on &= set_generator(generator, state, name, self._seed_again(name))
+        default = torch.Generator()
+        set_generator(default, state, "torch", self._seed_again("torch"))
+        torch.set_rng_state(default.get_state())
+        if unknown := sorted(set(state) - set(self.state_dict())):
+            raise ValueError(f"the saved state has {len(unknown)} tensors too many, such as {unknown[0]}")
+        if not goes_on:
+            warnings.warn(
+                "the state was saved on another kind of device, whose random draws cannot go on here: they "
+                "begin anew from the seed, and training goes on, but no longer bit for bit",
+                stacklevel=3,
+            )
+
+    def _seed_again(self, purpose: str) -> int:
+        """The seed of draws that cannot go on as they were."""
+        return derived_seed(self.seed or 0, f"{purpose} on another device", self.num_timesteps)
+
+    def _setup_model(self) -> None:
+        game = self.game
+        if self.seed is None:
+            seed = int(torch.randint(2**31, ()))  # from torch's generator, as the weights are
+        else:
+            seed = self.seed
+            set_random_seed(seed)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.shuffler = torch.Generator().manual_seed(seed)
+        if isinstance(game, World):
+            self.reward_scale = 1.0  # rewards are the user's to scale, e.g. by VecNormalize
+        else:
+            self.reward_scale = 1.0 / max(abs(bound) for bound in game.return_range)
+        policy_class: Any = self.policy_class
+        self.policy = policy_class(
+            self.observation_space, self.action_space, game.seats, **self.policy_kwargs
+        ).to(self.device)
+        self.policy.eval()
+        # Adam's epsilon as in the reference implementations of PPO.
+        self.optimizer = torch.optim.Adam(
+            self.policy.parameters(), _at(self.learning_rate, 1.0), eps=1e-5, fused=True
+        )
+        if self.ema_decay > 0.0:
+            self.ema = copy.deepcopy(self.policy).requires_grad_(False)
+        if self.magnet_kind == "snapshot":
+            self.magnet = copy.deepcopy(self.policy).requires_grad_(False)
+        elif self.magnet_kind == "ema":
+            self.magnet = self.ema
+
+    def _setup_learn(  # type: ignore[override]
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback,
+        reset_num_timesteps: bool,
+        tb_log_name: str,
+        progress_bar: bool,
+    ) -> tuple[int, BaseCallback]:
+        if self.world is None:
+            raise ValueError("the model has nothing to learn from; give it an env with set_env")
+        self._check_networks()
+        self._check_settings()
+        self._check_sizes(self.world.matches)
+        given, total_timesteps = total_timesteps, settings.plain_number(total_timesteps)
+        is_number = isinstance(total_timesteps, (int, float)) and not isinstance(total_timesteps, bool)
+        if not is_number or not math.isfinite(total_timesteps):
+            raise ValueError(f"total_timesteps must be a finite number, got {given!r}")
+        total_timesteps = math.ceil(total_timesteps)
+        self.start_time = time.time_ns()
+        self._started = time.perf_counter()
+        if self.ep_info_buffer is None or reset_num_timesteps:
+            self.ep_info_buffer = deque(maxlen=self._stats_window_size)
+            self.ep_success_buffer = deque(maxlen=self._stats_window_size)
+        if reset_num_timesteps:
+            self.num_timesteps = 0
+        else:
+            total_timesteps += self.num_timesteps
+        if self.collector is None or reset_num_timesteps:
+            self._deal()
+        self._total_timesteps = total_timesteps
+        self._num_timesteps_at_start = self.num_timesteps
+        if not self._custom_logger:
+            self._logger = configure_logger(
+                self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
+            )
+        return total_timesteps, self._init_callback(callback, progress_bar)
+
+    def _deal(self) -> None:
+        """Begin matches anew: other ones each time, and the same ones again with the same seed."""
+        number = self._beginnings
+        self._beginnings += 1
+        if isinstance(self.world, Batch):
+            self.world.reset(
+                derived_seed(self._own_seed if self.seed is None else self.seed, "training", number)
+            )
+        else:
+            assert self.world is not None
+            if self.seed is not None:
+                self.world.env.seed(derived_seed(self.seed, "training", number, bits=31))
+            self.world.reset()
+        self._sit_down()
+
+    def _sit_down(self) -> None:
+        """Play what the env shows from now on, with nothing remembered."""
+        assert self.world is not None
+        self.collector = Collector(self.world, self.policy, self.opposition)
+        if self.opposition is not None:
+            self.opposition.restart(torch.ones_like(self.world.over))
+
+    def _collect(self, callback: BaseCallback) -> Rollout | None:
+        """One rollout, with SB3's calls to the callback."""
+        assert self.collector is not None
+        reads_locals = _reads_locals(callback)
+
+        def on_step() -> bool:
+            self.num_timesteps += self.n_envs
+            told: dict[str, Any] = {}
+            if isinstance(self.world, VecWorld):
+                told = self.world.last
+            elif reads_locals:
+                told = self._told()
+            if told:
+                self._update_info_buffer(told["infos"], told["dones"])
+            callback.update_locals(told | {"self": self})
+            return callback.on_step()
+
+        callback.on_rollout_start()
+        uses_magnet = self.magnet is not None and (callable(self.magnet_coef) or self.magnet_coef > 0.0)
+        began = time.perf_counter()
+        rollout = self.collector.collect(
+            self.policy, self.n_steps, self.generator, self.magnet if uses_magnet else None, on_step
+        )
+        self._rollout_seconds = time.perf_counter() - began
+        callback.on_rollout_end()
+        return rollout
+
+    def _told(self) -> dict[str, Any]:
+        """The latest step of a Batch in SB3's words, see `learn`."""
+        assert self.collector is not None
+        t, r = self.collector.latest
+        seat, over = r["seat"][t], r["over"][t].cpu().numpy()
+        infos: list[dict[str, Any]] = [{"seat": p, "TimeLimit.truncated": False} for p in seat.cpu().tolist()]
+        if over.any():
+            earned, length, illegal = (r[name][t].cpu().tolist() for name in ("earned", "length", "illegal"))
+            seconds = round(time.perf_counter() - self._started, 6)
+            for b in np.flatnonzero(over):
+                episode = {"r": round(earned[b][0], 6), "l": length[b], "t": seconds}
+                infos[b] |= {"returns": earned[b], "illegal": illegal[b], "episode": episode}
+        return {
+            "new_obs": self.batch.observation.cpu().numpy().copy(),
+            "rewards": r["reward"][t].gather(1, seat[:, None])[:, 0].cpu().numpy(),
+            "dones": over,
+            "infos": infos,
+            "actions": r["action"][t].cpu().numpy(),
+            "n_steps": t,
+        }
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write what the latest rollout showed, under SB3's names and ours; `iteration` 0 is none."""
+        record = self.logger.record
+        if isinstance(self.world, VecWorld):
+            self._log_episodes()
+        elif self.rollout is not None:
+            self._log_matches(self.rollout)
+        seconds = max(time.perf_counter() - self._started, sys.float_info.epsilon)
+        decisions = self.num_timesteps - self._num_timesteps_at_start
+        if iteration > 0:
+            record("time/iterations", iteration, exclude="tensorboard")
+        record("time/fps", int(decisions / seconds))
+        record("time/time_elapsed", int(seconds), exclude="tensorboard")
+        record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        record("perf/decisions_per_second", decisions / seconds)
+        if self.rollout is not None:
+            record("perf/rollout_decisions_per_second", self.rollout.seat.numel() / self._rollout_seconds)
+        self.logger.dump(self.num_timesteps)
+
+    def _log_matches(self, rollout: Rollout) -> None:
+        record, over = self.logger.record, rollout.over
+        record("selfplay/own_share", float(rollout.is_own.float().mean()))
+        if self.opposition is not None:
+            record("selfplay/pool", len(self.opposition.pool))
+        if bool(over.any()):
+            length = rollout.length[over].float().mean()
+            returns = rollout.earned[over]
+            record("rollout/ep_len_mean", float(length))
+            record("rollout/ep_rew_mean", float(returns[:, 0].mean()))  # of seat 0; about the game's value
+            record("game/length", float(length))
+            record("game/draws", float((returns.abs().sum(-1) == 0).float().mean()))
+            record("game/illegal", float(rollout.illegal.float().mean()))
+
+    def _log_episodes(self) -> None:
+        if self.ep_info_buffer:
+            for tag, key in (("ep_rew_mean", "r"), ("ep_len_mean", "l")):
+                self.logger.record(f"rollout/{tag}", safe_mean([info[key] for info in self.ep_info_buffer]))
+        if self.ep_success_buffer:
+            self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
+
+    def _check_opposition(self, game: Game | World, matches: int) -> None:
+        """The opposition sits at these matches, or ValueError."""
+        if self.opposition is None:
+            return
+        if isinstance(game, World):
+            raise ValueError("an opposition sits at the matches of a game; a Gymnasium world takes none")
+        if self.opposition.game != game:
+            raise ValueError(f"the opposition plays {self.opposition.game}, the env {game}")
+        if self.opposition.matches != matches:
+            raise ValueError(
+                f"the opposition sits at {self.opposition.matches} matches, the env has {matches}"
+            )
+
+    def _check_sizes(self, matches: int) -> None:
+        """The minibatches fit the rollout, or ValueError naming sizes that do."""
+        T = self.n_steps
+        if self.batch_size is None:
+            self.batch_size = T * matches
+        if self.batch_size % T or self.batch_size < T or matches % (self.batch_size // T):
+            sizes = [T * rows for rows in range(1, matches + 1) if matches % rows == 0]
+            raise ValueError(
+                f"batch_size {self.batch_size} does not fit {matches} matches x n_steps {T}: a minibatch "
+                f"holds whole matches, so it must be one of {', '.join(map(str, sizes))}"
+            )
+
+
+def _reads_locals(callback: BaseCallback) -> bool:
+    """One of the callbacks may look at a step's `locals`; `reads_locals = False` says that it does not."""
+    if isinstance(callback, CallbackList):
+        return any(map(_reads_locals, callback.callbacks))
+    return not isinstance(callback, ProgressBarCallback) and bool(getattr(callback, "reads_locals", True))
+
+
+def _changes(
+    kind: type[MaskableRecurrentPPO], changes: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The arguments that replace saved ones.
+
+    Raises:
+        TypeError: `kind` has none of such a name.
+    """
+    older = dict(custom_objects or {})
+    if "lr_schedule" in older:
+        older.setdefault("learning_rate", older.pop("lr_schedule"))
+    if "policy_class" in older:
+        older.setdefault("policy", older.pop("policy_class"))
+    all_changes = older | dict(changes)
+    names = set(inspect.signature(kind.__init__).parameters)
+    names |= set(inspect.signature(MaskableRecurrentPPO.__init__).parameters)
+    names -= {"self", "env", "device", "use_sde", "sde_sample_freq", "_init_setup_model"}
+    for name in all_changes:
+        if name not in names:
+            raise TypeError(f"load has no argument {name!r}; known are {known(name, sorted(names))}")
+    return all_changes
+
+
+def _check_weights(name: str, module: nn.Module, given: Any, is_exact: bool) -> None:
+    """Refuse weights of other names or shapes than the module's."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{name}: expected its tensors by name, got {type(given).__name__}")
+    own = {key: tuple(x.shape) for key, x in module.state_dict().items()}
+    got = {key: tuple(torch.as_tensor(x).shape) for key, x in given.items()}
+    keys = set(own) | set(got) if is_exact else set(own) & set(got)
+    differing = sorted(key for key in keys if own.get(key) != got.get(key))
+    if differing:
+        key = differing[0]
+        raise ValueError(
+            f"{name}: {len(differing)} of its tensors differ: expected {key} of shape {own.get(key)}, got "
+            f"{got.get(key)}"
+        )
+
+
+def _at(schedule: float | Schedule, progress_remaining: float) -> float:
+    """The value of a number or schedule now."""
+    return float(schedule(progress_remaining)) if callable(schedule) else float(schedule)

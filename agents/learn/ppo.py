@@ -1,0 +1,314 @@
+"""Proximal policy optimisation for policies with memory, masks and seats: the loss, and one update by it.
+
+Plain functions on tensors; they know nothing of who calls them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from agents.learn.returns import seat_advantages
+from agents.learn.rollout import Rollout
+from agents.net.distributions import Family
+from agents.net.policy import RecurrentPolicy
+from envs.core import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Coefficients:
+    """What the loss weighs with, at one moment of the run. Names are SB3's where it has them."""
+
+    clip_range: float = 0.2
+    clip_range_vf: float | None = None
+    normalize_advantage: bool = True
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
+    kl_coef: float = 0.0  # reverse KL to the policy that played
+    magnet_coef: float = 0.0  # KL to the magnet
+
+
+class Sample(NamedTuple):
+    """Decisions the loss is taken over; N stands for any leading dimensions."""
+
+    action: Tensor  # [N, *]
+    legal: Tensor  # bool [N, M]
+    log_prob: Tensor  # [N], when it was played
+    distribution: Tensor  # [N, D], when it was played
+    value: Tensor  # [N], when it was played
+    magnet: Tensor  # [N, D], of the magnet; [0] = uniform over the legal actions
+    advantage: Tensor  # [N]
+    target: Tensor  # [N], of the value
+    counts: Tensor  # bool [N], takes part in the loss
+
+
+def ppo_loss(
+    family: Family, distribution: Tensor, value: Tensor, s: Sample, c: Coefficients
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The clipped objective (Schulman et al. 2017) with entropy, reverse-KL and magnet terms.
+
+    Args:
+        family: of the distributions.
+        distribution: [N, D] of the learning policy; for Discrete log-probabilities, -inf where illegal.
+        value: [N].
+        s: the decisions as they were played.
+        c: the coefficients.
+
+    Returns:
+        the loss and, without gradient, its parts by SB3's names.
+    """
+    weight = s.counts.to(value.dtype)
+    count = weight.sum().clamp(min=1.0)
+
+    def mean(x: Tensor) -> Tensor:
+        return (x * weight).sum() / count
+
+    advantage = s.advantage
+    if c.normalize_advantage:
+        centred = advantage - mean(advantage)
+        advantage = centred / (mean(centred.square()).sqrt() + 1e-8)
+
+    log_ratio = family.log_prob(distribution, s.action) - s.log_prob
+    log_ratio = log_ratio.masked_fill(~s.counts, 0.0)
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1.0 - c.clip_range, 1.0 + c.clip_range)
+    policy_loss = -mean(torch.minimum(advantage * ratio, advantage * clipped))
+
+    if c.clip_range_vf is not None:
+        value = s.value + (value - s.value).clamp(-c.clip_range_vf, c.clip_range_vf)
+    value_loss = mean((s.target - value).square())
+
+    entropy_mean = mean(family.entropy(distribution))
+    loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy_mean
+    parts = {
+        "policy_gradient_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy_loss": -entropy_mean,
+        "approx_kl": mean(ratio - 1.0 - log_ratio),
+        "clip_fraction": mean(((ratio - 1.0).abs() > c.clip_range).to(value.dtype)),
+    }
+    if c.kl_coef > 0.0:
+        parts["kl_rollout"] = mean(family.kl_divergence(distribution, s.distribution))
+        loss = loss + c.kl_coef * parts["kl_rollout"]
+    if c.magnet_coef > 0.0:
+        if s.magnet.numel() > 0:
+            parts["kl_magnet"] = mean(family.kl_divergence(distribution, s.magnet))
+        else:
+            parts["kl_magnet"] = mean(family.most_entropy(s.legal)) - entropy_mean
+        loss = loss + c.magnet_coef * parts["kl_magnet"]
+    return loss, {"loss": loss.detach()} | {name: part.detach() for name, part in parts.items()}
+
+
+def evaluate(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Replay the matches `rows` (int64 [R]) of a rollout: distributions [T, R, D], values [T, R]."""
+    outputs, value, _ = policy(
+        rollout.observation[:, rows],
+        rollout.seat[:, rows],
+        rollout.previous[:, rows],
+        rollout.start[:, rows],
+        rollout.memory.select(rows).cores,
+    )
+    return policy.family.normalise(outputs, rollout.legal[:, rows]), value
+
+
+def replay_drift(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> Tensor:
+    """Largest difference between play and replay, of distributions (where legal) and of values.
+
+    The replay runs as in training, with gradients, but without dropout, which play does not have.
+    """
+    was_training = policy.training
+    distribution, value = (x.detach() for x in evaluate(policy.eval(), rollout, rows))
+    policy.train(was_training)
+    changed = distribution - rollout.distribution[:, rows]
+    if policy.family.mask > 0:
+        changed = changed.masked_fill(~rollout.legal[:, rows], 0.0)
+    return torch.maximum(changed.abs().max(), (value - rollout.value[:, rows]).abs().max())
+
+
+def update(
+    policy: RecurrentPolicy,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    coefficients: Coefficients,
+    *,
+    n_epochs: int,
+    batch_size: int,
+    gamma: float,
+    gae_lambda: float,
+    max_grad_norm: float,
+    target_kl: float | None = None,
+    reward_scale: float = 1.0,
+    potential: Callable[[Tensor], Tensor] | None = None,
+    shaping_coef: float = 0.0,
+    generator: torch.Generator | None = None,
+    ema: RecurrentPolicy | None = None,
+    ema_decay: float = 0.0,
+    ema_steps: int = 0,
+) -> dict[str, float]:
+    """Improve `policy` on one rollout, in place.
+
+    A minibatch is a set of whole matches: gradients run through all T steps from the memory that was
+    stored at the rollout's beginning. Decisions of the rollout before whose outcome shows only in this one
+    count here, with the probabilities and values of the policy that played them; they are replayed from the
+    memory of that time, by themselves.
+
+    Args:
+        batch_size: decisions in a minibatch; T times a divisor of B. Carried ones come on top.
+        reward_scale: rewards are multiplied by it, so that values lie in about -1..1.
+        potential: Phi, of observations [..., *] -> [...], see `envs.Game`; None = 0.
+        shaping_coef: c of the shaping, see `shaped_values`.
+        generator: of the minibatches, on the CPU.
+        ema: a copy of the policy whose weights follow with `ema_decay` per step, see `warmed_up`.
+        ema_steps: gradient steps that it has followed before.
+        target_kl: stop early once `approx_kl` exceeds 1.5 times this (None: never).
+
+    Returns:
+        means of the loss's parts over all steps, `replay_drift` before the first, the mean gradient
+        norm before clipping, `explained_variance` and how many steps were made.
+
+    Raises:
+        FloatingPointError: the loss is not finite; the weights are those of the step before.
+    """
+    T, B = rollout.shape
+    played = decisions_of(rollout, gamma, gae_lambda, reward_scale, potential, shaping_coef)
+    device = rollout.value.device
+
+    sums: dict[str, Tensor] = {}
+    drift, steps, stop = None, 0, False
+    for _ in range(n_epochs):
+        for shuffled in torch.randperm(B, generator=generator).split(batch_size // T):
+            rows = shuffled.to(device)
+            if drift is None:
+                drift = replay_drift(policy, rollout, rows)
+            replayed = [evaluate(policy, piece, rows) for piece in pieces_of(rollout)]
+            distribution, value = (torch.cat(parts) for parts in zip(*replayed, strict=True))
+            sample = Sample(*(x[:, rows] if x.numel() > 0 else x for x in played))
+            loss, parts = ppo_loss(policy.family, distribution, value, sample, coefficients)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
+                )
+            stop = target_kl is not None and bool(parts["approx_kl"] > 1.5 * target_kl)
+            if stop:
+                break
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
+            optimizer.step()
+            if ema is not None:
+                follow(ema, policy, warmed_up(ema_decay, ema_steps + steps))
+            steps += 1
+            for name, part in parts.items():
+                sums[name] = sums[name] + part if name in sums else part
+        if stop:
+            break
+
+    means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
+    chosen = played.counts.cpu().numpy()
+    fit = explained_variance(played.value.cpu().numpy()[chosen], played.target.cpu().numpy()[chosen])
+    return means | {
+        "replay_drift": float(drift) if drift is not None else 0.0,
+        "explained_variance": float(fit),
+        "steps": float(steps),
+    }
+
+
+def pieces_of(rollout: Rollout) -> list[Rollout]:
+    """What an update looks at: the end of the rollout before, if there was one, and the rollout."""
+    return [rollout] if rollout.before is None else [rollout.before, rollout]
+
+
+def decisions_of(
+    rollout: Rollout,
+    gamma: float,
+    gae_lambda: float,
+    reward_scale: float = 1.0,
+    potential: Callable[[Tensor], Tensor] | None = None,
+    shaping_coef: float = 0.0,
+) -> Sample:
+    """The decisions of `pieces_of(rollout)`, one piece after the other, with what `update` learns from them.
+
+    Over all updates a decision counts once: as soon as its outcome is known, and if it is the policy's own.
+    """
+    pieces = pieces_of(rollout)
+
+    def all_of(name: str) -> Tensor:
+        return torch.cat([getattr(piece, name) for piece in pieces])
+
+    value, next_value = all_of("value"), rollout.next_value
+    shaped = value
+    if potential is not None and shaping_coef > 0.0:
+        both = [shaped_values(piece, potential, shaping_coef) for piece in pieces]
+        shaped, next_value = torch.cat([values for values, _ in both]), both[-1][1]
+    advantage, counts = seat_advantages(
+        all_of("reward") * reward_scale + gamma * all_of("bootstrap")[..., None],
+        shaped,
+        all_of("seat"),
+        all_of("over"),
+        next_value,
+        rollout.next_seat,
+        gamma,
+        gae_lambda,
+        carried=len(value) - len(rollout.value),
+    )
+    return Sample(
+        all_of("action"),
+        all_of("legal"),
+        all_of("log_prob"),
+        all_of("distribution"),
+        value,
+        all_of("magnet"),
+        advantage,
+        advantage + value,
+        counts & all_of("is_own"),
+    )
+
+
+def shaped_values(
+    rollout: Rollout, potential: Callable[[Tensor], Tensor], shaping_coef: float
+) -> tuple[Tensor, Tensor]:
+    """Values with the potential added, for advantages as if the rewards were shaped.
+
+    Shaping (Ng, Harada & Russell 1999) adds to what a seat earns from its decision d up to its next one
+
+        F_d = gamma c Phi(o_{d+1}) - c Phi(o_d),        Phi = 0 after the match's end,
+
+    where o_d is what it sees there: over a match its sum telescopes to -c Phi(o_0) (gamma = 1), which no
+    decision changes, so the best policies stay the best. With values V of the shaped rewards,
+
+        delta_d = R_d + F_d + gamma V_{d+1} - V_d = R_d + gamma (V_{d+1} + c Phi_{d+1}) - (V_d + c Phi_d):
+
+    the advantages of the rewards as they are, with V + c Phi in place of V (Wiewiora 2003). So nothing else
+    needs to know: rewards and returns stay what the game pays.
+
+    Returns:
+        `value` [T, B] and `next_value` [B] of the rollout, c Phi added.
+    """
+    value = rollout.value + shaping_coef * potential(rollout.observation)
+    return value, rollout.next_value + shaping_coef * potential(rollout.next_observation)
+
+
+@torch.no_grad()
+def follow(ema: RecurrentPolicy, policy: RecurrentPolicy, decay: float) -> None:
+    """ema <- decay * ema + (1 - decay) * policy, weight by weight."""
+    torch._foreach_lerp_(list(ema.parameters()), list(policy.parameters()), 1.0 - decay)
+
+
+def warmed_up(decay: float, steps: int) -> float:
+    """The decay of an average that has followed `steps` gradient steps: min(decay, (1 + t) / (10 + t)).
+
+    So an average forgets the random weights it began with: it is about that of the latest tenth of all
+    steps, until at t = (10 decay - 1) / (1 - decay) (8,990 for 0.999) it becomes the plain one.
+    """
+    return min(decay, (1.0 + steps) / (10.0 + steps))
+
+
+def explained_variance(value: Array, target: Array) -> float:
+    """Share of the targets' variance that the values [N] explain: 1 all, 0 none; NaN if there is none."""
+    variance = target.var()
+    return float(1.0 - (target - value).var() / variance) if variance > 0.0 else math.nan

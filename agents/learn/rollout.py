@@ -1,0 +1,286 @@
+"""Play B matches for T decisions and record them, on the device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.learn.worlds import VecWorld
+from agents.net.policy import Memory, RecurrentPolicy
+from agents.play.opposition import Opposition, below
+from envs import Batch
+from envs.batch import fitting
+
+CARRIED = 4
+"""So many decisions at a rollout's end may still count in the next update, where several seats take turns.
+A decision waits longer only where the other seat tries again and again: of dark hex's at the end of a rollout
+of 4 decisions 1 in 1,000 does (`docs/how_it_learns.md`)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollout:
+    """T decisions in each of B matches, as they were played."""
+
+    observation: Tensor  # [T, B, ...] of the seat that decided
+    legal: Tensor  # bool [T, B, M]
+    seat: Tensor  # int64 [T, B]
+    start: Tensor  # bool [T, B], first decision of a match
+    previous: Tensor  # [T, B, *], the seat's own previous action, `RecurrentPolicy.no_action` = none
+    action: Tensor  # [T, B, *], as played
+    is_own: Tensor  # bool [T, B], decided by the learning policy, not by a player opposite
+    log_prob: Tensor  # [T, B], of the policy's own choice
+    distribution: Tensor  # [T, B, D] of the policy that played, for Discrete its log-probabilities
+    value: Tensor  # [T, B], of the seat that decided
+    magnet: Tensor  # [T, B, D], of the magnet; [0] if there was none
+    reward: Tensor  # [T, B, P]
+    over: Tensor  # bool [T, B], the decision ended the match
+    illegal: Tensor  # bool [T, B], by an illegal action
+    bootstrap: Tensor  # [T, B], value of the state in which a time limit cut the match off, else 0
+    length: Tensor  # int64 [T, B], decisions of the match so far, this one included
+    earned: Tensor  # [T, B, P], rewards of the match so far, this decision's included
+    memory: Memory  # before the first decision
+    next_seat: Tensor  # int64 [B], to decide after the last
+    next_value: Tensor  # [B], of that seat
+    next_observation: Tensor  # [B, ...], of that seat
+    before: Rollout | None = None  # the end of the one before, whose last outcomes show in this one
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """T, B."""
+        return self.seat.shape[0], self.seat.shape[1]
+
+    def end(self, steps: int, memory: Memory) -> Rollout:
+        """Its last `steps` decisions alone, before which `memory` was remembered."""
+        last = {name: getattr(self, name)[-steps:].clone() for name in TIMED}
+        return dataclasses.replace(self, **last, memory=memory, before=None)
+
+
+TIMED = tuple(
+    field.name
+    for field in dataclasses.fields(Rollout)
+    if field.name not in ("memory", "next_seat", "next_value", "next_observation", "before")
+)
+"""What a rollout holds of each decision."""
+
+
+def _tensors(rollout: Rollout) -> dict[str, Tensor]:
+    """All of a rollout but what came before it, by name."""
+    plain = [*TIMED, "next_seat", "next_value", "next_observation"]
+    return {name: getattr(rollout, name) for name in plain} | _tensors_of(rollout.memory)
+
+
+def _tensors_of(memory: Memory) -> dict[str, Tensor]:
+    cores = {f"core.{k}": part for k, part in enumerate(memory.cores)}
+    return cores | {"remembered": memory.previous}
+
+
+class Collector:
+    """B matches going on, and what the learning policy remembers of them from rollout to rollout.
+
+    Args:
+        batch: the matches, of a game or of Gymnasium worlds.
+        policy: decides the shape of the memory.
+        opposition: who sits opposite; None = the policy in every seat.
+    """
+
+    def __init__(
+        self, batch: Batch | VecWorld, policy: RecurrentPolicy, opposition: Opposition | None = None
+    ) -> None:
+        self.batch = batch
+        if isinstance(batch, Batch):
+            batch.keep_actions()
+        self.opposition = opposition
+        self.memory = policy.initial_memory(batch.matches)
+        self.magnet_cores = self.memory.cores
+        self.start = torch.ones_like(batch.over)
+        self.length = torch.zeros_like(batch.seat)
+        self.earned = torch.zeros_like(batch.reward)
+        self.latest: tuple[int, dict[str, Tensor]] = (0, {})
+        """The latest step and the record it is in, while it is being made."""
+        self.before: Rollout | None = None
+        """The end of the rollout before, in which decisions may wait for their outcome."""
+
+    def collect(
+        self,
+        policy: RecurrentPolicy,
+        n_steps: int,
+        generator: torch.Generator | None = None,
+        magnet: RecurrentPolicy | None = None,
+        on_step: Callable[[], bool] = lambda: True,
+    ) -> Rollout | None:
+        """Play `n_steps` decisions in every match.
+
+        Args:
+            policy: the one that learns.
+            n_steps: T.
+            generator: of the policy's draws.
+            magnet: a policy whose log-probabilities are recorded beside.
+            on_step: called after every step; False stops at once.
+
+        Returns:
+            the record, or None if `on_step` stopped it.
+        """
+        batch, memory = self.batch, self.memory
+        late = memory
+        carried = min(CARRIED, n_steps) if batch.reward.shape[1] > 1 else 0
+        before, self.before = self.before, None
+        if before is not None and (before.magnet.numel() > 0) != (magnet is not None):
+            before = None  # a magnet came or went in between
+        r = self._empty(n_steps, policy, magnet is not None)
+        for t in range(n_steps):
+            if t == n_steps - carried:
+                late = self.memory
+            r["observation"][t], r["legal"][t], r["seat"][t] = batch.observation, batch.legal, batch.seat
+            r["start"][t] = self.start
+            _, r["previous"][t] = policy.recall(self.memory, batch.seat, self.start)
+            if magnet is not None:
+                beside = Memory(self.magnet_cores, self.memory.previous)
+                r["magnet"][t], _, self.magnet_cores, _ = magnet.look(
+                    batch.observation, batch.legal, batch.seat, self.start, beside
+                )
+
+            decision, self.memory = policy.act(
+                batch.observation, batch.legal, batch.seat, self.start, self.memory, generator
+            )
+            r["log_prob"][t], r["distribution"][t] = decision.log_prob, decision.distribution
+            r["value"][t], action = decision.value, decision.action
+            if self.opposition is not None and isinstance(batch, Batch):
+                action, r["is_own"][t] = self.opposition.act(batch, action)
+            r["action"][t] = action
+
+            batch.step(action)
+            r["reward"][t], r["over"][t], r["illegal"][t] = batch.reward, batch.over, batch.illegal
+            r["length"][t], r["earned"][t] = self.length + 1, self.earned + batch.reward
+            if isinstance(batch, VecWorld) and batch.truncated.any():
+                r["bootstrap"][t] = self._value_of_cut_off(batch, policy)
+            self.start = r["over"][t]
+            self.length = r["length"][t].masked_fill(self.start, 0)
+            self.earned = r["earned"][t].masked_fill(self.start[:, None], 0.0)
+            if self.opposition is not None:
+                self.opposition.restart(batch.over)
+            self.latest = t, r
+            if not on_step():
+                return None
+
+        _, next_value, _, _ = policy.look(batch.observation, batch.legal, batch.seat, self.start, self.memory)
+        rollout = Rollout(
+            **r,
+            memory=memory,
+            next_seat=batch.seat.clone(),
+            next_value=next_value,
+            next_observation=batch.observation.clone(),
+            before=before,
+        )
+        if carried > 0:
+            self.before = rollout.end(carried, late)
+        return rollout
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the policy remembers of the matches, as tensors; `batch` and `opposition` tell their own."""
+        state = {f"core.{k}": part for k, part in enumerate(self.memory.cores)}
+        state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
+        state |= {"previous": self.memory.previous, "start": self.start}
+        state |= {"length": self.length, "earned": self.earned}
+        if self.before is not None:
+            state |= {f"before.{name}": x for name, x in _tensors(self.before).items()}
+        return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor], policy: RecurrentPolicy) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            ValueError: it does not fit the matches or `policy`.
+        """
+        end = below(state, "before.")  # none before the first rollout
+        mine, state = (
+            {name: x for name, x in told.items() if not name.startswith("before.")}
+            for told in (self.state_dict(), state)
+        )
+        if state.keys() != mine.keys():
+            raise ValueError(f"the saved memory holds {sorted(state)}, expected {sorted(mine)}")
+        told = {name: fitting(state, name, like).to(like.device) for name, like in mine.items()}
+        policy.family.check_known(told["previous"])
+        if (told["length"] < 0).any():
+            raise ValueError(
+                f"the saved length of a match is {int(told['length'].min())}, expected 0 or more"
+            )
+        parts = range(len(self.memory.cores))
+        self.memory = Memory(tuple(told[f"core.{k}"] for k in parts), told["previous"])
+        self.magnet_cores = tuple(told[f"magnet.{k}"] for k in parts)
+        self.start, self.length, self.earned = told["start"], told["length"], told["earned"]
+        self.before = self._end(end, policy) if end else None
+
+    def _end(self, tensors: Mapping[str, Tensor], policy: RecurrentPolicy) -> Rollout:
+        """The end of the rollout before, from its `_tensors`.
+
+        Raises:
+            ValueError: they are not of these matches and this policy.
+        """
+        remembered = _tensors_of(self.memory)
+        steps = min(max(len(tensors.get("seat", ())), 1), CARRIED)
+        has_magnet = tensors.get("magnet", torch.zeros(0)).numel() > 0
+        expected = remembered | self._empty(steps, policy, has_magnet)
+        expected |= {"next_seat": self.batch.seat, "next_value": self.batch.reward[:, 0]}
+        expected |= {"next_observation": self.batch.observation}
+        if tensors.keys() != expected.keys():
+            raise ValueError(f"the saved end of a rollout holds {sorted(tensors)}, not {sorted(expected)}")
+        illegal = torch.finfo(torch.float32).min  # log-probabilities are -inf where an action is
+        numbers = {
+            name: x.clamp(min=illegal) if name in ("distribution", "magnet") and x.is_floating_point() else x
+            for name, x in tensors.items()
+        }
+        for name, like in expected.items():
+            fitting(numbers, name, like)
+        seats = self.batch.reward.shape[1]
+        for name in ("seat", "next_seat"):
+            if bool(((tensors[name] < 0) | (tensors[name] >= seats)).any()):
+                raise ValueError(f"the saved end of a rollout: {name} must be in 0..{seats - 1}")
+        for name in ("previous", "action", "remembered"):
+            policy.family.check_known(tensors[name])
+        *cores, previous = (tensors[name].to(self.batch.device) for name in remembered)
+        plain: dict[str, Any] = {
+            name: tensors[name].to(self.batch.device) for name in expected if name not in remembered
+        }
+        return Rollout(**plain, memory=Memory(tuple(cores), previous))
+
+    def _value_of_cut_off(self, world: VecWorld, policy: RecurrentPolicy) -> Tensor:
+        """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""
+        rows = torch.nonzero(world.truncated)[:, 0]
+        seat, goes_on = world.seat[rows], torch.zeros_like(world.over[rows])
+        _, value, _, _ = policy.look(
+            world.final[rows], world.legal[rows], seat, goes_on, self.memory.select(rows)
+        )
+        return torch.zeros_like(world.reward[:, 0]).index_put((rows,), value)
+
+    def _empty(self, T: int, policy: RecurrentPolicy, has_magnet: bool) -> dict[str, Tensor]:
+        """Memory for a rollout's record."""
+        batch, B = self.batch, self.batch.matches
+        A, P, D = batch.legal.shape[1], batch.reward.shape[1], policy.family.parameters
+
+        def of(pattern: Tensor, *shape: int) -> Tensor:
+            return torch.empty(T, B, *shape, dtype=pattern.dtype, device=batch.device)
+
+        integer, number, truth, action = batch.seat, batch.reward, batch.over, policy.no_action
+        return {
+            "observation": of(batch.observation, *batch.observation.shape[1:]),
+            "legal": of(truth, A),
+            "seat": of(integer),
+            "start": of(truth),
+            "previous": of(action, *action.shape),
+            "action": of(action, *action.shape),
+            "is_own": of(truth).fill_(True),
+            "log_prob": of(number),
+            "distribution": of(number, D),
+            "value": of(number),
+            "magnet": of(number, D) if has_magnet else number.new_empty(0),
+            "reward": of(number, P),
+            "over": of(truth),
+            "illegal": of(truth),
+            "bootstrap": of(number).zero_(),
+            "length": of(integer),
+            "earned": of(number, P),
+        }

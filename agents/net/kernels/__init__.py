@@ -1,0 +1,1 @@
+"""Faster copies of `agents.net.scan.reference`; each is checked against it."""

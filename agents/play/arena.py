@@ -1,0 +1,232 @@
+"""The arena: matches between players, seats balanced, results with their uncertainty.
+
+A game for one seat is played alone: there is nobody to win against, so its return is the measure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from agents.play.intervals import mean_interval, rate_interval
+from agents.play.players import Player
+from envs import REFEREE, Batch, Game, Match
+from envs.core import Viewer
+from envs.seeds import derived_seed
+
+LANES = 2048
+"""Matches played side by side; the result does not depend on it, only memory and time."""
+
+NOBODY = "nobody"
+"""The opponent in a game for one seat."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a player did against an opponent, or alone: its returns, match by match."""
+
+    returns: Tensor  # float64 [N], of the player
+    seat: Tensor  # int64 [N], where it sat
+    length: Tensor  # int64 [N], decisions of all seats
+    opposite: Tensor | None = None  # float64 [N], returns of the opponent, if there is one
+    bounds: tuple[float, float] | None = (
+        None  # of the game's returns; None = see `agents.play.intervals.bounds_of`
+    )
+
+    @property
+    def matches(self) -> int:
+        return len(self.returns)
+
+    @property
+    def win(self) -> float:
+        return float((self.returns > 0).double().mean())
+
+    @property
+    def draw(self) -> float:
+        return float((self.returns == 0).double().mean())
+
+    @property
+    def loss(self) -> float:
+        return float((self.returns < 0).double().mean())
+
+    @property
+    def mean(self) -> float:
+        """Mean return, both seats weighing the same."""
+        return float(torch.stack([self.returns[self.seat == p].mean() for p in self.seat.unique()]).mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean return, seats as strata (see `agents.play.intervals`)."""
+        groups = [self.returns[self.seat == p].numpy() for p in self.seat.unique()]
+        return mean_interval(groups, self.bounds)
+
+    @property
+    def win_interval(self) -> tuple[float, float]:
+        """95 % interval of the win rate (Wilson 1927)."""
+        return rate_interval(int((self.returns > 0).sum()), self.matches)
+
+    def mean_in_seat(self, seat: int) -> float:
+        """Mean return of the matches the player began in `seat`."""
+        return float(self.returns[self.seat == seat].mean())
+
+    def reversed(self) -> Result:
+        """The same matches as the opponent saw them (two seats)."""
+        assert self.opposite is not None
+        return Result(self.opposite, 1 - self.seat, self.length, self.returns, self.bounds)
+
+
+def play_matches(
+    game: Game,
+    player: Player,
+    opponent: Player,
+    matches_per_seat: int,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> Result:
+    """Let two players play `matches_per_seat` matches in each seating.
+
+    Args:
+        seed: of the matches (cards and the like); the players draw from their own generators.
+        on_progress: called with the number of matches that have just ended.
+
+    Raises:
+        ValueError: fewer than 2 matches per seat, or a game that is not for two.
+    """
+    if matches_per_seat < 2:
+        raise ValueError(f"matches per seat must be at least 2, got {matches_per_seat}")
+    if game.seats != 2:
+        raise ValueError(f"two players meet in games with two seats, {game} has {game.seats}")
+    return _play(game, (player, opponent), 2 * matches_per_seat, seed, device, on_progress)
+
+
+def play_alone(
+    game: Game,
+    player: Player,
+    matches: int,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> Result:
+    """Let a player play `matches` matches of a game for one; other arguments as in `play_matches`.
+
+    Raises:
+        ValueError: fewer than 2 matches, or a game that is not for one.
+    """
+    if matches < 2:
+        raise ValueError(f"matches must be at least 2, got {matches}")
+    if game.seats != 1:
+        raise ValueError(f"alone one plays games with one seat, {game} has {game.seats}")
+    return _play(game, (player,), matches, seed, device, on_progress)
+
+
+def _play(
+    game: Game,
+    players: Sequence[Player],
+    matches: int,
+    seed: int,
+    device: str | torch.device,
+    on_progress: Callable[[int], object],
+) -> Result:
+    """Matches as the first of `players` sees them, LANES at a time; as many players as seats."""
+    parts: list[tuple[Tensor, ...]] = []
+    left = matches
+    while left > 0:
+        deals = derived_seed(seed, "arena", len(parts))  # none of a run's, nor of another seed's
+        parts.append(_play_lanes(game, players, min(left, LANES), deals, device, on_progress))
+        left -= LANES
+    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+    opposite = columns[3] if game.seats > 1 else None
+    return Result(columns[0], columns[1], columns[2], opposite, game.return_range)
+
+
+def _play_lanes(
+    game: Game,
+    players: Sequence[Player],
+    lanes: int,
+    seed: int,
+    device: str | torch.device,
+    on_progress: Callable[[int], object],
+) -> tuple[Tensor, ...]:
+    """`Result`'s fields of one match in each lane; of two players the first sits in seat 0 in even lanes."""
+    batch = Batch(game, lanes, device, seed)
+    first_seat = torch.arange(lanes, device=batch.device) % game.seats
+    returns = torch.zeros(lanes, game.seats, dtype=torch.float64, device=batch.device)
+    length = torch.zeros_like(batch.seat)
+    running = torch.ones_like(batch.over)
+    for player in players:
+        player.reset(lanes)
+    while bool(running.any()):
+        actions = torch.zeros_like(batch.seat)
+        for number, player in enumerate(players):
+            rows = torch.nonzero(running & ((batch.seat == first_seat) == (number == 0)))[:, 0]
+            if len(rows) > 0:
+                actions[rows] = player.act(batch.observation[rows], batch.legal[rows], batch.seat[rows], rows)
+        # Lanes that are through play on unwatched, with any legal action.
+        actions = torch.where(running, actions, batch.legal.int().argmax(-1))
+        batch.step(actions)
+        returns += torch.where(running[:, None], batch.reward, 0.0)
+        length += running
+        ended = running & batch.over
+        running &= ~ended
+        if bool(ended.any()):
+            on_progress(int(ended.sum()))
+    lane = torch.arange(lanes, device=batch.device)
+    own, *opposite = (returns[lane, (first_seat + p) % game.seats].cpu() for p in range(game.seats))
+    return own, first_seat.cpu(), length.cpu(), *opposite
+
+
+def watch(
+    game: Game, players: Sequence[Player], seed: int | None = None, viewer: Viewer = REFEREE
+) -> Iterator[Match]:
+    """Play one match; yields it before the first move, after every move that the viewer sees, and at its end.
+
+    A seat sees nothing of most of its opponent's moves, and nobody half of a move made at once.
+
+    Args:
+        players: one per seat; the same player may hold several.
+        seed: of the match.
+        viewer: who watches.
+    """
+    match = Match(game, seed)
+    for player in players:
+        player.reset(1)
+    seen = match.text(viewer)
+    yield match
+    while not match.over:
+        seat = match.seat
+        match.play(players[seat].act(match.observation(seat), match.mask(), seat))
+        before, seen = seen, match.text(viewer)
+        if seen != before or match.over:
+            yield match
+
+
+def tournament(
+    game: Game,
+    players: Sequence[Player],
+    matches_per_seat: int,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> dict[tuple[str, str], Result]:
+    """Every player against every other; results by (name, opponent's name), both ways round.
+
+    In a game for one seat each plays the same deals alone, as many as in both seatings of two.
+    """
+    names = [player.name for player in players]
+    if len(players) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"a tournament needs at least two players with different names, got {names}")
+    if game.seats == 1:
+        return {
+            (player.name, NOBODY): play_alone(game, player, 2 * matches_per_seat, seed, device, on_progress)
+            for player in players
+        }
+    results = {}
+    for a, b in itertools.combinations(players, 2):
+        result = play_matches(game, a, b, matches_per_seat, seed, device, on_progress)
+        results[a.name, b.name], results[b.name, a.name] = result, result.reversed()
+    return results

@@ -1,0 +1,398 @@
+"""Players: anything that can hold a seat. A trained agent, a random player, a bot that knows the rules.
+
+A player sits at B matches at once and keeps its own memory of each:
+
+    player.reset(matches=B)                         B fresh matches
+    actions = player.act(observation, legal, seat)  one decision in each
+    player.restart(over)                            the matches marked in bool [B] have ended
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from agents.net.distributions import Categorical
+from agents.net.normalizer import Normalizer
+from agents.net.observations import Check, checks_of
+from agents.net.policy import Memory, RecurrentPolicy
+from agents.net.spaces import World
+from agents.play.bots import BOTS, batched
+from envs import Game
+from envs.compiled import compiled
+from envs.core import mix
+from envs.names import known
+from envs.seated import seated_space, with_seats
+
+
+class Player:
+    """Holds a seat in B matches of `game`; a subclass decides in `choose`."""
+
+    def __init__(self, game: Game | World, name: str) -> None:
+        self.game = game
+        self.name = name
+        self.matches = 1
+
+    def reset(self, matches: int = 1) -> None:
+        """Forget everything and sit down at `matches` fresh matches."""
+        self.matches = matches
+
+    def restart(self, over: Tensor) -> None:
+        """The matches marked in `over` (bool [B]) have ended and new ones have begun."""
+
+    def reseed(self, seed: int) -> None:
+        """Draw from now on what a player made with `seed` draws; nothing for one that never draws."""
+
+    def act(self, observation: Any, legal: Any = None, seat: Any = None, rows: Tensor | None = None) -> Any:
+        """Decide.
+
+        Args:
+            observation: [B, ...] of the seat that decides, or one observation without B (B = 1).
+            legal: bool [B, A]; None = every action.
+            seat: int [B], who decides; None only in games with one seat.
+            rows: int64 [R], the matches that are asked, all by default; then B above is R.
+
+        Returns:
+            actions int64 [B], or an int for one observation; of a Gymnasium world NumPy's, as it takes them.
+
+        Raises:
+            ValueError: a shape or dtype does not fit the game, or nobody says who decides; the message says
+                what would fit.
+        """
+        asked = self.matches if rows is None else len(rows)
+        observation, is_single = self._batched(observation, asked)
+        if legal is None:
+            legal = torch.ones(asked, self.game.actions, dtype=torch.bool)
+        legal = torch.as_tensor(legal)
+        if is_single and legal.dim() == 1:
+            legal = legal[None]
+        if legal.shape != (asked, self.game.actions):
+            raise ValueError(
+                f"{self.name} plays {self.game}: it expects a mask of shape {(asked, self.game.actions)}, "
+                f"got {tuple(legal.shape)}"
+            )
+        legal = legal.bool()
+        family = self.game.family if isinstance(self.game, World) else Categorical(self.game.actions)
+        if not family.allows_something(legal).all():
+            raise ValueError(f"{self.name}: the mask of a decision allows no action")
+        if seat is None and self.game.seats > 1:
+            raise ValueError(untold_seat(self.name, self.game))
+        seat = torch.zeros(asked) if seat is None else torch.as_tensor(seat)
+        seat = seat.reshape(-1).long()
+        if seat.shape != (asked,) or not ((seat >= 0) & (seat < self.game.seats)).all():
+            raise ValueError(
+                f"{self.name}: expected {asked} seats in 0..{self.game.seats - 1}, got {seat.tolist()}"
+            )
+        actions = self.choose(observation, legal, seat.to(observation.device), rows)
+        if isinstance(self.game, World):
+            actions = self.game.clip(actions.numpy())
+        if not is_single:
+            return actions
+        return actions[0] if actions.ndim > 1 else int(actions[0])
+
+    def _batched(self, observation: Any, asked: int) -> tuple[Tensor, bool]:
+        """`asked` observations as one tensor [B, ...], and whether it was a single one without B."""
+        shape = self.game.observation_space.shape
+        if isinstance(self.game, World):
+            observation, is_single = self.game.pack(observation)
+        else:
+            observation = torch.as_tensor(observation)
+            is_single = observation.shape == shape
+            observation = observation[None] if is_single else observation
+            if observation.shape[1:] == shape:
+                for check in self._checks.values():
+                    try:
+                        check(observation.cpu(), is_single=False, is_scaled=False, where="")
+                    except ValueError as error:
+                        raise ValueError(f"{self.name} plays {self.game}: {error}") from error
+        if len(observation) != asked or (isinstance(self.game, Game) and observation.shape[1:] != shape):
+            raise ValueError(
+                f"{self.name} plays {self.game} in {asked} matches: it expects observations of shape "
+                f"{(asked, *(shape or ()))}, got {tuple(observation.shape)}"
+            )
+        return observation, is_single
+
+    @functools.cached_property
+    def _checks(self) -> dict[str, Check]:
+        return checks_of(self.game.observation_space)
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
+        """`act` on checked tensors: int64 [B]."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What decides how it plays on, as tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where `state_dict` was taken."""
+
+
+def untold_seat(name: str, game: Game | World) -> str:
+    """Why a player that may sit in several seats does not decide: nobody guesses which one it is."""
+    return (
+        f"{name} plays {game}, which has {game.seats} seats: say who decides, seat=0..{game.seats - 1} (a "
+        'Batch, an environment and its info have "seat")'
+    )
+
+
+class Agent(Player):
+    """A trained policy with its own memory; `agents.load` makes one from a file.
+
+    Args:
+        policy: the network; the agent does not change it.
+        game: the game it was trained on.
+        name: shown in tables.
+        deterministic: take the most probable action. In games with hidden information a player that
+            does is easily read, so agents draw from their policy by default.
+        seed: of its draws.
+        scale: applied to what it sees, where it was trained on scaled observations.
+
+    Raises:
+        ValueError: a weight is not finite.
+    """
+
+    def __init__(
+        self,
+        policy: RecurrentPolicy,
+        game: Game | World,
+        name: str = "agent",
+        deterministic: bool = False,
+        seed: int = 0,
+        scale: Normalizer | None = None,
+    ) -> None:
+        if scale is not None and isinstance(game, World):
+            game = dataclasses.replace(game, scaled=scale.entries)
+        super().__init__(game, name)
+        if broken := [part for part, x in policy.state_dict().items() if not torch.isfinite(x).all()]:
+            raise ValueError(
+                f"{name}: expected weights that are numbers, {broken[0]} holds NaN or infinity"
+                f"{f' and {len(broken) - 1} more' if len(broken) > 1 else ''}"
+            )
+        self.scale = scale
+        self.policy = policy.eval()
+        self.deterministic = deterministic
+        self.device = next(policy.parameters()).device
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.reset()
+
+    def reset(self, matches: int = 1) -> None:
+        super().reset(matches)
+        self.memory = self.policy.initial_memory(matches)
+        self.start = torch.ones(matches, dtype=torch.bool, device=self.device)
+
+    def restart(self, over: Tensor) -> None:
+        self.start |= over.to(self.device)
+
+    def reseed(self, seed: int) -> None:
+        self.generator.manual_seed(seed)
+
+    def _batched(self, observation: Any, asked: int) -> tuple[Tensor, bool]:
+        if self.scale is not None and isinstance(self.game, World):  # infinity would be cut to clip_obs
+            observation = self.scale(self.game.checked(observation)[0])
+        return super()._batched(observation, asked)
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
+        here = (observation.to(self.device), legal.to(self.device), seat.to(self.device))
+        rows = torch.arange(self.matches, device=self.device) if rows is None else rows.to(self.device)
+        decision, memory = self.policy.act(
+            *here, self.start[rows], self.memory.select(rows), self.generator, self.deterministic
+        )
+        for whole, part in zip(self.memory.cores, memory.cores, strict=True):
+            whole[:, rows] = part
+        self.memory.previous[rows] = memory.previous
+        self.start[rows] = False
+        return decision.action.to(observation.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        cores = {f"core.{k}": part.clone() for k, part in enumerate(self.memory.cores)}
+        return cores | {
+            "previous": self.memory.previous.clone(),
+            "start": self.start.clone(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        cores = tuple(state[f"core.{k}"].to(self.device) for k in range(len(self.memory.cores)))
+        self.memory = Memory(cores, state["previous"].to(self.device))
+        self.start = state["start"].to(self.device)
+        self.matches = len(self.start)
+        self.generator.set_state(state["generator"].cpu())
+
+
+class SeatedAgent(Player):
+    """An agent that was trained in a world of a game, at the game itself.
+
+    In the world it had one memory; here it has one for each seat of a match. Where its world showed the
+    seat ("alternate", see `envs.seated.seated_space`), it is shown here, too. An agent that always had the
+    same seat sits in the others as well, untrained for them.
+
+    Args:
+        agent: of a world whose spaces are the game's own.
+
+    Raises:
+        ValueError: they are not.
+    """
+
+    def __init__(self, agent: Agent, game: Game) -> None:
+        super().__init__(game, agent.name)
+        seen, chosen = agent.game.observation_space, getattr(agent.game, "action_space", None)
+        with_seat = seated_space(game, "alternate")
+        if seen not in (game.observation_space, with_seat) or chosen != spaces.Discrete(game.actions):
+            raise ValueError(f"{agent.name!r} plays {agent.game}, expected an agent of {game}")
+        self.agent = agent
+        self.sees_seat = seen == with_seat
+        self.reset()
+
+    def reset(self, matches: int = 1) -> None:
+        super().reset(matches)
+        self.agent.reset(matches * self.game.seats)
+
+    def restart(self, over: Tensor) -> None:
+        self.agent.restart(over.repeat_interleave(self.game.seats))
+
+    def reseed(self, seed: int) -> None:
+        self.agent.reseed(seed)
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
+        rows = torch.arange(self.matches, device=seat.device) if rows is None else rows.to(seat.device)
+        seen = with_seats(observation, seat) if self.sees_seat else observation
+        return self.agent.choose(seen, legal, torch.zeros_like(seat), rows * self.game.seats + seat)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.agent.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.agent.load_state_dict(state)
+        self.matches = self.agent.matches // self.game.seats
+
+
+def frozen(policy: RecurrentPolicy) -> RecurrentPolicy:
+    """A copy that no longer learns."""
+    return copy.deepcopy(policy).eval().requires_grad_(False)
+
+
+class ScriptedPlayer(Player):
+    """A player without a network that draws one number per decision to break its ties."""
+
+    def __init__(self, game: Game, name: str, seed: int = 0) -> None:
+        super().__init__(game, name)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def reseed(self, seed: int) -> None:
+        self.generator.manual_seed(seed)
+
+    def ties(self, decisions: int) -> Tensor:
+        """Uniform numbers in [0, 1), float32 [decisions]."""
+        return torch.rand(decisions, generator=self.generator)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.generator.set_state(state["generator"].cpu())
+
+
+class RandomPlayer(ScriptedPlayer):
+    """Every legal action with the same probability."""
+
+    def __init__(self, game: Game, name: str = "random", seed: int = 0) -> None:
+        super().__init__(game, name, seed)
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
+        bits = torch.empty(len(legal), dtype=torch.int64).random_(generator=self.generator)
+        actions = torch.empty_like(bits)
+        _pick_legal(legal.cpu().numpy(), bits.numpy(), actions.numpy())
+        return actions.to(legal.device)
+
+
+@partial(compiled, nogil=True)
+def _pick_legal(legal: Any, bits: Any, actions: Any) -> None:
+    """Row by row: name actions at random until one is legal. `bits` [rows] begin the random numbers.
+
+    64 A attempts miss the only legal one of A actions with a probability of e ** -64.
+    """
+    A = legal.shape[1]
+    for b in range(legal.shape[0]):
+        for attempt in range(64 * A):
+            number = mix(np.uint64(bits[b]) + np.uint64(attempt)) >> np.uint64(32)
+            action = np.int64(number * np.uint64(A) >> np.uint64(32))
+            if legal[b, action]:
+                break
+        actions[b] = action
+
+
+class Bot(ScriptedPlayer):
+    """A plain player that knows the rules: it follows a few of them, and may take notes.
+
+    Args:
+        name: of its rules, see `agents.play.bots.BOTS`.
+
+    Raises:
+        ValueError: the game has no such bot.
+    """
+
+    def __init__(self, game: Game, name: str = "bot", seed: int = 0) -> None:
+        super().__init__(game, name, seed)
+        if name not in BOTS.get(game.name, ()):
+            titles = [title for title, bots in BOTS.items() if name in bots]
+            raise ValueError(f"{game.name} has no {name}; games with one are {', '.join(sorted(titles))}")
+        self.decide_all = batched(BOTS[game.name][name])
+        self.columns = int(game.options.get("cols", 1))
+        self.reset()
+
+    def reset(self, matches: int = 1) -> None:
+        super().reset(matches)
+        self.notes = torch.zeros(matches, self.game.seats, self.game.actions, dtype=torch.int16)
+
+    def restart(self, over: Tensor) -> None:
+        self.notes[over.cpu()] = 0
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
+        actions = torch.empty(len(seat), dtype=torch.int64)
+        self.decide_all(
+            observation.cpu().contiguous().numpy(),
+            legal.cpu().contiguous().numpy(),
+            seat.cpu().numpy(),
+            self.ties(len(seat)).numpy(),
+            self.columns,
+            self.notes.numpy(),  # the same memory
+            np.arange(self.matches) if rows is None else rows.cpu().numpy(),
+            actions.numpy(),
+        )
+        return actions.to(observation.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return super().state_dict() | {"notes": self.notes.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self.notes = state["notes"].cpu().clone()
+        self.matches = len(self.notes)
+
+
+FIXED_PLAYERS: dict[str, type[ScriptedPlayer]] = {
+    "random": RandomPlayer,
+    **{name: Bot for bots in BOTS.values() for name in bots},
+}
+"""Players that need no training, by the name the scripts take; a game has some of them."""
+
+
+def fixed_player(name: str, game: Game, seed: int = 0) -> Player:
+    """A player of `FIXED_PLAYERS`.
+
+    Raises:
+        ValueError: the name is unknown, or the game has no such player.
+    """
+    if name not in FIXED_PLAYERS:
+        raise ValueError(f"unknown player {name!r}; known are {known(name, FIXED_PLAYERS)}")
+    return FIXED_PLAYERS[name](game, name, seed)

@@ -1,0 +1,206 @@
+"""What the scripts share: a run's command line, players by name or path, tables, one-line errors (edge)."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gymnasium
+from rich.console import Console
+from rich.table import Table
+
+import envs
+from agents.checkpoint import load_player
+from agents.play.arena import NOBODY, Result
+from agents.play.players import FIXED_PLAYERS, Player, fixed_player
+from agents.run.config import read_config
+from agents.run.flags import read_flags
+from agents.run.folder import C
+from agents.run.keeper import Outcome, R
+from agents.run.stream import SAY, say_aside
+
+K = TypeVar("K")
+
+CONSOLE = "fogbound"
+"""The console command; `agents.commands` puts it before the name of one."""
+
+USER_ERRORS = (
+    ValueError,
+    TypeError,
+    OSError,
+    RuntimeError,
+    ArithmeticError,  # a number too large for what it counts, one that is not finite
+    MemoryError,
+    gymnasium.error.Error,  # the library that draws a world is missing, for one
+)
+"""What a user can cause."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; what the user got wrong is told in one line, with exit code 2, a warning in one, too."""
+    print_anything()
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            main()
+    except USER_ERRORS as error:
+        say_aside(f"error: {' '.join(str(error).split())}")
+        sys.exit(2)
+    except KeyboardInterrupt as error:
+        say_aside("stopped")
+        sys.exit(128 + getattr(error, "number", signal.SIGINT))
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    say_aside(f"warning: {' '.join(str(message).split())}")
+
+
+def print_anything() -> None:
+    """From now on a letter that the output's encoding lacks is printed as `?` and ends nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def parse(kind: type[K], description: str | None) -> K:
+    """What the command line says, as a record of `kind`."""
+    return read_flags(kind, sys.argv[1:], description=_described(description))
+
+
+def called(command: str) -> tuple[str, ...]:
+    """The words that call another command as this one was called: by the console command, or its script."""
+    return (CONSOLE, command) if _is_console() else ("python", f"scripts/{command}.py")
+
+
+def _is_console() -> bool:
+    return sys.argv[0].startswith(f"{CONSOLE} ")
+
+
+def _described(text: str | None) -> str | None:
+    """A command's docstring with its examples as one types them here."""
+    return (
+        re.sub(r"(?:python )?scripts/(\w+)\.py", rf"{CONSOLE} \1", text) if text and _is_console() else text
+    )
+
+
+def start_or_resume(
+    kind: type[C],
+    train: Callable[[C, str], Outcome[R]],
+    resume: Callable[[str, Callable[[C], C]], Outcome[R]],
+    description: str | None,
+) -> Outcome[R]:
+    """What a training script does with its command line: `CONFIG.yaml` or `--resume RUN`, then settings.
+
+    Raises:
+        ValueError: neither was given; the message shows the usage.
+    """
+    script, arguments = Path(sys.argv[0]).name, sys.argv[1:]
+    usage = f"usage: {script} CONFIG.yaml [--key value ...]   or   {script} --resume RUN [--key value ...]"
+
+    def override(config: C, settings: list[str]) -> C:
+        return read_flags(
+            kind, settings, default=config, prog=f"{script} CONFIG.yaml", description=_described(description)
+        )
+
+    arguments = [part for word in arguments for part in _apart(word, "--resume")]
+    if "--resume" in arguments:
+        at = arguments.index("--resume")
+        if at + 1 >= len(arguments) or arguments[at + 1].startswith("-"):
+            raise ValueError(f"--resume needs the folder of a run; {usage}")
+        settings = arguments[:at] + arguments[at + 2 :]
+        return resume(arguments[at + 1], lambda config: override(config, settings))
+    if not arguments:
+        raise ValueError(f"no configuration given; {usage}")
+    if arguments[0].startswith("-"):  # --help without a configuration
+        override(kind(), arguments)
+        raise ValueError(f"the configuration comes first; {usage}")
+    config = override(read_config(arguments[0], kind), arguments[1:])
+    called_by: list[str] = sys.argv[0].split() if _is_console() else [Path(sys.executable).name, sys.argv[0]]
+    return train(config, shlex.join([*called_by, *sys.argv[1:]]))
+
+
+def _apart(word: str, flag: str) -> list[str]:
+    """`--flag=value` as two words."""
+    return [flag, word.removeprefix(f"{flag}=")] if word.startswith(f"{flag}=") else [word]
+
+
+def sit_down(
+    specs: list[str],
+    game: str | None,
+    options: Mapping[str, bool | int | str],
+    *,
+    device: str = "cpu",
+    deterministic: bool = False,
+    seed: int = 0,
+) -> tuple[envs.Game, list[Player]]:
+    """The game and the players that `specs` name: fixed players, or paths of runs and agents.
+
+    The game is the agents' own; `game` and `options` are needed only among fixed players.
+
+    Raises:
+        ValueError: agents of different games, no game at all, or a path that leads nowhere.
+    """
+    world = envs.make(game, **options) if game is not None else None
+    players: list[Player | None] = [None] * len(specs)
+    for k, spec in enumerate(specs):
+        if spec in FIXED_PLAYERS:
+            continue
+        agent = load_player(spec, world, device=device, deterministic=deterministic, seed=seed + k)
+        if not isinstance(agent.game, envs.Game):
+            raise ValueError(
+                f"{spec!r} was trained in a Gymnasium world; expected an agent of a game (of a file from a "
+                "world fogbound/<Game>-v0 say which game with --game)"
+            )
+        world, players[k] = agent.game, agent
+    if world is None:
+        raise ValueError(f"say which game with --game; known are {', '.join(envs.GAMES)}")
+    named = [p or fixed_player(specs[k], world, seed + k) for k, p in enumerate(players)]
+    names = [player.name for player in named]
+    for k, player in enumerate(named):  # copies of one player keep apart in a table
+        same = names[:k].count(names[k])
+        player.name += f" ({same + 1})" if same else ""
+    return world, named
+
+
+def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table:
+    """Results by (player, opponent) as a table for `Console.print`."""
+    table = Table(title=title, title_justify="left")
+    for column in (
+        "player",
+        "opponent",
+        "matches",
+        "win",
+        "draw",
+        "loss",
+        "mean return, 95 %",
+        "seat by seat",
+    ):
+        is_name = column in ("player", "opponent")
+        table.add_column(column, justify="left" if is_name else "right", overflow="fold")
+    for (player, opponent), r in results.items():
+        low, high = r.interval
+        table.add_row(
+            player,
+            opponent,
+            f"{r.matches:,}",
+            *("-" if opponent == NOBODY else f"{share:.1%}" for share in (r.win, r.draw, r.loss)),
+            f"{r.mean:+.3f} [{low:+.3f}, {high:+.3f}]",
+            " / ".join(f"{r.mean_in_seat(p):+.3f}" for p in r.seat.unique().tolist()),
+        )
+    return table
+
+
+def show(table: Table) -> None:
+    """Print a table on standard output, at full width where that is no terminal."""
+    console = Console()
+    console = Console(width=console.width if console.is_terminal else 140)
+    with console.capture() as shown:
+        console.print(table)
+    SAY(shown.get().removesuffix("\n"))

@@ -1,0 +1,183 @@
+"""Where a run's numbers go: TensorBoard, and `metrics.jsonl`, the record of truth (edge)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import HParam, Image, KVWriter, Logger, TensorBoardOutputFormat
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from agents.checkpoint import write_file
+from agents.learn.rollout import Rollout
+from agents.net.cells import GRU, Cell, Gated
+from agents.net.policy import RecurrentPolicy
+from agents.play.arena import NOBODY, Result
+
+SATURATED = 0.05
+"""A gate this close to 0 or 1 counts as saturated."""
+
+
+class TensorBoard(TensorBoardOutputFormat):
+    """SB3's writer, which on resuming also hides what the killed run logged after its checkpoint."""
+
+    def __init__(self, folder: Path, resume_step: int | None) -> None:
+        self.writer = SummaryWriter(str(folder), purge_step=None if resume_step is None else resume_step + 1)
+        self._is_closed = False
+
+
+class JSONLines(KVWriter):
+    """One line a dump: the step and every number. Lines after the resumed step are dropped."""
+
+    def __init__(self, path: Path, resume_step: int | None) -> None:
+        if resume_step is not None and path.exists():
+            keep_lines(path, lambda line: line["step"] <= resume_step)
+        self.file = path.open("a", encoding="utf-8")
+
+    def write(
+        self,
+        key_values: dict[str, Any],
+        key_excluded: Mapping[str, tuple[str, ...]],  # noqa: ARG002
+        step: int = 0,
+    ) -> None:
+        numbers = {
+            key: _finite(value.item() if isinstance(value, np.generic) else value)
+            for key, value in key_values.items()
+            if isinstance(value, (int, float, np.generic))
+        }
+        if numbers:
+            self.file.write(json.dumps({"step": step} | numbers) + "\n")
+            self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`, without what a kill cut off or a disk damaged."""
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and isinstance(line.get("step"), (int, float)):
+                lines.append(line)
+    return lines
+
+
+def keep_lines(path: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop the other lines of a `metrics.jsonl`."""
+    lines = [json.dumps(line) + "\n" for line in read_lines(path) if is_kept(line)]
+    write_file(path, "".join(lines).encode())
+
+
+def forget_evaluation(run: Path, step: int) -> None:
+    """Drop the evaluation at `step` from the record: it is made again."""
+    path = run / "metrics.jsonl"
+    if path.exists():
+        keep_lines(
+            path, lambda line: line["step"] != step or not any(tag.startswith("eval/") for tag in line)
+        )
+
+
+def make_logger(run: Path, resume_step: int | None = None) -> Logger:
+    """The logger of a run folder; with `resume_step` it goes on behind that step."""
+    outputs = [TensorBoard(run / "tensorboard", resume_step), JSONLines(run / "metrics.jsonl", resume_step)]
+    return Logger(str(run), outputs)
+
+
+def record_result(logger: Logger, name: str, result: Result, group: str = "eval") -> None:
+    """What matches against the player `name` gave, or matches alone; the tags begin with `group`."""
+    low, high = result.interval
+    numbers = {"mean": result.mean, "low": low, "high": high}
+    if name != NOBODY:
+        numbers |= {"win": result.win, "draw": result.draw, "loss": result.loss}
+    for tag, value in numbers.items():
+        logger.record(f"{group}/vs/{name}/{tag}", value)
+    for seat in result.seat.unique().tolist():
+        logger.record(f"{group}/by_seat/{name}/{seat}", result.mean_in_seat(seat))
+
+
+def record_image(logger: Logger, tag: str, pixels: np.ndarray[Any, Any]) -> None:
+    """A picture, uint8 [H, W, 3]."""
+    logger.record(tag, Image(pixels, "HWC"), exclude="json")
+
+
+def record_hparams(logger: Logger, config: Any, headline: tuple[str, ...]) -> None:
+    """The run's configuration for TensorBoard's HParams page, judged by the `headline` tags."""
+    plain: dict[str, bool | str | float | int | None] = {}
+
+    def flatten(values: Mapping[str, Any], prefix: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                flatten(value, f"{prefix}{key}.")
+            else:
+                plain[prefix + key] = value if isinstance(value, (bool, int, float)) else str(value)
+
+    flatten(dataclasses.asdict(config), "")
+    logger.record("hparams", HParam(plain, dict.fromkeys(headline, 0.0)), exclude="json")
+
+
+def record_memory(logger: Logger, policy: RecurrentPolicy, rollout: Rollout) -> None:
+    """How the memory is used, and how far back learning reaches."""
+    for tag, value in (memory_statistics(policy, rollout) | gradient_by_lag(policy, rollout)).items():
+        logger.record(tag, value)
+
+
+@torch.no_grad()
+def memory_statistics(policy: RecurrentPolicy, rollout: Rollout) -> dict[str, float]:
+    """How the memory is used in a rollout: norm of h, and for gated cells mean and saturation of the gates.
+
+    Taken at the rollout's first step from the state that was stored there, first layer of the actor.
+    """
+    cell = policy.core.cells[0]
+    assert isinstance(cell, Cell)
+    seat = rollout.seat[0]
+    state = tuple(
+        part[0]
+        .masked_fill(rollout.start[0, :, None, None], 0.0)[torch.arange(len(seat)), seat]
+        .reshape(-1, cell.hidden_size)  # a spatial policy has one on every square
+        for part in rollout.memory.cores[: policy.core.parts]
+    )
+    statistics = {"rnn/hidden_norm": float(state[0].norm(dim=-1).mean())}
+    if not isinstance(cell, (Gated, GRU)):
+        return statistics
+    features = policy.features(rollout.observation[0], seat, rollout.previous[0])
+    z = cell.project(features.reshape(-1, cell.input_size))
+    u = state[0] @ cell.U.t()
+    names = "ifo" if isinstance(cell, Gated) else "ry"
+    u = u.unflatten(-1, (cell.recurrent_blocks, -1))  # the gated cell's one block serves every gate
+    gates = torch.sigmoid(z.unflatten(-1, (cell.blocks, -1)) + u)
+    named = dict(zip(names, gates[:, : len(names)].unbind(1), strict=True))
+    everything = torch.cat(list(named.values()))
+    is_saturated = (everything < SATURATED) | (everything > 1.0 - SATURATED)
+    statistics |= {f"rnn/gate_mean/{name}": float(gate.mean()) for name, gate in named.items()}
+    return statistics | {"rnn/gate_saturation": float(is_saturated.float().mean())}
+
+
+def gradient_by_lag(
+    policy: RecurrentPolicy, rollout: Rollout, lags: tuple[int, ...] = (1, 2, 4, 8, 16)
+) -> dict[str, float]:
+    """How far back learning reaches: norm of d(output at the last step)/d(features k steps earlier).
+
+    Steps count the decisions of all seats; a lag across a match's start gives 0 by construction.
+    """
+    T = rollout.shape[0]
+    features = policy.features(rollout.observation, rollout.seat, rollout.previous).detach().requires_grad_()
+    state = rollout.memory.cores[: policy.core.parts]
+    outputs, _ = policy.core(features, state, rollout.start, rollout.seat)
+    (gradient,) = torch.autograd.grad(outputs[-1].sum(), features)
+    norms: Tensor = gradient.flatten(2).norm(dim=-1).mean(1)
+    return {f"rnn/grad_norm_by_lag/{k}": float(norms[T - 1 - k]) for k in lags if k < T}

@@ -1,0 +1,200 @@
+"""A run's folder: how it begins, how it stands, and how it goes on.
+
+runs/<what>__<cell>__s<seed>__<UTC time>/
+    config.yaml command.txt run.json    what was asked, and how it went
+    metrics.jsonl tensorboard/          the curves; metrics.jsonl is the record of truth
+    checkpoints/step_<n>/               complete states; latest.json and best.json name one
+    replays/                            what the agent did, drawn
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agents import checkpoint
+from agents.run import lock
+from agents.run.config import Config, RunConfig, WorldConfig, read_config, write_config
+from agents.run.stream import Say
+
+MAY_CHANGE = (
+    "total_timesteps",
+    "device",
+    "run_dir",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "progress",
+    "eval",
+)
+"""Parts of a configuration that a resumed run may change."""
+
+STATUSES = ("running", "finished", "interrupted", "failed")
+"""What `run.json` may say."""
+
+C = TypeVar("C", Config, WorldConfig)
+
+
+def begin(config: RunConfig, name: str, command: str) -> Path:
+    """Make a run's folder, `name` and the time in its own name; what was asked is written down in it."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    run = _new_folder(Path(config.run_dir) / f"{name}__s{config.seed}__{now}")
+    for folder in ("tensorboard", "checkpoints", "replays"):
+        (run / folder).mkdir()
+    checkpoint.write_file(run / "config.yaml", write_config(config).encode())
+    checkpoint.write_file(run / "command.txt", (command + "\n").encode(errors="surrogateescape"))
+    return run
+
+
+def _new_folder(path: Path) -> Path:
+    """Make the folder; if another run began in the same second, one with a number behind its name."""
+    run, number = path, 1
+    while True:
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            if not run.exists():  # what is in the way is above it
+                raise
+        else:
+            return run
+        number += 1
+        run = path.with_name(f"{path.name}-{number}")
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Train in a run's folder, alone; what a killed process left half done is cleared up first.
+
+    Raises:
+        RuntimeError: another process trains there.
+    """
+    with lock.locked(run):
+        checkpoint.recover(run)
+        yield
+
+
+def found(path: str | Path) -> tuple[Path, Path | None]:
+    """The run that `path` is or is a checkpoint of, and the checkpoint if it is one.
+
+    Raises:
+        FileNotFoundError: it is neither.
+    """
+    path = Path(path)
+    if (path / "config.yaml").is_file():
+        return path, None
+    for part in (path, path.resolve()):
+        if part.parent.name == "checkpoints" and (part.parent.parent / "config.yaml").is_file():
+            return part.parent.parent, part
+    raise FileNotFoundError(f"{path}: there is no run to resume (no config.yaml)")
+
+
+def status(run: str | Path) -> str:
+    """How a run stands: running, finished, interrupted (by a signal), failed, or killed.
+
+    Killed is a run that says that it runs, or nothing yet, and that no process holds.
+
+    Raises:
+        FileNotFoundError: it is no run.
+        ValueError: its `run.json` says something else.
+    """
+    run, _ = found(run)
+    if lock.holder(run) is not None:
+        return "running"
+    told = _told(run)
+    return "killed" if told == "running" else told
+
+
+def _told(run: Path) -> str:
+    """What `run.json` says; as long as there is none it is just beginning."""
+    file = run / "run.json"
+    if not file.exists():
+        return "running"
+    try:
+        told = json.loads(file.read_bytes())["status"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: says not how the run stands ({error!r})") from error
+    if told not in STATUSES:
+        raise ValueError(f"{file}: expected a status of {', '.join(STATUSES)}, got {told!r}")
+    return str(told)
+
+
+def changed(run: Path, kind: type[C], change: Callable[[C], C]) -> C:
+    """The configuration to go on with: the run's own, changed by `change` where a resumed run may be.
+
+    Raises:
+        FileNotFoundError, ValueError: it is no run, or `change` touches what may not change.
+    """
+    old = read_config(run / "config.yaml", kind)
+    new = change(old)
+    kept = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.name not in MAY_CHANGE and getattr(old, field.name) != getattr(new, field.name)
+    ]
+    if kept:
+        raise ValueError(
+            f"{run}: a resumed run keeps its {', '.join(kept)}; only {', '.join(MAY_CHANGE)} may change"
+        )
+    return new
+
+
+def compare(run: Path, kind: type[C], start: Path, say: Say) -> None:
+    """Refuse a `config.yaml` that is not the one with which the checkpoint `start` was trained.
+
+    Only what a resumed run keeps is compared.
+
+    Raises:
+        ValueError: it is another one; the message says where.
+    """
+    files = checkpoint.read(start)
+    kept = json.loads(files.get("training.json", b"{}")).get("config")
+    if kept is None:
+        say(f"note         {start.name} does not tell its configuration: config.yaml is believed")
+        return
+    asked, trained = _flat(kept(read_config(run / "config.yaml", kind))), _flat(kept)
+    differing = [key for key in {**asked, **trained} if asked.get(key) != trained.get(key)]
+    if differing:
+        key = differing[0]
+        more = f" (and {', '.join(differing[1:])})" if differing[1:] else ""
+        raise ValueError(
+            f"{run / 'config.yaml'}: says {key} {asked.get(key)!r}, {start.name} was trained with "
+            f"{trained.get(key)!r}{more}; a resumed run keeps it, another one begins anew"
+        )
+
+
+def kept(config: RunConfig) -> dict[str, Any]:
+    """What a resumed run keeps, as JSON gives it back."""
+    kept = {name: x for name, x in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
+    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+    return plain
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Mappings in each other as one, `policy.cell` and the like."""
+    if not isinstance(values, Mapping) or not values:
+        return {prefix.rstrip("."): values}
+    return {key: x for name, part in values.items() for key, x in _flat(part, f"{prefix}{name}.").items()}
+
+
+def go_on(run: Path, config: RunConfig, start: Path, timesteps: int, say: Say) -> None:
+    """Write down the configuration that a run goes on with, from its checkpoint `start` at `timesteps`.
+
+    Raises:
+        ValueError: there is nothing left to do.
+    """
+    if timesteps >= config.total_timesteps and _told(run) == "finished":
+        raise ValueError(
+            f"{run}: is finished ({timesteps:,} of {config.total_timesteps:,} decisions); "
+            "ask for more with --total-timesteps"
+        )
+    if checkpoint.pointed(run, "latest") != start.resolve():
+        checkpoint.point(run, "latest", start)
+        say(f"goes on from {start.name}, what came after it is given up")
+    checkpoint.write_file(run / "config.yaml", write_config(config).encode())
+    say(f"resumed at {timesteps:,} of {config.total_timesteps:,} decisions")
+    if timesteps >= config.total_timesteps:
+        say("only the last evaluation is left")

@@ -1,0 +1,236 @@
+"""Training by self-play: from a configuration to a run (see `agents.run.keeper`) with a trained agent.
+
+In its folder, replays/ holds a match of the agent with itself for every evaluation, as moves (JSON), and
+the last one as a GIF.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import envs
+from agents import checkpoint
+from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.net.policy import RecurrentPolicy
+from agents.net.schedules import SCHEDULES
+from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
+from agents.play.players import Agent, fixed_player, frozen
+from agents.run import curves, folder, keeper
+from agents.run.config import Config
+from agents.run.keeper import Outcome, RunKeeper, resolve_device
+from agents.run.sizes import check_fits, check_judged, sizes_of
+from agents.run.stream import SAY, Say
+from envs.batch import bytes_of, usable_device
+from envs.drawing import rasterise, save_gif
+from envs.seeds import derived_seed
+
+
+def train(config: Config, command: str = "", say: Say = SAY) -> Outcome[Result]:
+    """Train an agent by self-play in a new run folder.
+
+    Args:
+        command: what the user typed, kept in `command.txt`.
+        say: takes the lines a person should read.
+
+    Raises:
+        ValueError: the configuration does not fit the game, the sizes each other or the machine.
+    """
+    model = make_model(config)
+    run = folder.begin(config, f"{config.game}__{config.policy.cell}", command)
+    with folder.locked(run):
+        return _run(model, config, run, None, say)
+
+
+def resume(
+    run: str | Path, change: Callable[[Config], Config] = lambda c: c, say: Say = SAY
+) -> Outcome[Result]:
+    """Go on with an interrupted run: same folder, same curves, and on a CPU bit for bit the same run.
+
+    Args:
+        run: its folder, to go on from its latest checkpoint; or one of its checkpoints, to give up what came
+            after that.
+        change: makes the configuration to go on with from the run's own.
+
+    Raises:
+        FileNotFoundError, ValueError: it is no run, it is finished, or `change` touches what may not change,
+            or its `config.yaml` is not the one it was trained with.
+        RuntimeError: another process trains it.
+    """
+    run, start = folder.found(run)
+    with folder.locked(run):
+        config = folder.changed(run, Config, change)
+        start = start or checkpoint.find(run)
+        folder.compare(run, Config, start, say)
+        model = MaskableRecurrentPPO.load(start, device=resolve_device(config.device))
+        for name in config.eval.players:
+            fixed_player(name, model.batch.game)
+        folder.go_on(run, config, start, model.num_timesteps, say)
+        return _run(model, config, run, model.num_timesteps, say)
+
+
+def make_model(config: Config) -> MaskableRecurrentPPO:
+    """The model that a configuration describes, before training."""
+    game = envs.make(config.game, **config.options)
+    check_sizes(config, game)
+    batch = envs.Batch(game, config.matches, resolve_device(config.device), config.seed)
+    o = config.opponents
+    opposition = None
+    if o.share > 0.0:
+        opposition = checkpoint.make_opposition(
+            game, config.matches, o.share, o.players, o.pool_size, config.seed
+        )
+    for name in config.eval.players:
+        fixed_player(name, game)  # an unknown name is refused now, not after the first evaluation
+
+    algo = dataclasses.asdict(config.algo)
+    for name in ("learning_rate", "ent_coef", "magnet_coef", "shaping_coef"):
+        kind = SCHEDULES[algo.pop(f"{name}_schedule")]
+        algo[name] = kind(algo[name])
+    model = MaskableRecurrentPPO(
+        "MlpLstmPolicy",
+        batch,
+        policy_kwargs=dataclasses.asdict(config.policy),
+        seed=config.seed,
+        opposition=opposition,
+        snapshot_every=o.snapshot_every,
+        **algo,
+    )
+    if config.start_from is not None:
+        checkpoint.copy_weights(config.start_from, model)
+    return model
+
+
+def check_sizes(config: Config, game: envs.Game) -> None:
+    """Refuse sizes for which there is no memory, before any is asked for.
+
+    Raises:
+        ValueError: names the setting, what it needs, what there is, and what would fit.
+    """
+    device, usual = usable_device(resolve_device(config.device)), Config()
+    sizes = sizes_of(
+        game.observation_space,
+        game.actions,
+        dataclasses.asdict(config.policy),
+        matches=config.matches,
+        n_steps=config.algo.n_steps,
+        batch_size=config.algo.batch_size,
+        seats=game.seats,
+        match=bytes_of(game),
+    )
+    keys = {
+        "matches": ("matches", usual.matches),
+        "n_steps": ("algo.n_steps", usual.algo.n_steps),
+        "hidden": ("policy.lstm_hidden_size", usual.policy.lstm_hidden_size),
+        "layers": ("policy.n_lstm_layers", usual.policy.n_lstm_layers),
+        "features": ("policy.features_dim", usual.policy.features_dim),
+        "widths": ("policy.net_arch", 128),
+    }
+    check_fits(sizes, keys, device)
+    for key in ("matches_per_seat", "final_matches_per_seat"):
+        check_judged(f"eval.{key}", getattr(config.eval, key), game.seats, device)
+
+
+def opponents(config: Config) -> list[str]:
+    """Whom the agent meets when it is judged: the fixed players, or nobody in a game for one seat."""
+    seats = envs.make(config.game, **config.options).seats
+    return [NOBODY] if seats == 1 else list(config.eval.players)
+
+
+def _run(
+    model: MaskableRecurrentPPO, config: Config, run: Path, resumed_at: int | None, say: Say
+) -> Outcome[Result]:
+    return keeper.learn(model, SelfPlayKeeper(config, run, say), resumed_at)
+
+
+class SelfPlayKeeper(RunKeeper[Config, Result]):
+    """Keeps a run by self-play: judged by matches against the fixed players."""
+
+    model: MaskableRecurrentPPO
+    deals: int
+    """Seed of the matches of the evaluation going on."""
+
+    def headline(self) -> tuple[str, ...]:
+        return tuple(f"eval/vs/{name}/mean" for name in opponents(self.config))
+
+    def files(self) -> dict[str, bytes]:
+        return checkpoint.files_of(self.model)
+
+    def describe(self, results: dict[str, Result]) -> str:
+        scores = ", ".join(f"{result.mean:+.3f} against {name}" for name, result in results.items())
+        return f"mean return {scores}"
+
+    def summary(self, result: Result) -> dict[str, float]:
+        low, high = result.interval
+        return {
+            "matches": result.matches, "mean": result.mean, "low": low, "high": high, "win": result.win,
+        }  # fmt: skip
+
+    def judge(self, is_final: bool) -> dict[str, Result]:
+        """Play the fixed players, or alone: the averaged weights as the agent, the raw ones beside."""
+        model, logger, settings = self.model, self.model.logger, self.config.eval
+        matches_per_seat = settings.final_matches_per_seat if is_final else settings.matches_per_seat
+        group = "final" if is_final else "eval"
+        self.deals = self.final_seed if is_final else self.evaluation_seed
+        results = {}
+        for name in opponents(self.config):
+            results[name] = self._against(name, model.ema or model.policy, matches_per_seat)
+            curves.record_result(logger, name, results[name], group)
+            if model.ema is not None:
+                raw = self._against(name, model.policy, matches_per_seat)
+                logger.record(f"{group}/raw_vs/{name}/mean", raw.mean)
+        if model.rollout is not None and not is_final:
+            curves.record_memory(logger, model.policy, model.rollout)
+        self._replay(is_final)
+        return results
+
+    @property
+    def evaluation_seed(self) -> int:
+        """Of the deals at this moment: other ones at every evaluation, none of them training's."""
+        return derived_seed(self.config.seed, "evaluation", self.model.num_timesteps)
+
+    @property
+    def final_seed(self) -> int:
+        """Of the deals of the final table, which nothing has seen or been chosen by."""
+        return derived_seed(self.config.seed, "final")
+
+    def judge_anchors(self) -> dict[str, Result]:
+        """In a game for one seat the fixed players alone, on the deals that the agent got."""
+        if NOBODY not in self.results:
+            return {}
+        game, seed, matches = self.model.batch.game, self.final_seed, self.config.eval.final_matches_per_seat
+        draws = derived_seed(seed, "opponent")
+        players = [fixed_player(name, game, draws) for name in self.config.eval.players]
+        return {p.name: play_alone(game, p, matches, seed, self.model.device) for p in players}
+
+    def _against(self, name: str, policy: RecurrentPolicy, matches_per_seat: int) -> Result:
+        """Matches on `deals`, from which the players' draws are derived."""
+        game, seed = self.model.batch.game, self.deals
+        agent = Agent(frozen(policy), game, seed=derived_seed(seed, "agent"))
+        if name == NOBODY:
+            return play_alone(game, agent, matches_per_seat, seed, self.model.device)
+        opponent = fixed_player(name, game, derived_seed(seed, "opponent"))
+        return play_matches(game, agent, opponent, matches_per_seat, seed, self.model.device)
+
+    def _replay(self, is_final: bool) -> None:
+        """A match of the agent with itself: its moves as JSON, its end as an image, at last a GIF."""
+        game, step = self.model.batch.game, self.model.num_timesteps
+        agent = Agent(frozen(self.model.ema or self.model.policy), game, seed=step)
+        frames = []
+        for match in watch(game, [agent] * game.seats, seed=step):
+            if is_final or match.over:
+                frames.append(match.svg())
+        moves = {
+            "game": game.name,
+            "options": dict(game.options),
+            "seed": step,
+            "actions": match.actions,
+            "returns": match.returns.tolist(),
+        }
+        checkpoint.write_file(self.run / "replays" / f"step_{step}.json", (json.dumps(moves) + "\n").encode())
+        if not is_final:
+            curves.record_image(self.model.logger, "eval/match", rasterise(frames[-1]))
+        else:
+            save_gif(self.run / "replays" / f"step_{step}.gif", [rasterise(frame) for frame in frames])

@@ -1,0 +1,628 @@
+"""PPO: the loss by hand, training on exactly what was played, and Stable-Baselines3's face."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from listed import small
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+
+import envs
+from agents import CELLS, MaskableRecurrentPPO, Opposition, fixed_player
+from agents.learn.ppo import Coefficients, Sample, evaluate, follow, ppo_loss, replay_drift, update, warmed_up
+from agents.learn.rollout import Collector
+from agents.net.distributions import Categorical, kl_divergence, masked_log_softmax
+from agents.net.schedules import Constant, Linear, Power
+
+CHOICE = Categorical(2)
+PLAIN = Coefficients(clip_range=0.1, normalize_advantage=False, vf_coef=0.0)
+
+
+def decisions(
+    advantage=(1.0, -1.0), old=(0.5, 0.5), value=(0.0, 0.0), target=(0.0, 0.0), counts=None, magnet=None
+):
+    """Decisions between two legal actions of which the first was taken, with probability `old`."""
+    old = torch.tensor(old)
+    return Sample(
+        action=torch.zeros(len(old), dtype=torch.int64),
+        legal=torch.ones(len(old), 2, dtype=torch.bool),
+        log_prob=old.log(),
+        distribution=torch.stack([old, 1 - old], -1).log(),
+        value=torch.tensor(value),
+        magnet=torch.zeros(0) if magnet is None else torch.tensor(magnet).log(),
+        advantage=torch.tensor(advantage),
+        target=torch.tensor(target),
+        counts=torch.ones(len(old), dtype=torch.bool) if counts is None else torch.tensor(counts),
+    )
+
+
+def now(*first):
+    """Log-probabilities [N, 2] that want gradients; `first` are the probabilities of the first action."""
+    first = torch.tensor(first)
+    return torch.stack([first, 1 - first], -1).log().requires_grad_()
+
+
+def part(name, log_probs, sample, coefficients, value=(0.0, 0.0)):
+    _, parts = ppo_loss(CHOICE, log_probs, torch.tensor(value), sample, coefficients)
+    return pytest.approx(parts[name].item(), abs=1e-6)
+
+
+# ---------------------------------------------------------------- the loss by hand
+
+# The ratios of the two decisions are 0.6 / 0.5 = 1.2 and 0.3 / 0.5 = 0.6; the clip range is 0.9..1.1.
+
+
+def test_gains_are_clipped():
+    """min(1.2, 1.1) = 1.1 and min(-0.6, -0.9) = -0.9: the loss is -(1.1 - 0.9) / 2."""
+    log_probs = now(0.6, 0.3)
+    loss, parts = ppo_loss(CHOICE, log_probs, torch.zeros(2), decisions(advantage=(1.0, -1.0)), PLAIN)
+    assert loss.item() == pytest.approx(-0.1, abs=1e-6)
+    assert parts["clip_fraction"] == 1.0
+    loss.backward()
+    assert not log_probs.grad.any()  # beyond the clip there is nothing more to gain
+
+
+def test_losses_are_not_clipped():
+    """min(-1.2, -1.1) = -1.2 and min(0.6, 0.9) = 0.6: the loss is -(-1.2 + 0.6) / 2."""
+    log_probs = now(0.6, 0.3)
+    loss, _ = ppo_loss(CHOICE, log_probs, torch.zeros(2), decisions(advantage=(-1.0, 1.0)), PLAIN)
+    assert loss.item() == pytest.approx(0.3, abs=1e-6)
+    loss.backward()
+    # d loss / d log p = -ratio * advantage / 2
+    assert log_probs.grad[:, 0].tolist() == pytest.approx([0.6, -0.3], abs=1e-6)
+
+
+def test_the_kl_estimate():
+    """mean(r - 1 - ln r) = (0.2 - ln 1.2 + -0.4 - ln 0.6) / 2."""
+    expected = (0.2 - math.log(1.2) - 0.4 - math.log(0.6)) / 2
+    assert expected == part("approx_kl", now(0.6, 0.3), decisions(), PLAIN)
+
+
+def test_the_value_loss_and_its_clipping():
+    """Values 0.5 and -0.5 for targets 1 and 0: (0.25 + 0.25) / 2. Clipped to +-0.2 of the old values 0
+    they are 0.2 and -0.2: (0.64 + 0.04) / 2."""
+    sample, value = decisions(target=(1.0, 0.0)), (0.5, -0.5)
+    clipped = dataclasses.replace(PLAIN, clip_range_vf=0.2)
+    assert part("value_loss", now(0.5, 0.5), sample, PLAIN, value) == 0.25
+    assert part("value_loss", now(0.5, 0.5), sample, clipped, value) == 0.34
+
+
+def test_every_term_has_its_weight():
+    """Ratios 1, so the policy's part is -(2 - 1) / 2. Entropies ln 2; a magnet at (3/4, 1/4)."""
+    coefficients = Coefficients(0.1, None, False, ent_coef=0.1, vf_coef=0.5, magnet_coef=0.2)
+    sample = decisions(advantage=(2.0, -1.0), target=(1.0, 0.0), magnet=[[0.75, 0.25]] * 2)
+    loss, _ = ppo_loss(CHOICE, now(0.5, 0.5), torch.zeros(2), sample, coefficients)
+    magnet = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    expected = -0.5 + 0.5 * 0.5 - 0.1 * math.log(2) + 0.2 * magnet
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_uniform_magnet_is_the_missing_entropy():
+    """KL(p || uniform over n legal actions) = ln n - H(p); one decision has 3 legal actions, one has 1."""
+    legal = torch.tensor([[True, True, True], [False, True, False]])
+    log_probs = masked_log_softmax(torch.tensor([0.5, 0.25, 0.25]).log().repeat(2, 1), legal)
+    sample = decisions()._replace(action=torch.tensor([0, 1]), legal=legal, distribution=log_probs)
+    _, parts = ppo_loss(
+        CHOICE, log_probs, torch.zeros(2), sample, dataclasses.replace(PLAIN, magnet_coef=1.0)
+    )
+    assert parts["kl_magnet"].item() == pytest.approx((math.log(3) - 1.5 * math.log(2)) / 2, abs=1e-6)
+
+
+def test_the_kl_to_the_policy_that_played():
+    """KL((0.6, 0.4) || (0.5, 0.5)) and KL((0.3, 0.7) || (0.5, 0.5)), halved."""
+    expected = sum(p * math.log(p / 0.5) for p in (0.6, 0.4, 0.3, 0.7)) / 2
+    kl = dataclasses.replace(PLAIN, kl_coef=1.0)
+    assert expected == part("kl_rollout", now(0.6, 0.3), decisions(), kl)
+
+
+def test_kl_divergence_has_no_nan_under_a_mask():
+    log_p = torch.tensor([[0.0, -torch.inf]], requires_grad=True)
+    kl = kl_divergence(log_p, torch.tensor([[0.0, -torch.inf]]))
+    kl.sum().backward()
+    assert kl.item() == 0.0
+    assert log_p.grad.isfinite().all()
+
+
+def test_advantages_are_normalised_over_the_decisions_that_count():
+    """1 and 3 become -1 and +1 (ratios 1.2 and 0.6, so min(-1.2, -1.1) and min(0.6, 0.9)); 100 has no say."""
+    coefficients = dataclasses.replace(PLAIN, normalize_advantage=True)
+    sample = decisions(
+        advantage=(1.0, 3.0, 100.0),
+        old=(0.5, 0.5, 0.5),
+        value=(0.0,) * 3,
+        target=(0.0,) * 3,
+        counts=(True, True, False),
+    )
+    expected = -(-1.2 + 0.6) / 2
+    assert expected == part("policy_gradient_loss", now(0.6, 0.3, 0.9), sample, coefficients, (0.0,) * 3)
+
+
+@pytest.mark.parametrize("garbage", [-torch.inf, torch.inf, torch.nan, -1e30])
+def test_decisions_that_do_not_count_change_neither_loss_nor_gradient(garbage):
+    """The third decision was a player's opposite; its recorded log-probability means nothing."""
+    coefficients = Coefficients(ent_coef=0.1, kl_coef=0.1, magnet_coef=0.1)
+    two = decisions(advantage=(1.0, -2.0), target=(1.0, 0.0))
+    three = decisions((1.0, -2.0, 0.0), (0.5, 0.5, 0.5), (0.0,) * 3, (1.0, 0.0, 7.0), (True, True, False))
+    three = three._replace(log_prob=three.log_prob.index_fill(0, torch.tensor([2]), garbage))
+    short, long = now(0.6, 0.3), now(0.6, 0.3, 0.9)
+    loss, _ = ppo_loss(CHOICE, short, torch.zeros(2), two, coefficients)
+    padded, _ = ppo_loss(CHOICE, long, torch.zeros(3), three, coefficients)
+    assert padded.item() == pytest.approx(loss.item(), abs=1e-6)
+    loss.backward()
+    padded.backward()
+    torch.testing.assert_close(long.grad[:2], short.grad)
+    assert not long.grad[2].any()
+
+
+def test_an_opponents_action_that_the_mask_forbids_does_no_harm():
+    """An opposite player may be shown another mask; the policy's log-probability of its action is -inf."""
+    legal = torch.tensor([[True, True], [True, False]])
+    logits = torch.zeros(2, 2, requires_grad=True)
+    sample = decisions(counts=(True, False))._replace(legal=legal, action=torch.tensor([0, 1]))
+    loss, _ = ppo_loss(CHOICE, masked_log_softmax(logits, legal), torch.zeros(2), sample, PLAIN)
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+# ---------------------------------------------------------------- what was played is what is trained on
+
+
+def sharpened(policy):
+    """Action probabilities that depend on the memory visibly; a fresh head is nearly uniform."""
+    with torch.no_grad():
+        policy.action_head[-1].weight.mul_(50.0)
+    return policy
+
+
+def rollouts(model, number=3):
+    """Consecutive rollouts, so that matches cross their borders and the longest ones end."""
+    collector = Collector(model.batch, sharpened(model.policy), model.opposition)
+    steps = max(7, model.game.max_length // 2 + 1)
+    return [collector.collect(model.policy, steps, model.generator) for _ in range(number)]
+
+
+def largest_drift(model, played):
+    rows = torch.arange(model.n_envs, device=model.device)
+    return max(float(replay_drift(model.policy, rollout, rows)) for rollout in played)
+
+
+@pytest.mark.parametrize("game", envs.GAMES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_replay_equals_play(make_model, device, cell, game):
+    model = make_model(small(game), 16, {"cell": cell}, device, n_steps=7, batch_size=7)
+    played = rollouts(model)
+    assert any(not rollout.start[0].all() for rollout in played[1:])  # some match crosses a border
+    assert any(rollout.start[1:].any() for rollout in played[1:])  # and some begins inside
+    assert largest_drift(model, played) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "policy_kwargs",
+    [
+        {"n_lstm_layers": 2, "lstm_kwargs": {"dropout": 0.3}},
+        {"shared_lstm": True, "enable_critic_lstm": False},
+        {"enable_critic_lstm": False},
+    ],
+    ids=["two layers", "shared core", "critic without memory"],
+)
+def test_replay_equals_play_with_other_cores(make_model, device, policy_kwargs):
+    model = make_model("phantom_tictactoe", 16, policy_kwargs, device, n_steps=7, batch_size=7)
+    model.policy.train()
+    model.policy.eval()
+    assert largest_drift(model, rollouts(model)) <= 1e-5
+
+
+def test_replay_equals_play_with_others_opposite(make_model, device):
+    """The policy remembers what it would have done in the seats that others hold; so does the replay."""
+    game = envs.make("phantom_tictactoe")
+    opposition = Opposition(game, 16, 0.5, [fixed_player("random", game)], pool_size=1)
+    model = make_model(game, 16, None, device, n_steps=7, batch_size=7, opposition=opposition)
+    opposition.add(model.policy, "past self")
+    played = rollouts(model)
+    assert not played[0].is_own.all()
+    assert largest_drift(model, played) <= 1e-5
+
+
+def test_a_reset_one_step_late_would_be_noticed(make_model):
+    """The measure is no rubber stamp: starts, seats or previous actions that are wrong show at once."""
+    model = make_model("phantom_tictactoe", 16, n_steps=7, batch_size=7)
+    rollout = rollouts(model)[2]
+    assert largest_drift(model, [rollout]) <= 1e-5
+    for name, wrong in (
+        ("start", rollout.start.roll(1, 0)),
+        ("seat", 1 - rollout.seat),
+        ("previous", rollout.previous.roll(1, 1)),
+    ):
+        assert largest_drift(model, [dataclasses.replace(rollout, **{name: wrong})]) > 1e-3, name
+
+
+def test_the_record_adds_up_what_a_match_earns(make_model):
+    """Battleship alone, rollouts of 33 decisions: every match is counted across their borders."""
+    model = make_model("battleship", 16, n_steps=7, batch_size=7)
+    total, ended = torch.zeros(16, 1), 0
+    for rollout in rollouts(model):
+        for t in range(len(rollout.reward)):
+            total += rollout.reward[t]
+            torch.testing.assert_close(rollout.earned[t], total)
+            total[rollout.over[t]] = 0.0
+            ended += int(rollout.over[t].sum())
+    assert ended >= 16
+
+
+def test_the_record_tells_whole_matches(make_model):
+    """Lengths count 1, 2, ... from a start to the end; Kuhn poker's matches take 2 or 3 decisions."""
+    rollout = rollouts(make_model("kuhn_poker", 16, n_steps=7, batch_size=7))[1]
+    assert torch.equal(rollout.start[1:], rollout.over[:-1])
+    assert torch.equal(rollout.length == 1, rollout.start)
+    assert set(rollout.length[rollout.over].tolist()) == {2, 3}
+    assert (rollout.reward[rollout.over].sum(-1) == 0).all()
+    assert not rollout.reward[~rollout.over].any()
+    assert torch.equal(rollout.previous == 2, rollout.length <= 2)  # 2 = none: both seats' first decisions
+    assert not rollout.illegal.any()
+
+
+# ---------------------------------------------------------------- one update
+
+
+@pytest.fixture
+def task(make_model):
+    """A model, a rollout of 8 x 8 decisions of Kuhn poker, and `update` with what the test changes."""
+    model = make_model(learning_rate=1e-2)
+    collector = Collector(model.batch, model.policy)
+    rollout = collector.collect(model.policy, 8, model.generator)
+
+    def run(rollout=rollout, coefficients=Coefficients(), **changed):  # noqa: B008
+        arguments = {"n_epochs": 1, "batch_size": 64, "gamma": 1.0, "gae_lambda": 1.0, "max_grad_norm": 1e9}
+        return update(model.policy, model.optimizer, rollout, coefficients, **arguments | changed)
+
+    return model, rollout, run
+
+
+def weights(policy):
+    return [p.detach().clone() for p in policy.parameters()]
+
+
+def test_an_update_lowers_the_loss(task):
+    """On the same rollout with the same targets, ten steps later. The first one's ratios are all 1."""
+    _, _, run = task
+    first = run()
+    assert first["approx_kl"] == pytest.approx(0.0, abs=1e-6)
+    assert first["clip_fraction"] == 0.0
+    assert first["steps"] == 1
+    run(n_epochs=10)
+    last = run()
+    assert last["loss"] < first["loss"]
+    assert last["value_loss"] < first["value_loss"]
+
+
+def test_what_pays_becomes_more_probable(task):
+    """Bets are paid +1 and passes -1: after some updates the policy bets more often."""
+    model, rollout, run = task
+    rows = torch.arange(8)
+    paid = (
+        torch.nn.functional.one_hot(rollout.seat, 2) * torch.where(rollout.action == 1, 1.0, -1.0)[..., None]
+    )
+    paying = dataclasses.replace(rollout, reward=paid, over=torch.ones_like(rollout.over))
+    before = evaluate(model.policy, rollout, rows)[0][..., 1].exp().mean()
+    run(paying, n_epochs=20)
+    assert evaluate(model.policy, rollout, rows)[0][..., 1].exp().mean() > before + 0.08
+
+
+def test_minibatches_are_whole_matches(task):
+    """2 epochs x 8 matches / 2 in a minibatch of 16 decisions = 8 steps."""
+    _, _, run = task
+    assert run(n_epochs=2, batch_size=16)["steps"] == 8
+
+
+def test_target_kl_stops_before_the_step_that_would_follow(task):
+    model, _, run = task
+    result = run(n_epochs=10, target_kl=1e-7)
+    assert result["steps"] == 1  # the first step has KL 0, the second sees what the first changed
+    after = weights(model.policy)
+    assert run(n_epochs=10, target_kl=1e9)["steps"] == 10
+    assert not torch.equal(after[0], weights(model.policy)[0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_weights(task):
+    model, rollout, run = task
+    before = weights(model.policy)
+    broken = dataclasses.replace(rollout, value=torch.full_like(rollout.value, torch.nan))
+    with pytest.raises(FloatingPointError, match="no longer finite; a smaller learning_rate"):
+        run(broken)
+    assert all(torch.equal(a, b) for a, b in zip(weights(model.policy), before, strict=True))
+
+
+def test_gradients_are_clipped_to_their_norm(task):
+    """Plain gradient descent with rate 1 and norm 0.01 moves the weights by 0.01."""
+    model, rollout, _ = task
+    before = weights(model.policy)
+    descent = torch.optim.SGD(model.policy.parameters(), lr=1.0)
+    result = update(
+        model.policy, descent, rollout, Coefficients(), n_epochs=1, batch_size=64, gamma=1.0, gae_lambda=1.0,
+        max_grad_norm=0.01,
+    )  # fmt: skip
+    moved = sum((a - b).square().sum() for a, b in zip(weights(model.policy), before, strict=True)).sqrt()
+    assert result["grad_norm"] > 0.01
+    assert moved.item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_average_follows_by_its_decay(task):
+    """decay 3/4: after one step, 3/4 of the old weights and 1/4 of the new ones."""
+    model, _, run = task
+    ema, before = copy.deepcopy(model.policy).requires_grad_(False), weights(model.policy)
+    run(ema=ema, ema_decay=0.75, ema_steps=1_000)
+    for average, old, new in zip(ema.parameters(), before, weights(model.policy), strict=True):
+        torch.testing.assert_close(average, 0.75 * old + 0.25 * new)
+    follow(ema, model.policy, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(weights(ema), weights(model.policy), strict=True))
+
+
+# ---------------------------------------------------------------- Stable-Baselines3's face
+
+
+class Counting(BaseCallback):
+    """Counts its calls; stops the run at the `stop`-th step."""
+
+    def __init__(self, stop=None):
+        super().__init__()
+        self.stop, self.calls = stop, dict.fromkeys(("start", "rollout", "step", "rollout end", "end"), 0)
+
+    def _on_training_start(self):
+        self.calls["start"] += 1
+
+    def _on_rollout_start(self):
+        self.calls["rollout"] += 1
+
+    def _on_step(self):
+        self.calls["step"] += 1
+        return self.calls["step"] != self.stop
+
+    def _on_rollout_end(self):
+        self.calls["rollout end"] += 1
+
+    def _on_training_end(self):
+        self.calls["end"] += 1
+
+
+def test_learn_calls_back_at_every_step(make_model):
+    """100 decisions are rounded up to 2 rollouts of 8 steps in 8 matches."""
+    model, counting = make_model(), Counting()
+    assert model.learn(100, callback=counting) is model
+    assert model.num_timesteps == 128
+    assert counting.calls == {"start": 1, "rollout": 2, "step": 16, "rollout end": 2, "end": 1}
+
+
+def test_a_callback_stops_the_run(make_model):
+    """At the 11th step, inside the second rollout: that one is not trained on."""
+    model, counting = make_model(), Counting(stop=11)
+    model.learn(10_000, callback=counting)
+    assert model.num_timesteps == 11 * 8
+    assert model._n_updates == 1
+    assert counting.calls["end"] == 1
+
+
+def test_learning_goes_on_or_begins_anew(make_model):
+    model = make_model()
+    model.learn(64)
+    model.learn(64, reset_num_timesteps=False)
+    assert model.num_timesteps == 128
+    model.learn(64)
+    assert model.num_timesteps == 64
+
+
+def test_the_same_seed_learns_the_same(make_model):
+    one, two, other = (make_model(seed=seed) for seed in (1, 1, 2))
+    for model in (one, two, other):
+        model.learn(128)
+    assert all(torch.equal(a, b) for a, b in zip(weights(one.policy), weights(two.policy), strict=True))
+    assert not torch.equal(weights(one.policy)[0], weights(other.policy)[0])
+
+
+def test_the_checkpoint_callback_writes_files_that_load(make_model, tmp_path):
+    """Every 8 calls, which is every 64 decisions."""
+    model = make_model()
+    model.learn(128, callback=CheckpointCallback(save_freq=8, save_path=str(tmp_path), name_prefix="kuhn"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kuhn_128_steps.zip", "kuhn_64_steps.zip"]
+    assert MaskableRecurrentPPO.load(tmp_path / "kuhn_64_steps.zip").num_timesteps == 64
+
+
+@pytest.mark.filterwarnings("ignore:rich is experimental")  # SB3 silences it, pytest does not
+def test_the_progress_bar_runs_through(make_model, capfd):
+    make_model().learn(128, progress_bar=True)
+    assert "128/128" in capfd.readouterr().out
+
+
+def test_predict_plays_a_match_with_the_state_it_returns(make_model):
+    """One observation gives one action, [B, ...] gives [B]; masks hold; the state is a memory."""
+    model = make_model("phantom_tictactoe")
+    match, state = envs.Match(model.game, seed=1), None
+    while not match.over:
+        seat = match.seat
+        action, state = model.predict(match.observation(seat), state, action_masks=match.mask(), seat=seat)
+        match.play(action)  # raises if illegal
+    seen, first = np.zeros((3, 9), np.uint8), np.ones(3, bool)
+    many, _ = model.predict(seen, episode_start=first, action_masks=np.eye(9, dtype=bool)[:3], seat=0)
+    assert many.tolist() == [0, 1, 2]
+
+
+def test_predict_forgets_where_an_episode_starts(make_model):
+    model = make_model("phantom_tictactoe", seed=0)
+    seen = np.zeros((2, 9), np.uint8)
+    _, state = model.predict(seen, seat=0)
+    said = {"deterministic": True, "seat": 0}
+    _, after = model.predict(seen, state, episode_start=np.array([True, False]), **said)
+    _, fresh = model.predict(seen, episode_start=np.ones(2, bool), **said)
+    torch.testing.assert_close(after.cores[0][:, 0], fresh.cores[0][:, 0])
+    assert not torch.allclose(after.cores[0][:, 1], fresh.cores[0][:, 1])
+
+
+def test_predict_names_the_shape_it_expects(make_model):
+    with pytest.raises(ValueError, match=r"expected observations of shape \[B, \(4,\)\], got \(2, 5\)"):
+        make_model().predict(np.zeros((2, 5), np.uint8), seat=0)
+
+
+def test_saved_and_loaded_it_predicts_the_same(make_model, tmp_path):
+    model = make_model()
+    model.learn(64)
+    model.save(tmp_path / "kuhn")
+    loaded = MaskableRecurrentPPO.load(tmp_path / "kuhn", device="cpu")
+    seen = np.array([[1, 0, 0, 0], [3, 1, 0, 0]], np.uint8)
+    for deterministic in (True, False):
+        first = {"episode_start": np.ones(2, bool), "deterministic": deterministic, "seat": [1, 0]}
+        one, two = (m.predict(seen, **first)[0].tolist() for m in (model, loaded))
+        assert one == two
+
+
+def test_set_env_takes_matches_of_the_same_game(make_model):
+    model = make_model()
+    model.learn(64)
+    model.set_env(envs.Batch(envs.make("kuhn_poker"), 16))
+    model.learn(128, reset_num_timesteps=False)
+    assert model.num_timesteps == 64 + 128
+    with pytest.raises(ValueError, match=r"the model plays KuhnPoker\(\), got an env of LeducPoker\(\)"):
+        model.set_env(envs.Batch(envs.make("leduc_poker"), 8))
+    with pytest.raises(ValueError, match="batch_size 32 does not fit 3 matches"):
+        model.set_env(envs.Batch(envs.make("kuhn_poker"), 3))
+
+
+# Where the progress that remains is 1, 1/2 and 0. Power: 8 / (1 + n) ** 0.5 with n = 0, 7.5 and 15.
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        (Constant(0.3), [0.3, 0.3, 0.3]),
+        (Linear(0.3), [0.3, 0.15, 0.0]),
+        (Power(8.0, exponent=0.5, span=15.0), [8.0, 8 / math.sqrt(8.5), 2.0]),
+    ],
+)
+def test_schedules(schedule, values):
+    assert [schedule(progress) for progress in (1.0, 0.5, 0.0)] == pytest.approx(values)
+
+
+@pytest.mark.parametrize(("total", "expected"), [(128, [0.1, 0.05, 0.0]), (100, [0.1, 0.036, 0.0])])
+def test_a_schedule_moves_the_learning_rate_and_never_beyond_its_end(make_model, total, expected):
+    """Rollouts of 64. In a run of 128 the updates come at progress 1/2 and 0; in one of 100 the second comes
+    at 128, beyond the end."""
+    rates = []
+
+    class Watching(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_start(self):
+            rates.append(self.model.optimizer.param_groups[0]["lr"])
+
+        def _on_training_end(self):
+            self._on_rollout_start()
+
+    make_model(learning_rate=Linear(0.1), ent_coef=Linear(0.1)).learn(total, callback=Watching())
+    assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("magnet", ["uniform", "snapshot", "ema"])
+def test_a_strong_magnet_draws_the_policy_to_itself(make_model, magnet):
+    """A sharp policy is drawn to the uniform one, and a nearly uniform policy to a sharp magnet."""
+    distance = {}
+    for coefficient in (0.01, 100.0):
+        model = make_model(magnet=magnet, magnet_coef=coefficient, ema_decay=0.999, learning_rate=1e-2)
+        sharpened(model.magnet or model.policy)
+        model.learn(512)
+        rows, rollout = torch.arange(8), model.collector.collect(model.policy, 8)
+        with torch.no_grad():
+            log_probs, _ = evaluate(model.policy, rollout, rows)
+            log_magnet = evaluate(model.magnet, rollout, rows)[0] if model.magnet else torch.tensor(0.5).log()
+        distance[coefficient] = float((log_probs - log_magnet).abs().mean())
+    assert distance[100.0] < 0.5 * distance[0.01]
+
+
+def test_a_snapshot_is_renewed_every_so_many_updates(make_model):
+    model = make_model(magnet="snapshot", magnet_coef=0.1, magnet_every=2)
+    first = weights(model.magnet)
+    model.learn(64)
+    assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), first, strict=True))
+    model.learn(64, reset_num_timesteps=False)
+    assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), weights(model.policy), strict=True))
+
+
+@pytest.mark.parametrize("batch_size", [4, 12, 24, 128])
+def test_a_batch_size_that_does_not_fit_names_those_that_do(make_model, batch_size):
+    with pytest.raises(ValueError, match=r"8 matches x n_steps 8: .* must be one of 8, 16, 32, 64$") as error:
+        make_model(batch_size=batch_size)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_steps": 0}, "n_steps must be a whole number in 1..2147483647, got 0"),
+        ({"n_epochs": 0}, "n_epochs must be a whole number in 1..2147483647, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number in 1..2147483647, got 0"),
+        ({"magnet": "past"}, "magnet must be 'uniform', 'snapshot' or 'ema', got 'past'"),
+        ({"magnet": "ema"}, "magnet='ema' needs an ema_decay above 0"),
+        ({"ema_decay": 1.0}, "ema_decay must be a finite number of at least 0, below 1, got 1.0"),
+        ({"policy_kwargs": {"cell": "elm"}}, "unknown cell 'elm'"),
+    ],
+)
+def test_bad_arguments_are_refused(make_model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(**arguments)
+
+
+def test_an_env_that_is_not_a_batch_is_refused():
+    with pytest.raises(ValueError, match=r"env must be a Batch, a .*, got KuhnPoker"):
+        MaskableRecurrentPPO("MlpLstmPolicy", envs.make("kuhn_poker"))
+
+
+def test_an_opposition_for_other_matches_is_refused(make_model):
+    game = envs.make("kuhn_poker")
+    opposition = Opposition(game, 4, 0.5, [fixed_player("random", game)])
+    with pytest.raises(ValueError, match="the opposition sits at 4 matches, the env has 8"):
+        make_model(game, 8, opposition=opposition)
+
+
+def test_an_average_forgets_what_it_began_with():
+    """min(decay, (1 + t) / (10 + t)): 1/10, 2/11, 3/12, ... until it is the decay; at 0.5 after 8 steps."""
+    assert [warmed_up(0.999, t) for t in range(4)] == pytest.approx([0.1, 2 / 11, 0.25, 4 / 13])
+    assert [warmed_up(0.5, t) for t in (7, 8, 9, 10**9)] == pytest.approx([8 / 17, 0.5, 0.5, 0.5])
+    assert warmed_up(0.999, 8_989) < 0.999
+    assert warmed_up(0.999, 8_990) == pytest.approx(0.999, abs=1e-15)
+    assert warmed_up(0.0, 5) == 0.0
+
+
+def test_the_average_follows_from_the_first_step(make_model):
+    """One update of two steps: 0.1 of the random weights stays after one, then 2/11 of the average."""
+    model = make_model(ema_decay=0.999, n_epochs=1, batch_size=32)
+    began = [x.detach().clone() for x in model.policy.parameters()]
+    passed, step = [], model.optimizer.step
+
+    def noted(*arguments, **named):
+        step(*arguments, **named)
+        passed.append([x.detach().clone() for x in model.policy.parameters()])
+
+    model.optimizer.step = noted
+    model.learn(64)
+    assert model.ema_steps == len(passed) == 2
+    for average, start, one, two in zip(model.ema.parameters(), began, *passed, strict=True):
+        first = 0.1 * start + 0.9 * one
+        torch.testing.assert_close(average, 2 / 11 * first + 9 / 11 * two)
+    model.learn(64)
+    assert model.ema_steps == 4
+
+
+@pytest.mark.parametrize("kind", ["world", "another game", "another number"])
+def test_an_opposition_sits_at_the_matches_it_was_made_for(kind):
+    kuhn = envs.make("kuhn_poker")
+    opposition = Opposition(kuhn, 4, 0.5, [fixed_player("random", kuhn)])
+    where, message = {
+        "world": ("CartPole-v1", "sits at the matches of a game; a Gymnasium world takes none"),
+        "another game": (envs.Batch(envs.make("leduc_poker"), 4), r"plays KuhnPoker\(\), the env LeducPoker"),
+        "another number": (envs.Batch(kuhn, 8), "sits at 4 matches, the env has 8"),
+    }[kind]
+    arguments = {"n_steps": 4, "batch_size": 4, "device": "cpu"}
+    with pytest.raises(ValueError, match=message):
+        MaskableRecurrentPPO("MlpLstmPolicy", where, opposition=opposition, **arguments)

@@ -1,0 +1,265 @@
+"""Flags: everything that can be chosen can be set, whether a file names it or not, and nothing else can."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import tyro
+
+import envs
+from agents.run.config import CONFIGS, Config, WorldConfig, read_config
+from agents.run.flags import _options_of, read_flags
+from envs import GAMES
+
+GENERALS, BATTLESHIP, HEX = (
+    CONFIGS / f"{name}.yaml" for name in ("generals_6x6", "battleship_gated", "dark_hex_gated")
+)
+CARTPOLE = CONFIGS / "cartpole_novel_gated.yaml"
+
+
+def read(path, *words, kind=Config):
+    """The configuration with the flags over it, and what was said."""
+    said = []
+    return read_flags(kind, list(map(str, words)), default=read_config(path, kind), say=said.append), said
+
+
+def world(*words):
+    return read(CARTPOLE, *words, kind=WorldConfig)
+
+
+# ---------------------------------------------------------------- what can be set
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["--options.castles", 10], {"castles": 10}),
+        (["--options.castles=1e1", "--options.min_distance", "+3"], {"castles": 10, "min_distance": 3}),
+        (["--options.castles", -3], {"castles": -3}),
+        (["--options.map", "A b/\n#1"], {"map": "A b/\n#1"}),
+        (["--options.rows", 8], {"rows": 8}),
+        ([], {}),
+    ],
+)
+def test_an_option_of_the_game_is_set_whether_the_file_names_it_or_not(words, options):
+    config, said = read(GENERALS, *words)
+    assert config == dataclasses.replace(read_config(GENERALS), options={"rows": 6, "cols": 6} | options)
+    assert said == []
+    assert type(config) is Config
+
+
+@pytest.mark.parametrize(
+    ("words", "abrupt"),
+    [
+        (["--options.abrupt"], True),
+        (["--options.no-abrupt"], False),
+        (["--options.abrupt", "True"], True),
+        (["--options.abrupt=no"], False),
+        (["--options.abrupt", "off", "--options.reveal", "turns"], False),
+        (["--options.no-abrupt", "false"], True),
+    ],
+)
+def test_a_truth_value_is_said_as_one_likes(words, abrupt):
+    assert read(HEX, *words)[0].options["abrupt"] is abrupt
+
+
+def test_another_game_brings_its_own_options():
+    config, said = read(GENERALS, "--game", "dark_hex", "--options.abrupt", "--options.rows", 5)
+    assert (config.game, config.options) == ("dark_hex", {"abrupt": True, "rows": 5})
+    assert said == ["note         options of generals (rows, cols) left out: the game is dark_hex"]
+    with pytest.raises(ValueError, match=r"--options.castles; known are --options.(cols|rows)"):
+        read(GENERALS, "--game", "dark_hex", "--options.castles", 3)
+    with pytest.raises(ValueError, match="unknown game 'dark_hx'; known are dark_hex, battleship"):
+        read(GENERALS, "--game", "dark_hx")
+
+
+def test_a_cell_keeps_the_options_it_has_and_says_which_it_leaves_out():
+    for cell in ("gru", "lstm"):
+        config, said = read(BATTLESHIP, "--policy.cell", cell)
+        assert (config.policy.cell, config.policy.lstm_kwargs, said) == (cell, {"chrono": 64.0}, [])
+    for cell in ("feedforward", "elman"):
+        config, said = read(BATTLESHIP, "--policy.cell", cell)
+        assert (config.policy.cell, config.policy.lstm_kwargs) == (cell, {})
+        assert said == [
+            f"note         policy.lstm_kwargs of cell gated (chrono) left out: cell {cell} has none"
+        ]
+    config, _ = read(HEX, "--policy.lstm-kwargs.chrono", "64", "--policy.lstm-kwargs.dropout", ".5")
+    assert config.policy.lstm_kwargs == {"chrono": 64.0, "dropout": 0.5}
+    config, _ = read(HEX, "--policy.cell", "elman", "--policy.lstm-kwargs.nonlinearity", "relu")
+    assert config.policy.lstm_kwargs == {"nonlinearity": "relu"}
+    with pytest.raises(
+        ValueError, match=r"--policy.lstm-kwargs.chrono; known are --policy.lstm-kwargs.dropout;"
+    ):
+        read(BATTLESHIP, "--policy.cell", "feedforward", "--policy.lstm-kwargs.chrono", 64)
+
+
+def test_arguments_of_the_policy_and_of_the_world():
+    config, _ = world("--policy-kwargs.cell", "gru", "--env-kwargs.sutton-barto-reward", "True")
+    assert config.policy_kwargs == read_config(CARTPOLE, WorldConfig).policy_kwargs | {"cell": "gru"}
+    assert config.env_kwargs == {"sutton_barto_reward": True}
+    config, _ = world("--policy-kwargs.net-arch", 64, "--policy-kwargs.lstm-kwargs.chrono", "1e1")
+    assert config.policy_kwargs["net_arch"] == [64]
+    assert config.policy_kwargs["lstm_kwargs"] == {"chrono": 10.0}
+    config, _ = world("--policy-kwargs.net-arch.pi", 64, 32, "--policy-kwargs.net-arch.vf", 8)
+    assert config.policy_kwargs["net_arch"] == {"vf": [8], "pi": [64, 32]}
+    config, _ = world("--policy-kwargs.log-std-init", "-1e-1", "--arguments.normalize-advantage", "no")
+    assert (config.policy_kwargs["log_std_init"], config.arguments.normalize_advantage) == (-0.1, False)
+    with pytest.raises(
+        ValueError, match=r"unknown setting --env-kwargs.sutton; known are --env-kwargs.sutton-barto"
+    ):
+        world("--env-kwargs.sutton", 3)
+
+
+def test_a_world_of_a_game_takes_the_games_options():
+    board = ("--env-kwargs.rows", 4, "--env-kwargs.map", "#../A.B", "--env-kwargs.opponent", "expander")
+    config, _ = world("--env", "fogbound/Generals-v0", *board)
+    assert config.env_kwargs == {"opponent": "expander", "rows": 4, "map": "#../A.B"}
+    with pytest.raises(ValueError, match=r"--env-kwargs.row; known are --env-kwargs.rows,"):
+        world("--env", "fogbound/Generals-v0", "--env-kwargs.row", 4)
+
+
+def test_a_world_that_tells_nothing_is_given_what_one_says():
+    words = {
+        "row": "4",
+        "name": "a b",
+        "odd": "-1e3",
+        "many": "[1, x]",
+        "text": "'3'",
+        "flag": "yes",
+        "none": "",
+    }
+    given = [word for name, text in words.items() for word in (f"--env-kwargs.{name}", text)]
+    config, _ = world("--env", "nowhere-v0", *given, "--env-kwargs.deep.er", 2)
+    assert config.env_kwargs == {
+        "row": 4, "name": "a b", "odd": -1000.0, "many": [1, "x"], "text": "3", "flag": True, "none": "",
+        "deep": {"er": 2},
+    }  # fmt: skip
+
+
+def test_the_stock_takes_its_own_policys_arguments():
+    config, said = world(
+        "--algo", "ppo", "--policy-kwargs.ortho-init", "False", "--policy-kwargs.optimizer-kwargs.eps", ".1"
+    )
+    assert config.policy_kwargs["ortho_init"] is False
+    assert config.policy_kwargs["optimizer_kwargs"] == {"eps": 0.1}
+    assert "cell" not in config.policy_kwargs
+    assert said[0].startswith("note         policy_kwargs of maskable_recurrent_ppo (cell, lstm_hidden_size")
+    config, _ = world("--algo", "recurrent_ppo", "--policy-kwargs.cell", "gated")
+    assert config.policy_kwargs["cell"] == "gated"  # the default of our policy, but not the stock's
+
+
+def test_a_map_in_a_yaml_block_is_a_map(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text(
+        "game: generals\noptions:\n  map: |\n    A...\n    .#..\n    ..#.\n    #..B\n", encoding="utf-8"
+    )
+    config, _ = read(path, "--options.max-ticks", "1e2")
+    assert envs.make(config.game, **config.options).options["map"] == "A.../.#../..#./#..B"
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "number"),
+    [
+        (["-n", "1e6"], "total_timesteps", 1_000_000),
+        (["--matches", "1_000"], "matches", 1000),
+        (["--seed", "-3"], "seed", -3),
+        (["--matches=2.0e1"], "matches", 20),
+    ],
+)
+def test_every_form_of_a_whole_number(words, key, number):
+    value = getattr(read(HEX, *words)[0], key)
+    assert (value, type(value)) == (number, int)
+
+
+def test_every_form_of_a_number():
+    for text, number in (("1.5e-1", 0.15), (".5", 0.5), ("5.", 5.0), ("1E3", 1000.0), ("2", 2.0)):
+        value = read(HEX, "--algo.ent-coef", text)[0].algo.ent_coef
+        assert (value, type(value)) == (number, float)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--matches", "1.5"], "expected a whole number, got '1.5'"),
+        (["--options.rows", "x"], "expected a whole number, got 'x'"),
+        (["--algo.gamma", "nan"], "expected a finite number, got 'nan'"),
+        (["--algo.gamma", ".inf"], "expected a finite number, got '.inf'"),
+    ],
+)
+def test_a_number_that_does_not_fit(capsys, words, told):
+    with pytest.raises(SystemExit) as ended:
+        read(HEX, *words)
+    assert ended.value.code == 2
+    assert told in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+# ---------------------------------------------------------------- slips and help
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("--options.colour", "--options.cols, "),
+        ("--options", "--options.rows, --options.cols, "),
+        ("--algo.gama", "--algo.gamma, "),
+        ("--learning-rate", "--algo.learning-rate;"),
+        ("--matchs", "--matches, "),
+        ("--policy.cel", "--policy.cell, "),
+        ("--env-kwargs.rows", "--options.rows;"),
+    ],
+)
+def test_what_is_unknown_is_refused_with_what_is_known_nearest_first(word, told):
+    for given in ([word, "3"], [f"{word}=3"]):
+        with pytest.raises(ValueError, match="unknown setting") as caught:
+            read(HEX, *given)
+        assert str(caught.value).startswith(f"unknown setting {word}; known are {told}")
+        assert str(caught.value).endswith("--help tells more")
+
+
+def test_help_tells_every_option_of_what_is_chosen(capsys):
+    with pytest.raises(SystemExit):
+        read(HEX, "--game", "generals", "--policy.cell", "elman", "--help")
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for words in (
+        "--options.castles INT Of random maps, per cent of the cells, 0..20. (default: 5)",
+        "--options.max-ticks INT Ticks after which it is a draw. (default: 500)",
+        "--policy.lstm-kwargs.nonlinearity STR",
+        "--matches INT Matches played side by side.",
+    ):
+        assert words in told
+    assert "--options.abrupt" not in told
+    with pytest.raises(SystemExit):
+        world("--help")
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for words in (
+        "--policy-kwargs.skip-connection",
+        "The heads read the features beside the core's output",
+        "--env-kwargs.sutton-barto-reward",
+    ):
+        assert words in told
+
+
+def test_every_option_of_every_game_has_its_help():
+    for name in GAMES:
+        for option, entry in _options_of(name).items():
+            assert entry.help, f"{name}.{option}"
+
+
+def test_a_record_without_a_default_takes_the_options_of_the_game_it_is_told():
+    @dataclasses.dataclass(frozen=True)
+    class Arguments:
+        players: tyro.conf.Positional[tuple[str, ...]]
+        game: str | None = None
+        options: dict[str, int] = dataclasses.field(default_factory=dict)
+        out: Path | None = None
+
+    words = ["a", "./-b/c", "--game", "dark_hex", "--options.rows", "4", "--out", "-x y"]
+    read = read_flags(Arguments, words)
+    assert read == Arguments(("a", "./-b/c"), "dark_hex", {"rows": 4}, Path("-x y"))
+    with pytest.raises(ValueError, match=r"unknown setting --options.rows"):
+        read_flags(Arguments, ["a", "--options.rows", "4"])
