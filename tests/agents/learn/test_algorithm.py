@@ -137,7 +137,7 @@ def test_each_name_works_or_says_what_does(name):
             (AttributeError, NotImplementedError), match=r"there (is|are) no|there is not"
         ) as told:
             use(model)
-        assert re.search(r"model\.(rollout|train)|agents\.rollout", str(told.value))
+        assert re.search(r"model\.(rollout|train)|agents\.learn\.rollout", str(told.value))
 
 
 def test_the_arguments_come_in_the_stocks_order():
@@ -448,7 +448,7 @@ def cards(model, learns=1):
 
     class First(callbacks.BaseCallback):
         def _on_rollout_start(self):
-            shown.append(model.world.observation.clone())
+            shown.append(model.lanes.observation.clone())
 
         def _on_step(self):
             return True
@@ -582,8 +582,8 @@ def test_another_batch_goes_on_where_it_stands(make_model):
             loaded = MaskableRecurrentPPO.load(saved(model), batch, "cpu", force_reset=False)
         else:
             loaded.set_env(batch, force_reset=False)
-        assert loaded.world is batch
-        assert loaded.collector.batch is batch
+        assert loaded.batch is batch
+        assert loaded.collector.lanes is loaded.lanes
         assert loaded.collector.start.all()
         assert not loaded.collector.memory.cores[0].any()
         assert all(torch.equal(x, before[name]) for name, x in batch.state_dict().items())
