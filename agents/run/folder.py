@@ -155,7 +155,7 @@ def compare(run: Path, kind: type[C], start: Path, say: Say) -> None:
     if kept is None:
         say(f"note         {start.name} does not tell its configuration: config.yaml is believed")
         return
-    asked, trained = _flat(kept(read_config(run / "config.yaml", kind))), _flat(kept)
+    asked, trained = _flat(kept_of(read_config(run / "config.yaml", kind))), _flat(kept)
     differing = [key for key in {**asked, **trained} if asked.get(key) != trained.get(key)]
     if differing:
         key = differing[0]
@@ -166,7 +166,7 @@ def compare(run: Path, kind: type[C], start: Path, say: Say) -> None:
         )
 
 
-def kept(config: RunConfig) -> dict[str, Any]:
+def kept_of(config: RunConfig) -> dict[str, Any]:
     """What a resumed run keeps, as JSON gives it back."""
     kept = {name: x for name, x in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
     plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
