@@ -23,11 +23,12 @@ ONLY_IN = {
         *("agents/ppo.py", "agents/sb3.py", "agents/worlds.py", "agents/evaluation.py", "agents/metrics.py"),
         *("agents/runs.py", "agents/normalizer.py", "agents/episodes.py", "agents/stock.py"),
         "agents/observations.py",
-        *("agents/world_training.py", "agents/checkpoint.py", "envs/adapters/sb3.py", "scripts/benchmark.py"),
+        *("agents/world_training.py", "agents/checkpoint.py", "envs/adapters/sb3.py"),
+        *(f"scripts/benchmarks/{name}.py" for name in ("learners", "self_play", "worlds")),
     },
     "sb3_contrib": {
         *("agents/sb3.py", "agents/worlds.py", "agents/evaluation.py", "agents/episodes.py"),
-        *("agents/stock.py", "agents/world_training.py", "scripts/benchmark.py"),
+        *("agents/stock.py", "agents/world_training.py", "scripts/benchmarks/learners.py"),
     },
     "torch.utils.tensorboard": {"agents/metrics.py"},
     "resvg_py": {"envs/drawing.py"},
@@ -40,13 +41,13 @@ ONLY_IN = {
     "safetensors": {"agents/checkpoint.py"},
     "rich": {"agents/cli.py"},
     "tyro": {
-        *("agents/config.py", "agents/flags.py", "scripts/benchmark.py"),
+        *("agents/config.py", "agents/flags.py", "scripts/benchmark.py", "scripts/benchmarks/options.py"),
         *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
-    "pyspiel": {"scripts/benchmark.py"},
-    "open_spiel": {"scripts/benchmark.py"},
-    "generals": {"scripts/benchmark.py"},
+    "pyspiel": {"scripts/benchmarks/openspiel.py"},
+    "open_spiel": {"scripts/benchmarks/openspiel.py"},
+    "generals": {"scripts/benchmarks/generals.py"},
 }
 """Libraries at the edge, and the files that may touch them."""
 
@@ -312,7 +313,7 @@ def test_every_package_is_installed():
     packages = {name_of(folder).replace("/", ".") for folder in folders}
     assert set(told["packages"]) == packages | {"agents.configs"}
     assert told["package-dir"] == {"agents.configs": "configs"}
-    code = {path.parent for path in FILES if path.parts[-2] != "scripts"}
+    code = {path.parent for path in FILES if not path.is_relative_to(ROOT / "scripts")}
     assert code == set(folders)  # no folder of code lacks its __init__.py
     for package in ("agents", "envs"):
         assert (ROOT / package / "py.typed").is_file()
