@@ -45,6 +45,7 @@ ONLY_IN = {
         *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
+    "pdoc": {"scripts/reference.py"},
     "pyspiel": {"scripts/benchmarks/openspiel.py"},
     "open_spiel": {"scripts/benchmarks/openspiel.py"},
     "generals": {"scripts/benchmarks/generals.py"},
