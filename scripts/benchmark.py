@@ -4,7 +4,7 @@
     python scripts/benchmark.py env generals            some of them
     python scripts/benchmark.py train                   training with memory, beside sb3-contrib
     python scripts/benchmark.py env dark_hex:7 --matches 16384 --repeats 15
-    python scripts/benchmark.py train --markdown        tables as docs/speed.md holds them
+    python scripts/benchmark.py train --markdown        the tables as Markdown
 
 Before anything is timed it is checked that both sides do the same thing; if they do not, nothing is timed.
 """
