@@ -46,19 +46,15 @@ e: 4
 
 
 @pytest.fixture
-def short(monkeypatch):
-    """Every `learn` ends after one rollout and its update: documents show sizes that teach something."""
+def run_code(tmp_path, monkeypatch):
+    """Runs a document's blocks one after the other in one namespace, as a reader would type them, in an
+    empty folder. A block with `# <name>.py` on top is that file. Documents show sizes that teach something:
+    here every `learn` ends after one rollout and its update."""
     for algorithm in (agents.MaskableRecurrentPPO, sb3_contrib.RecurrentPPO, sb3_contrib.MaskablePPO):
         learn = algorithm.learn
         monkeypatch.setattr(
             algorithm, "learn", lambda self, _, *rest, learn=learn, **named: learn(self, 1, *rest, **named)
         )
-
-
-@pytest.fixture
-def run_code(short, tmp_path, monkeypatch):  # noqa: ARG001
-    """Runs a document's blocks one after the other in one namespace, as a reader would type them, in an
-    empty folder. A block with `# <name>.py` on top is that file."""
 
     def run(name):
         monkeypatch.chdir(tmp_path)
@@ -84,7 +80,7 @@ def test_the_code_of_a_document_runs(run_code, name):
 
 
 def test_the_game_of_the_tutorial(run_code, capsys):
-    """Seven stones: seen by each seat at its first decision, then covered. 2, 1 and 2 leave two: seat 1 wins."""
+    """Seven stones: shown to each seat once, then covered. 2, 1 and 2 leave two: seat 1 wins."""
     game = run_code("docs/tutorial.md")["game"]
     assert capsys.readouterr().out.splitlines()[-1].startswith("0.17")  # as the page says
     match = envs.Match(game, chance="ask")

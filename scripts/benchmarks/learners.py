@@ -37,8 +37,8 @@ class Ground:
     def begin(self) -> None:
         """What comes now is measured."""
 
-    def notes(self, speeds: Sequence[float], decisions: int) -> list[str]:  # noqa: ARG002
-        """What a reader of the peer's `speeds`, each of so many decisions, should know."""
+    def notes(self, _speeds: Sequence[float], _decisions: int) -> list[str]:
+        """What a reader of the peer's speeds, each measured over so many decisions, should know."""
         return []
 
 
