@@ -139,7 +139,7 @@ class Collector:
             _, r["previous"][t] = policy.recall(self.memory, batch.seat, self.start)
             if magnet is not None:
                 beside = Memory(self.magnet_cores, self.memory.previous)
-                r["magnet"][t], _, self.magnet_cores, _ = magnet.look(
+                r["magnet"][t], _, (self.magnet_cores, _) = magnet.weigh(
                     batch.observation, batch.legal, batch.seat, self.start, beside
                 )
 
@@ -166,7 +166,7 @@ class Collector:
             if not on_step():
                 return None
 
-        _, next_value, _, _ = policy.look(batch.observation, batch.legal, batch.seat, self.start, self.memory)
+        _, next_value, _ = policy.weigh(batch.observation, batch.legal, batch.seat, self.start, self.memory)
         rollout = Rollout(
             **r,
             memory=memory,
@@ -251,7 +251,7 @@ class Collector:
         """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""
         rows = torch.nonzero(world.truncated)[:, 0]
         seat, goes_on = world.seat[rows], torch.zeros_like(world.over[rows])
-        _, value, _, _ = policy.look(
+        _, value, _ = policy.weigh(
             world.final[rows], world.legal[rows], seat, goes_on, self.memory.select(rows)
         )
         return torch.zeros_like(world.reward[:, 0]).index_put((rows,), value)
