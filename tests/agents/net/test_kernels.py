@@ -16,7 +16,7 @@ from agents.net.kernels import Kernel
 from agents.net.kernels.explicit import rows_read
 from agents.net.scan import KERNELS, reference, scan
 
-T, B, I, H = 6, 4, 3, 5  # noqa: E741  the dimension key's letters
+T, B, H, INPUTS = 6, 4, 5, 3
 
 MADE = {
     **CELLS,
@@ -58,7 +58,7 @@ SEATS = {
 
 def make_cell(name, dtype=torch.float64):
     torch.manual_seed(3)
-    cell = MADE[name](I, H).to(dtype)
+    cell = MADE[name](INPUTS, H).to(dtype)
     for bias in (x for x in cell.parameters() if x.dim() == 1):
         nn.init.normal_(bias)
     return cell
@@ -99,7 +99,7 @@ def test_a_kernel_gives_what_the_rule_gives(kernel, name, starts, seats, dtype):
     """Outputs, last state and the gradients of inputs, state and every parameter."""
     cell, (P, decides) = make_cell(name, dtype), SEATS[seats]
     torch.manual_seed(4)
-    x = torch.randn(T, B, I, dtype=dtype, requires_grad=True)
+    x = torch.randn(T, B, INPUTS, dtype=dtype, requires_grad=True)
     state = tuple(torch.randn_like(part).requires_grad_() for part in cell.initial_state(B, P))
     start, seat = STARTS[starts](), decides()
     told = everything(kernel.run, cell, x, state, start, seat)
@@ -128,7 +128,7 @@ def test_the_first_kernel_that_fits_runs_the_cell(monkeypatch):
     monkeypatch.setattr(scanning, "KERNELS", [lstms, *KERNELS])
     lstm, gru = make_cell("lstm"), make_cell("gru")
     for cell in (gru, lstm):
-        scan(cell, torch.zeros(T, B, I, dtype=torch.float64), cell.initial_state(B), only(0))
+        scan(cell, torch.zeros(T, B, INPUTS, dtype=torch.float64), cell.initial_state(B), only(0))
     assert asked == [lstm]
     assert KERNELS[-1] == Kernel("reference", KERNELS[-1].fits, reference)
 
@@ -144,9 +144,9 @@ def test_derivatives_belong_to_the_step_that_they_were_written_for():
         def step(self, z, state, /):
             return super().step(2 * z, state)
 
-    assert Started(I, H).has_derivatives
-    assert not Doubled(I, H).has_derivatives
-    assert not Peephole(I, H).has_derivatives
+    assert Started(INPUTS, H).has_derivatives
+    assert not Doubled(INPUTS, H).has_derivatives
+    assert not Peephole(INPUTS, H).has_derivatives
 
 
 def test_the_rows_of_the_table_that_a_step_reads():

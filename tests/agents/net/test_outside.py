@@ -11,12 +11,15 @@ import sys
 import leaky
 import pytest
 from gymnasium import spaces
+from sb3_contrib import RecurrentPPO
 
 from agents import CELLS, MaskableRecurrentPPO, load
 from agents.checkpoint import CheckpointError, agent_files, save_folder
+from agents.gym.sb3 import RecurrentCellPolicy
 from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy
-from agents.run.config import Config, read_config
+from agents.run import folder
+from agents.run.config import Config, PolicyConfig, read_config
 from agents.run.curves import memory_statistics
 from agents.run.flags import read_flags
 
@@ -61,12 +64,32 @@ def test_a_configuration_and_a_flag_name_it(tmp_path):
     assert named.policy.cell == NAME
 
 
+def test_the_folder_of_a_run_has_a_plain_name(tmp_path):
+    config = Config(game="kuhn_poker", run_dir=str(tmp_path), policy=PolicyConfig(cell=NAME))
+    run = folder.begin(config, f"kuhn_poker__{NAME}", "")
+    assert run.name.startswith("kuhn_poker__leaky_Leaky__s")
+    assert read_config(run / "config.yaml").policy.cell == NAME
+
+
+def test_the_stock_recurrent_ppo_takes_it_too():
+    stock = RecurrentPPO(
+        RecurrentCellPolicy,
+        "CartPole-v1",
+        n_steps=8,
+        batch_size=8,
+        policy_kwargs={"cell": NAME, "lstm_hidden_size": 4, "lstm_kwargs": {"keeping": 1.0}},
+        device="cpu",
+    )
+    assert type(stock.policy.lstm_actor.cells[0]) is leaky.Leaky
+    stock.learn(8)
+
+
 def test_an_installed_package_may_bring_it(tmp_path, monkeypatch, make_model):
     """By an entry point of the group fogbound.cells, as its pyproject.toml would say."""
-    folder = tmp_path / "leaky_cells-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Name: leaky-cells\nVersion: 1.0\n", encoding="utf-8")
-    (folder / "entry_points.txt").write_text("[fogbound.cells]\nleaky = leaky:Leaky\n", encoding="utf-8")
+    package = tmp_path / "leaky_cells-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Name: leaky-cells\nVersion: 1.0\n", encoding="utf-8")
+    (package / "entry_points.txt").write_text("[fogbound.cells]\nleaky = leaky:Leaky\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert type(make_model(policy_kwargs={"cell": "leaky"}).policy.core.cells[0]) is leaky.Leaky
 
