@@ -10,9 +10,7 @@ and the exact tools that walk a game's tree. `envs/games/kuhn_poker.py` is the s
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import gymnasium
@@ -36,21 +34,6 @@ Array = npt.NDArray[Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _fingerprint() -> str:
-    """Hash of the files whose compiled functions the games call.
-
-    numba's disk cache notices a change of a function's own file only, yet a compiled function holds
-    the compiled code of those it calls. Cached names carry this hash, so no stale rule ever runs.
-    """
-    digest = hashlib.sha256()
-    for name in ("core.py", "kernels.py", "phantom.py"):
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    return digest.hexdigest()[:12]
-
-
-SOURCES: Final = _fingerprint()
-
-
 NO_COUNTS: Final[dict[str, Any]] = {"_nrt": False}
 """numba's option for functions that allocate nothing: no reference counts of array slices, which took
 more than half of a step's time (dark hex 5x5, one core: 292 ns a step with them, 129 ns without)."""
@@ -58,7 +41,6 @@ more than half of a step's time (dark hex 5x5, one core: 292 ns a step with them
 
 def verb(function: _Function) -> _Function:
     """Compile `function` for CPU cores; kernels for CUDA are made from the same function."""
-    function.__qualname__ = f"{function.__qualname__}_{SOURCES}"
     return compiled(function, **NO_COUNTS)
 
 

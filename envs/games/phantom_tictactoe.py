@@ -37,10 +37,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs import phantom
 from envs.core import REFEREE, Game, State, Viewer, record, verb
 from envs.drawing import cell_name, grid_text, square_board
-from envs.phantom import attempt
+from envs.rules import phantom
+from envs.rules.phantom import attempt
 
 
 @verb
