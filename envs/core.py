@@ -165,7 +165,7 @@ class Game:
     def __post_init__(self) -> None:
         """Check that every option has its declared type; a game adds its own limits."""
         hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in option_fields(self):
             value, kind = getattr(self, field.name), hints[field.name]
             if get_origin(kind) is Literal:
                 fits, expected = value in get_args(kind), f"one of {', '.join(map(repr, get_args(kind)))}"
@@ -183,7 +183,7 @@ class Game:
     @property
     def options(self) -> Mapping[str, Any]:
         """The options by name, as `envs.make` takes them."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in option_fields(self)}
 
     @property
     def seats(self) -> int:
@@ -222,6 +222,17 @@ class Game:
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
         raise NotImplementedError
+
+
+def option_fields(game: Game | type[Game]) -> tuple[dataclasses.Field[Any], ...]:
+    """What a game's options are, in their order.
+
+    Raises:
+        TypeError: the game is no dataclass.
+    """
+    if not dataclasses.is_dataclass(game):
+        raise TypeError(f"{game!r:.80}: a game is a frozen dataclass of its options")
+    return dataclasses.fields(game)
 
 
 def listed(actions: Sequence[int]) -> str:
