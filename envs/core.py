@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import gymnasium
 import numpy as np
@@ -178,7 +178,11 @@ class Game:
         """Check that an integer option lies in low..high."""
         value = getattr(self, option)
         if not low <= value <= high:
-            raise ValueError(f"{self.name}: option {option!r} must be in {low}..{high}, got {value}")
+            self._refuse(option, f"must be in {low}..{high}")
+
+    def _refuse(self, option: str, expected: str) -> NoReturn:
+        """Say in one line what an option's value must be."""
+        raise ValueError(f"{self.name}: option {option!r} {expected}, got {getattr(self, option)!r}")
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import statistics
-from typing import Any, NoReturn
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -539,9 +539,6 @@ class Generals(Game):
         self._require("min_distance", 1, self.rows + self.cols - 2)
         self._require("mountains", 0, 40)
         self._require("castles", 0, 20)
-
-    def _refuse(self, option: str, expected: str) -> NoReturn:
-        raise ValueError(f"{self.name}: option {option!r} {expected}, got {getattr(self, option)!r}")
 
     @property
     def cells(self) -> int:

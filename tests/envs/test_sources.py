@@ -45,6 +45,8 @@ def copy(tmp_path_factory):
     ("path", "games"),
     [
         ("rules/phantom.py", {"phantom_tictactoe", "dark_hex"}),
+        ("rules/fleet.py", {"battleship"}),
+        ("games/battleship_duel.py", {"battleship"}),
         ("games/kuhn_poker.py", {"kuhn_poker"}),
         ("drawing.py", set()),
         ("match.py", set()),
