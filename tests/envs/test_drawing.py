@@ -19,7 +19,7 @@ from PIL import Image, ImageFont
 import envs
 from envs import drawing
 from envs.core import REFEREE
-from envs.games.generals import CASTLE, MOUNTAIN
+from envs.games.generals_maps import CASTLE, MOUNTAIN
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *LISTED,
