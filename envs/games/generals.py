@@ -130,6 +130,7 @@ def generals_record(cells: int) -> np.dtype[Any]:
 
 @verb
 def deal(s: State) -> None:
+    """Draw the map, unless there is a fixed one."""
     if not s.has_map:
         draw_map(s)
     count(s)
@@ -137,6 +138,7 @@ def deal(s: State) -> None:
 
 @verb
 def legal(s: State, mask: Array) -> None:
+    """Moves of own armies above 1 to cells that are no mountains; to pass, always."""
     rows, cols, seat = s.rows, s.cols, s.seat
     for row in range(rows):
         for col in range(cols):
@@ -187,6 +189,7 @@ def play_tick(s: State, move_0: int, move_1: int) -> None:
 
 @verb
 def is_second_seat_first(s: State, move_0: int, move_1: int) -> bool:
+    """Is seat 1's move carried out before seat 0's?"""
     if is_pass(s, move_0) or is_pass(s, move_1):
         return False
     source_0, target_0 = move_0 // 8, target_of(move_0, s.cols)
@@ -204,6 +207,7 @@ def is_second_seat_first(s: State, move_0: int, move_1: int) -> bool:
 
 @verb
 def is_pass(s: State, move: int) -> bool:
+    """Does the seat not move at all?"""
     return bool(move == 8 * s.army.shape[0])
 
 
@@ -240,6 +244,7 @@ def march(s: State, seat: int, move: int) -> None:
 
 @verb
 def win(s: State, seat: int) -> None:
+    """The other's general has fallen: all of its cells become the seat's, and the match is over."""
     for c in range(s.owner.shape[0]):
         if s.owner[c] == 1 - seat:
             s.owner[c] = seat
@@ -250,6 +255,7 @@ def win(s: State, seat: int) -> None:
 
 @verb
 def grow(s: State) -> None:
+    """Armies grow with time."""
     is_harvest, is_even = s.time % HARVEST == 0, s.time % 2 == 0
     for c in range(s.army.shape[0]):
         if s.owner[c] != NOBODY:
@@ -273,6 +279,7 @@ def count(s: State) -> None:
 
 @verb
 def observe(s: State, seat: int, out: Array) -> None:
+    """The planes: what the seat sees, row by row, fog elsewhere, and what is public."""
     rows, cols = s.rows, s.cols
     above, here = 0, near_own(s, seat, 0)
     for row in range(rows):
@@ -314,6 +321,7 @@ def near_own(s: State, seat: int, row: int) -> int:
 
 @verb
 def fill(plane: Array, number: int) -> None:
+    """Write the same number everywhere."""
     for row in range(plane.shape[0]):
         for col in range(plane.shape[1]):
             plane[row, col] = number
@@ -401,6 +409,7 @@ class Generals(Game):
 
     @property
     def cells(self) -> int:
+        """Of the board."""
         return self.rows * self.cols
 
     def _share(self, per_cent: int) -> int:

@@ -135,6 +135,7 @@ def draw_plain(s: State, distance: int) -> int:
 
 @verb
 def is_away(s: State, cell: int, distance: int) -> bool:
+    """Is it a plain cell that lies `distance` or more steps away, whatever they are without one?"""
     return s.terrain[cell] == PLAIN and (distance == 0 or distance <= s.army[cell] < FAR)
 
 
