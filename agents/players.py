@@ -21,10 +21,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents.bots import BOTS, batched
 from agents.distributions import Categorical
 from agents.normalizer import Normalizer
 from agents.observations import Check, checks_of
+from agents.play.bots import BOTS, batched
 from agents.policy import Memory, RecurrentPolicy
 from agents.worlds import World
 from envs import Game
@@ -335,7 +335,7 @@ class Bot(ScriptedPlayer):
     """A plain player that knows the rules: it follows a few of them, and may take notes.
 
     Args:
-        name: of its rules, see `agents.bots.BOTS`.
+        name: of its rules, see `agents.play.bots.BOTS`.
 
     Raises:
         ValueError: the game has no such bot.

@@ -25,9 +25,9 @@ def steps_by_neighbour(steps: Array, cell: int, cols: int) -> int:
 def hex_beside(row: int, col: int, k: int, rows: int, cols: int) -> int:
     """The k-th of the six cells beside one of a hex board, row by row; -1 where the board ends.
 
-        . 0 1       each row of the board lies half a cell to the right
-        2 . 3       of the one above, so that 0 1 lie above and 4 5 below
-        4 5 .
+    . 0 1       each row of the board lies half a cell to the right
+    2 . 3       of the one above, so that 0 1 lie above and 4 5 below
+    4 5 .
     """
     down, is_right = k // 2 - 1, k % 2  # of the two cells in a row the right one
     row += down
