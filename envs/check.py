@@ -8,8 +8,10 @@ The clauses are those of `envs.core.Game`; each stands below as the message of i
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from xml.etree import ElementTree
 
 import gymnasium
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 
 from envs.batch import Batch
-from envs.core import CHANCE, REFEREE, Array, Game, Viewer, match_seed, no_chance, record
+from envs.core import CHANCE, REFEREE, Array, Game, Viewer, match_seed, no_chance, option_fields, record
 from envs.match import Match
 
 DRAWN_MATCHES = 10
@@ -48,6 +50,7 @@ def check_game(game: Game, matches: int = 50, seed: int = 0) -> None:
     check_facts(game)
     check_observation_space(game)
     check_state(game)
+    check_options(game)
     check_action_names(game)
     knowledge: Knowledge = {}
     for m in range(matches):
@@ -111,6 +114,54 @@ def check_state(game: Game) -> None:
     require(game, blank.tobytes() == game.blank().tobytes(), "blank() is the same record whenever asked")
     zero = blank.seed == 0 and blank.draws == 0 and not blank.reward.any() and not blank.over
     require(game, zero, "blank() writes options only")
+
+
+def check_options(game: Game) -> None:
+    """Of every option another value is sought that the game takes and that makes a difference."""
+    for field in option_fields(game):
+        differences = tried(game, field)
+        makes_one = next(differences, True) or any(differences)
+        require(game, makes_one, "an option changes the state record or a fact", field.name)
+
+
+def tried(game: Game, field: dataclasses.Field[Any]) -> Iterator[bool]:
+    """For each other value of an option that the game takes: does it make a difference?
+
+    It is tried beside the game's own options and beside none, as one option may forbid another.
+    """
+    for options in (dict(game.options), {}):
+        try:
+            here = type(game)(**options)
+            before = readable(here)
+        except Exception:  # other options may have to be given
+            continue
+        for value in other_values(here, field):
+            try:
+                other = type(game)(**(options | {field.name: value}))
+                after = readable(other)
+            except Exception:  # this value is not one that it takes
+                continue
+            if other != here:
+                yield after != before
+
+
+def readable(game: Game) -> tuple[Any, ...]:
+    """All that the verbs, and who calls them, can read of a game."""
+    facts = (game.seats, game.actions, game.chance_outcomes, game.max_length, game.simultaneous)
+    return *facts, game.return_range, game.observation_space, game.state, game.blank().tobytes()
+
+
+def other_values(game: Game, field: dataclasses.Field[Any]) -> list[Any]:
+    """Values that an option might take instead of its own."""
+    own, kind = getattr(game, field.name), get_type_hints(type(game))[field.name]
+    values = [] if field.default is dataclasses.MISSING else [field.default]
+    if get_origin(kind) is Literal:
+        values += get_args(kind)
+    elif kind is bool:
+        values += [not own]
+    elif kind in (int, float):
+        values += [kind(n) for n in (own + 1, own - 1, own + 2, own - 2, 2 * own, own // 2, 0, 1, 2, 3)]
+    return [value for value in values if value != own]
 
 
 def check_action_names(game: Game) -> None:
@@ -333,7 +384,7 @@ def check_batch(game: Game, seed: int, random: np.random.Generator, lanes: int =
         over, illegal = np.zeros(lanes, np.bool_), np.zeros(lanes, np.bool_)
         for b, match in enumerate(matches):
             illegal[b] = actions[b] not in match.legal()
-            reward[b] = forfeit(match) if illegal[b] else earned(match, int(actions[b]))
+            reward[b] = game.forfeit(match.seat) if illegal[b] else earned(match, int(actions[b]))
             over[b] = illegal[b] or match.over
             if over[b]:
                 episode[b] += 1
@@ -365,12 +416,6 @@ def earned(match: Match, action: int) -> Array:
     before = match.returns.copy()
     match.play(action)
     return match.returns - before
-
-
-def forfeit(match: Match) -> Array:
-    """Rewards of an illegal move: the offender gets the lowest return, the others share its loss."""
-    low, others = match.game.return_range[0], max(match.game.seats - 1, 1)
-    return np.array([low if p == match.seat else -low / others for p in range(match.game.seats)])
 
 
 # ---------------------------------------------------------------- frames

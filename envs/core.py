@@ -10,7 +10,7 @@ and the exact tools that walk a game's tree. `envs/games/kuhn_poker.py` is the s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import gymnasium
@@ -120,8 +120,17 @@ def no_chance(s: State, probabilities: Array) -> None:
     """`chance` of a game without dice or cards; never called."""
 
 
+@verb
+def share_of_forfeit(low: float, seats: int, seat: int, offender: int) -> float:
+    """What `seat` earns where `offender` ends the match by an illegal action: that one gets the lowest return
+    `low`, the others share its loss."""
+    return low if seat == offender else -low / max(seats - 1, 1)
+
+
 class Game:
     """Base of all games; see the module's docstring.
+
+    Options, of the rules: each of them changes a fact, or is written into the record by `blank`
 
     Facts, fixed by the options
         seats               P, number of seats
@@ -196,35 +205,48 @@ class Game:
 
     @property
     def actions(self) -> int:
+        """A, number of actions that a seat may name."""
         raise NotImplementedError
 
     @property
     def max_length(self) -> int:
+        """Most decisions that a match can take, all seats together."""
         raise NotImplementedError
 
     @property
     def return_range(self) -> tuple[float, float]:
+        """Lowest and highest total reward of a seat; -1 and 1, unless a game says otherwise."""
         return (-1.0, 1.0)
 
     @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete | gymnasium.spaces.Box:
+        """What a seat is shown: `codes`, or planes of integers."""
         raise NotImplementedError
 
     @property
     def state(self) -> np.dtype[Any]:
+        """Dtype of the state record, made by `record`."""
         raise NotImplementedError
+
+    def forfeit(self, offender: int) -> Array:
+        """Rewards, float64 [P], of a match that ends by an illegal action of the seat `offender`."""
+        low, seats = self.return_range[0], self.seats
+        return np.array([share_of_forfeit(low, seats, seat, offender) for seat in range(seats)])
 
     def blank(self) -> State:
         """A record before `deal`: zeros, with the options the verbs read written in (override)."""
         return np.zeros(1, self.state)[0]
 
     def action_name(self, action: int) -> str:
+        """What a person calls the action."""
         raise NotImplementedError
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
+        """The match in letters, as `viewer` may see it."""
         raise NotImplementedError
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        """The match drawn as an SVG document, as `viewer` may see it."""
         raise NotImplementedError
 
 
@@ -262,12 +284,13 @@ class Sizes(np.ndarray[Any, np.dtype[np.uint8]]):
     around at 256, and torch's LSTM takes no NumPy integer for a size.
     """
 
-    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
+    def __iter__(self) -> Any:
         return iter(self.tolist())
 
 
 def codes(*sizes: int) -> gymnasium.spaces.MultiDiscrete:
     """Observation space of K slots holding one of `sizes[k]` codes each, stored as uint8."""
-    space: Any = gymnasium.spaces.MultiDiscrete(np.array(sizes, np.uint8), dtype=np.uint8)
+    sizes_told = np.array(sizes, np.uint8)
+    space: gymnasium.spaces.MultiDiscrete[Any] = gymnasium.spaces.MultiDiscrete(sizes_told, dtype=np.uint8)
     space.nvec = space.nvec.view(Sizes)
-    return space  # type: ignore[no-any-return]
+    return space

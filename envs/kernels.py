@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from envs.compiled import bound, compiled
-from envs.core import CHANCE, NO_COUNTS, Array, Game, State, draw_outcome, match_seed
+from envs.core import CHANCE, NO_COUNTS, Array, Game, State, draw_outcome, match_seed, share_of_forfeit
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -119,7 +119,7 @@ def _play_turn(
         advance(s, action, probabilities, reward[b])
     else:  # the board stays as it is; the offender loses
         for p in range(seats):
-            reward[b, p] = low if p == s.seat else -low / max(seats - 1, 1)
+            reward[b, p] = share_of_forfeit(low, seats, p, s.seat)
         s.over = True
     illegal[b] = not is_legal
     over[b] = s.over

@@ -197,7 +197,7 @@ class FogboundEnv(gymnasium.Env[Observation, np.int64]):
         action = self._known(action)
         is_illegal = not self._raises and not match.mask()[action]
         if is_illegal:
-            reward = float(self.game.return_range[0])
+            reward = float(self.game.forfeit(self._seat)[self._seat])
         else:
             match.play(action)
             self._let_opponent_play()

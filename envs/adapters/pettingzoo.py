@@ -243,9 +243,7 @@ class FogboundParallel(Table, ParallelEnv):  # type: ignore[misc]  # PettingZoo 
                 match.play(actions[agent])
             earned = match.returns - before
         else:
-            low = self.game.return_range[0]
-            earned = np.full(len(agents), -low / max(len(agents) - 1, 1))
-            earned[offender] = low
+            earned = self.game.forfeit(offender)
         over = match.over or offender is not None
         if over:
             self.agents = []
