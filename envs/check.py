@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 from xml.etree import ElementTree
 
@@ -70,6 +70,7 @@ def require(game: Game, holds: Any, clause: str, got: Any = None) -> None:
 
 
 def check_facts(game: Game) -> None:
+    """The class, its facts, and which verbs are there."""
     parameters = getattr(type(game), "__dataclass_params__", None)
     require(game, parameters is not None and parameters.frozen, "a game is a frozen dataclass of its options")
     again = type(game)(**game.options)
@@ -89,6 +90,7 @@ def check_facts(game: Game) -> None:
 
 
 def check_observation_space(game: Game) -> None:
+    """Of a kind that a `Batch` and an encoder can take."""
     space = game.observation_space
     require(game, space == game.observation_space, "observation_space is the same whenever asked")
     if isinstance(space, gymnasium.spaces.MultiDiscrete):
@@ -101,12 +103,15 @@ def check_observation_space(game: Game) -> None:
 
 
 def check_state(game: Game) -> None:
+    """The record's dtype, and the record before the set-up."""
     mine, common = game.state, record(game.seats)
     names = common.names or ()
     is_record = issubclass(mine.type, np.record) and mine.isalignedstruct
     require(game, is_record, "state is made by envs.core.record", mine)
     begins = (mine.names or ())[: len(names)] == names
-    begins = begins and all(mine.fields[n][:2] == common.fields[n][:2] for n in names)  # type: ignore[index]
+    here: Mapping[str, Any] = mine.fields or {}
+    there: Mapping[str, Any] = common.fields or {}
+    begins = begins and all(here[n][:2] == there[n][:2] for n in names)
     require(game, begins, "state starts with the fields every match has", mine.names)
     require(game, mine == game.state, "state is the same dtype whenever asked")
     blank = game.blank()
@@ -165,6 +170,7 @@ def other_values(game: Game, field: dataclasses.Field[Any]) -> list[Any]:
 
 
 def check_action_names(game: Game) -> None:
+    """Every action has a name of its own."""
     names = [game.action_name(a) for a in range(game.actions)]
     require(game, all(isinstance(n, str) and n for n in names), "action_name is a non-empty text")
     require(game, len(set(names)) == len(names), "action_name is distinct for distinct actions")
@@ -213,6 +219,7 @@ def check_match(
 
 
 def check_seat(match: Match) -> None:
+    """Somebody decides next."""
     game, seat = match.game, match.seat
     can_be_chance = game.chance_outcomes > 0
     is_seat = 0 <= seat < game.seats or (seat == CHANCE and can_be_chance)
@@ -303,6 +310,7 @@ def check_illegal(match: Match, random: np.random.Generator) -> None:
 
 
 def refuses(match: Match, action: int) -> bool:
+    """Does the match raise ValueError at this action?"""
     try:
         match.play(action)
     except ValueError:
@@ -325,6 +333,7 @@ def check_knowledge(match: Match, seen: list[list[bytes]], knowledge: Knowledge,
 
 
 def check_drawings(match: Match) -> None:
+    """Text and SVG are there for every viewer."""
     game, before = match.game, match.state.tobytes()
     viewers: list[Viewer] = [*range(game.seats), REFEREE]
     for viewer in viewers:
@@ -335,6 +344,7 @@ def check_drawings(match: Match) -> None:
 
 
 def is_svg(document: str) -> bool:
+    """Is it XML whose root is an SVG element?"""
     try:
         return ElementTree.fromstring(document).tag == "{http://www.w3.org/2000/svg}svg"
     except ElementTree.ParseError:
@@ -342,6 +352,7 @@ def is_svg(document: str) -> bool:
 
 
 def check_end(match: Match) -> None:
+    """The returns, and that nothing goes on."""
     game, before = match.game, match.state.tobytes()
     low, high = game.return_range
     inside = (match.returns >= low - ROUNDING).all() and (match.returns <= high + ROUNDING).all()
@@ -354,6 +365,7 @@ def check_end(match: Match) -> None:
 
 
 def check_replay(match: Match, history: list[bytes]) -> None:
+    """Play the match again: every record is the same as in `history`."""
     game = match.game
     again = Match(game, seed=match.seed, chance="ask")
     states = [again.state.tobytes()]
@@ -413,6 +425,7 @@ def compare_lanes(batch: Batch, matches: list[Match], step: int) -> None:
 
 
 def earned(match: Match, action: int) -> Array:
+    """Play an action; what each seat earned by it, float64 [P]."""
     before = match.returns.copy()
     match.play(action)
     return match.returns - before
@@ -440,4 +453,5 @@ def framed_copy(state: Any) -> tuple[Array, Array]:
 
 
 def is_intact(frame: Array) -> bool:
+    """Are all marked bytes as they were?"""
     return bool((frame[:FRAME] == MARK).all() and (frame[-FRAME:] == MARK).all())

@@ -82,9 +82,11 @@ class Table:
         return self._match
 
     def observation_space(self, agent: str) -> gymnasium.Space[Any]:
+        """What an agent is shown; the same for all."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> gymnasium.Space[Any]:
+        """The actions an agent may name; the same for all."""
         return self.action_spaces[agent]
 
     def render(self) -> str | npt.NDArray[np.uint8] | None:

@@ -63,7 +63,7 @@ def deal(s):
 
 
 @verb
-def chance(s, probabilities):  # noqa: ARG001
+def chance(_s, probabilities):
     probabilities[0] = 0.5
     probabilities[1] = 0.5
 
@@ -150,7 +150,7 @@ def show_penny(s, action):
 
 
 @verb
-def see_pennies(s, seat, out):  # noqa: ARG001
+def see_pennies(s, _seat, out):
     out[0] = s.latest
 
 
@@ -166,7 +166,7 @@ class Pennies(Game):
     def action_name(self, action):
         return ("heads", "tails")[action]
 
-    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+    def text(self, state, _viewer=REFEREE):
         return f"latest {state.latest}"
 
     def svg(self, state, viewer=REFEREE):
@@ -285,7 +285,7 @@ class SeatOutOfRange(Tokens):
 
 class HasNoOdds(Tokens):
     @staticmethod
-    def chance(s, probabilities):  # noqa: ARG004
+    def chance(_s, probabilities):
         probabilities[:] = 0.45
 
 
@@ -364,30 +364,30 @@ class MaskTellsTheCoin(Tokens):
 
 
 class TextTellsTheCoin(Tokens):
-    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+    def text(self, state, _viewer=REFEREE):
         return f"coin {state.coin}"
 
-    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+    def svg(self, _state, _viewer=REFEREE):
         return '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
 class DrawingTellsTheCoin(Tokens):
-    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+    def svg(self, state, _viewer=REFEREE):
         return f'<svg xmlns="http://www.w3.org/2000/svg"><text>{state.coin}</text></svg>'
 
 
 class HasNothingToSay(Tokens):
-    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+    def text(self, _state, viewer=REFEREE):
         return "" if viewer == 1 else "tokens"
 
 
 class DrawsBadly(Tokens):
-    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+    def svg(self, _state, _viewer=REFEREE):
         return '<svg xmlns="http://www.w3.org/2000/svg"><g></svg>'
 
 
 class NamesActionsAlike(Tokens):
-    def action_name(self, action):  # noqa: ARG002
+    def action_name(self, _action):
         return "take"
 
 
