@@ -6,13 +6,16 @@ import functools
 import types
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from numba import njit
 
 from envs import sources
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+DIGEST: Final = "digest"
+"""The attribute of a compiled function's Python function that holds the digest it had when it was made."""
 
 
 def compiled(function: _Function, calls: Iterable[Callable[..., Any]] = (), **options: Any) -> _Function:
@@ -28,10 +31,13 @@ def compiled(function: _Function, calls: Iterable[Callable[..., Any]] = (), **op
         options: of `numba.njit`, but for `cache`.
     """
     sources.HOMES.add(function.__module__)
-    digest = sources.digest(function, [getattr(called, "py_func", called) for called in calls])
+    known = [_told(called) for called in calls]
+    told = [one for one in known if one is not None]
+    digest = sources.digest(function, told) if len(told) == len(known) else None
     if digest is None:
         uncached: _Function = njit(**options)(function)
         return uncached
+    vars(function)[DIGEST] = digest
     function.__qualname__ = f"{function.__qualname__}_{digest}"
     try:
         cached: _Function = njit(cache=True, **options)(function)
@@ -41,6 +47,15 @@ def compiled(function: _Function, calls: Iterable[Callable[..., Any]] = (), **op
         _warn_once()
         cached = njit(**options)(function)
     return cached
+
+
+def _told(called: Callable[..., Any]) -> str | None:
+    """What tells a compiled function and its code; None if no file does, as it is not kept, or was made by
+    another call, with values of that call."""
+    function = getattr(called, "py_func", called)
+    if DIGEST not in vars(function) or function.__closure__:
+        return None
+    return f"{function.__module__}.{function.__qualname__}:{function.__code__.co_firstlineno}"
 
 
 def bound(template: Callable[..., Any], label: str, names: dict[str, Any]) -> Callable[..., Any]:

@@ -48,7 +48,7 @@ def find(what: str, name: str, registry: MutableMapping[str, _Kind], base: type,
     """
     if name in registry:
         return registry[name]
-    if ":" in name:
+    if ":" in str(name):
         found = _imported(what, name)
     elif name in (installed := _installed(group)):
         found = _loaded(what, installed[name])
@@ -72,7 +72,7 @@ def registered(what: str, name: str, registry: Mapping[str, _Kind], group: str =
         ValueError: there is none; the message says how one gets there.
     """
     if name not in registry:
-        is_outside = ":" in name or name in _installed(group)
+        is_outside = ":" in str(name) or name in _installed(group)
         hint = f"; name it yourself first, so that it is imported: {name}" if is_outside else ""
         raise ValueError(f"unknown {what} {name!r}; known are {known(name, sorted(registry))}{hint}")
     return registry[name]

@@ -29,27 +29,21 @@ HOMES: Final[set[str]] = set()
 """Modules that have functions compiled by this package; they are followed wherever they are installed."""
 
 
-def digest(function: Callable[..., Any], calls: Iterable[Callable[..., Any]] = ()) -> str | None:
+def digest(function: Callable[..., Any], calls: Iterable[str] = ()) -> str | None:
     """Twelve letters that change with the files that the code of `function` comes from.
 
     Args:
-        calls: functions that it calls by names which its file does not know, see `envs.compiled.bound`.
+        calls: what tells the functions that it calls by names which its file does not know, and their code.
 
     Returns:
-        None if nobody can tell: one of them lies in no file, or one of `calls` was made by another call with
-        values that no file tells.
+        None if the function lies in no file.
     """
-    told, files = hashlib.sha256(), set[str]()
-    for called in (function, *calls):
-        code = getattr(called, "__code__", None)
-        is_bound = called is not function
-        if code is None or not os.path.isfile(code.co_filename) or (is_bound and called.__closure__):
-            return None
-        files |= _files(called.__module__, code.co_qualname.split(".")[0], code.co_filename)
-        if is_bound:
-            told.update(f"{called.__module__}.{code.co_qualname}:{code.co_firstlineno}\n".encode())
-    for content in sorted(_read(path).digest for path in files):
-        told.update(content)
+    code = function.__code__
+    if not os.path.isfile(code.co_filename):
+        return None
+    files = _files(function.__module__, code.co_qualname.split(".")[0], code.co_filename)
+    told = hashlib.sha256(b"".join(sorted(_read(path).digest for path in files)))
+    told.update("\n".join(calls).encode())
     return told.hexdigest()[:12]
 
 

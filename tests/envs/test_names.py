@@ -196,7 +196,14 @@ def offer(monkeypatch, **points):
 
 def test_an_installed_packages_game_is_known_by_its_entry_point(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
-    offer(monkeypatch, nim="my_game:Nim", gone="my_game:Gone", lost="my_lost:Lost", kuhn_poker="my_game:Nim")
+    offer(
+        monkeypatch,
+        nim="my_game:Nim",
+        gone="my_game:Gone",
+        lost="my_lost:Lost",
+        wrong="my_game:deal",
+        kuhn_poker="my_game:Nim",
+    )
     game = envs.make("nim", heap=3)
     assert envs.name_of(game) == "nim"
     assert envs.registered("nim", heap=3) == game
@@ -207,6 +214,8 @@ def test_an_installed_packages_game_is_known_by_its_entry_point(folder, monkeypa
         envs.make("gone")
     with pytest.raises(ValueError, match=r"'lost': .* cannot be imported .No module named 'my_lost'"):
         envs.make("lost")
+    with pytest.raises(ValueError, match="game 'wrong': expected a class of Game, got CPUDispatcher"):
+        envs.make("wrong")
     with pytest.raises(ValueError, match="unknown game 'gon'; known are gone, "):
         envs.make("gon")
 

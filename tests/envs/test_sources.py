@@ -6,10 +6,12 @@ import importlib
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
+from envs.compiled import bound, compiled
 from envs.sources import digest
 
 ROOT = Path(__file__).parents[2]
@@ -148,12 +150,33 @@ def test_what_a_function_uses_is_followed_from_file_to_file(lake, tmp_path, func
         assert is_followed == (name in files | {"lake.py"}), name
 
 
-def test_what_cannot_be_told_has_no_digest(lake):
-    """A function from no file, and one that is bound by what no file tells."""
-    space: dict[str, object] = {}
-    made = type(lake.stay)(lake.stay.__code__.replace(co_filename="<input>"), space)
-    assert digest(made) is None
-    assert digest(lake.stay, [made]) is None
-    assert digest(lake.made(1)) is not None  # numba's own key knows what a function has closed over
-    assert digest(lake.stay, [lake.made(1)]) is None
-    assert digest(lake.stay, [lake.swim]) != digest(lake.stay, [lake.dive])
+def is_kept(function):
+    """Whether a compiled function has a place on disk."""
+    return function.stats.cache_path is not None
+
+
+def test_what_no_file_tells_is_not_kept(lake):
+    """A function from no file, and what is bound to one, or to one that another call made with its values."""
+    free = types.FunctionType(lake.stay.__code__.replace(co_filename="<input>"), {})
+    assert digest(free) is None
+    assert not is_kept(compiled(free))
+    assert is_kept(compiled(lake.dive))
+    made = compiled(lake.made(1))
+    assert is_kept(made)  # numba's own key knows what a function has closed over, but not a caller's
+    for called in (compiled(free), made):
+        assert not is_kept(compiled(bound(lake.stay, "label", {}), calls=[called]))
+
+
+def test_what_is_bound_is_told_apart_and_as_it_was_when_it_was_made(lake, tmp_path):
+    """A file that is changed after its import does not give the old code a new name."""
+    rise, swim = compiled(lake.rise), compiled(lake.swim)
+
+    def name(called):
+        return compiled(bound(lake.stay, "label", {}), calls=[called]).__qualname__
+
+    before = name(swim)
+    assert before.startswith("stay_label_")
+    assert name(rise) != before
+    with (tmp_path / "pond/numbers.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert name(swim) == before
