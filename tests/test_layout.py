@@ -34,7 +34,7 @@ ONLY_IN = {
     "torch.utils.tensorboard": {"agents/run/curves.py"},
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},
-    "matplotlib": {"envs/drawing.py"},
+    "matplotlib": {"envs/drawing.py", "scripts/curves.py"},
     "pygame": {"envs/window.py"},
     "onnx": {"agents/play/export.py"},
     "onnxscript": {"agents/play/export.py"},
@@ -43,7 +43,7 @@ ONLY_IN = {
     "rich": {"agents/run/cli.py", "agents/commands/train.py"},
     "tyro": {
         *("agents/run/config.py", "agents/run/flags.py"),
-        *("scripts/benchmark.py", "scripts/benchmarks/options.py"),
+        *("scripts/benchmark.py", "scripts/benchmarks/options.py", "scripts/curves.py"),
         *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},

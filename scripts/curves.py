@@ -1,0 +1,89 @@
+"""Draw a curve of several runs in one figure, with its 95 % interval where the runs tell one.
+
+python scripts/curves.py runs/<run> runs/<run> --out curves.svg
+
+python scripts/curves.py runs/<run> --tag eval/vs/random/mean --labels "with memory" --out curve.png
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib
+import tyro
+from matplotlib.figure import Figure
+
+from agents.run import cli
+from agents.run.curves import read_lines
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to draw."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folders of runs, which hold a metrics.jsonl."""
+    tag: str = "eval/vs/nobody/mean"
+    """The number, as TensorBoard calls it."""
+    labels: tuple[str, ...] = ()
+    """What to call the runs; by default by their folders."""
+    title: str = ""
+    """What stands above."""
+    out: Path = Path("curves.svg")
+    """The file; its ending says whether it is drawn as svg, png or pdf."""
+
+
+def main() -> None:
+    a = cli.parse(Arguments, __doc__)
+    if a.labels and len(a.labels) != len(a.runs):
+        raise ValueError(f"expected a label for each of {len(a.runs)} runs, got {len(a.labels)}")
+    labels = a.labels or tuple(run.name for run in a.runs)
+    draw({label: points(run, a.tag) for label, run in zip(labels, a.runs, strict=True)}, a)
+    print(f"{a.out}: {a.out.stat().st_size:,} bytes")
+
+
+def points(run: Path, tag: str) -> list[tuple[int, float, float, float]]:
+    """Step, value, low and high of the number `tag` in a run; low and high are the value where it has none.
+
+    Raises:
+        ValueError: the run has no such number; the message names those that it has.
+    """
+    lines = read_lines(run / "metrics.jsonl")
+    below = tag.rpartition("/")[0]
+    found = [
+        (
+            int(line["step"]),
+            line[tag],
+            line.get(f"{below}/low", line[tag]),
+            line.get(f"{below}/high", line[tag]),
+        )
+        for line in lines
+        if line.get(tag) is not None
+    ]
+    if not found:
+        names = sorted({name for line in lines for name in line} - {"step"})
+        raise ValueError(f"{run}: has no {tag!r}; it has {', '.join(names)}")
+    return found
+
+
+def draw(curves: dict[str, list[tuple[int, float, float, float]]], a: Arguments) -> None:
+    """Write the figure; the same runs give the same bytes."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for label, found in curves.items():
+        step, value, low, high = zip(*found, strict=True)
+        (line,) = axes.plot(step, value, label=label)
+        axes.fill_between(step, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set(xlabel="decisions", ylabel=a.tag, title=a.title)
+    axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    with matplotlib.rc_context({"svg.hashsalt": "fogbound"}):
+        figure.savefig(a.out, metadata={"Date": None} if a.out.suffix == ".svg" else None, dpi=150)
+
+
+if __name__ == "__main__":
+    cli.run(main)
