@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-import curves
 import pytest
+
+import curves
 
 
 def run_of(folder, lines):
