@@ -10,12 +10,12 @@ action = agent.act(match.observation(0), match.mask(), seat=0)
 
 from __future__ import annotations
 
-from agents.checkpoint import load
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.net.cells import CELLS
 from agents.net.policy import RecurrentPolicy
 from agents.net.scan import scan
 from agents.packaged import version
+from agents.play.agent_file import load
 from agents.play.opposition import Opposition
 from agents.play.players import FIXED_PLAYERS, Agent, Player, fixed_player
 

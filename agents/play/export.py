@@ -36,10 +36,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from agents.checkpoint import plays, write_file
+from agents.files import write_file
 from agents.net.distributions import Categorical, Family, Gaussian, MultiCategorical
 from agents.net.encoders import entries_of, packed
 from agents.net.policy import Memory, RecurrentPolicy
+from agents.play.agent_file import plays
 from agents.play.players import Agent, frozen
 
 if TYPE_CHECKING:
