@@ -380,7 +380,7 @@ with lock.locked(Path(sys.argv[1])):
 @pytest.fixture
 def other(run):
     """Another process that trains the run."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(run)],
         cwd=root, env=os.environ | {"PYTHONPATH": str(root)},
