@@ -41,7 +41,7 @@ from agents.learn.ppo import Coefficients, follow, update
 from agents.learn.rollout import Collector, Rollout
 from agents.learn.worlds import VecWorld
 from agents.net import normalizer, settings
-from agents.net.arguments import ARGUMENTS, Coded, as_data, code_name
+from agents.net.arguments import ARGUMENTS, as_data, code_name
 from agents.net.policy import Memory, RecurrentPolicy, with_names
 from agents.net.schedules import Schedule
 from agents.net.spaces import World, check_observations
@@ -553,7 +553,10 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         Raises:
             TypeError: there is no argument of such a name.
         """
-        changes, stored = _changes(cls, changes, custom_objects), files.read(path)
+        known_to = {*inspect.signature(cls.__init__).parameters}
+        known_to |= {*inspect.signature(MaskableRecurrentPPO.__init__).parameters}
+        changes = saving.changes_of(changes, custom_objects, known_to)
+        stored = files.read(path)
         if print_system_info:
             print("== CURRENT SYSTEM INFO ==")
             get_system_info()
@@ -578,72 +581,36 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             CheckpointError: the parts are no model's, or do not fit each other or `env`.
         """
         changes = dict(changes or {})
-        policy_class = cls._policy_class_of(changes.pop("policy", RecurrentPolicy))
+        policy_class = saving.policy_class(changes.pop("policy", RecurrentPolicy), cls.policy_aliases)
         saved = saving.read_saved(stored, policy_class)
-        saved.refuse_policy_kwargs(changes.pop("policy_kwargs", None))
-        goes_on = env is None and isinstance(saved.game, Game)
-        if goes_on:
-            env = saved.batch(device)
-        elif isinstance(env, Batch) and env.game != saved.game:
-            raise stored.error(f"is an agent of {saved.game}, got matches of {env.game}")
-        given = {} if "opposition" in changes else saved.opposition_at(env)
-        where = env.device if isinstance(env, Batch) else device
-        asked_for = saved.arguments | given | {"device": where} | changes
-        saving.refuse_code(asked_for, stored)
-        begins_anew = ["opposition."] if not given else []
-        if not goes_on or "opposition" in changes or saved.begin_anew_if_untold(env):
-            begins_anew += ["batch.", "collector."]
+        asked_for = saved.asked_for(env, device, changes)
         try:
-            model = cls._made_of(saved, policy_class, env, asked_for, changes, force_reset)
+            with saving.code_given_again(saved, changes):
+                kwargs = saved.policy_kwargs
+                model = cls(policy_class, None, policy_kwargs=kwargs, **asked_for.arguments)
+            model.n_envs = saved.matches
+            model.begin(saved.game)
+            if saved.statistics is not None:
+                normalizer.keep(model, saved.statistics)
+            if asked_for.env is not None:
+                model.set_env(asked_for.env, force_reset)  # its VecNormalize gets the statistics
         except ValueError as error:
             if changes:  # it may be what the caller gave
                 raise
-            told = f"its arguments do not fit this version ({error})" if goes_on else error
+            told = f"its arguments do not fit this version ({error})" if asked_for.goes_on else error
             raise stored.error(told) from error
         model._take_weights(saved)
         try:
-            model.load_state_dict(saving.without(saved.state, *begins_anew))
+            model.load_state_dict(asked_for.state)
         except ValueError as error:
             raise stored.error(f"its training state does not fit: {error}") from error
-        if goes_on:  # the Batch is a new one and has no say
+        if asked_for.goes_on:  # the Batch is a new one and has no say
             model._own_seed = saved.own_seed
         if "ema.safetensors" not in saved.promised:
             model.ema_steps = 0
         if model.collector is not None and model.magnet_kind != saved.arguments["magnet"]:
             model.collector.magnet_cores = model.collector.memory.cores
         model._total_timesteps = saved.total_timesteps
-        return model
-
-    @classmethod
-    def _policy_class_of(cls, policy: Any) -> type[RecurrentPolicy]:
-        """The class that `policy` names or is; TypeError if it is no `RecurrentPolicy`."""
-        policy = cls.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
-        if not (isinstance(policy, type) and issubclass(policy, RecurrentPolicy)):
-            raise TypeError(f"policy must be a subclass of RecurrentPolicy, got {policy!r}")
-        return policy
-
-    @classmethod
-    def _made_of(
-        cls,
-        saved: saving.Saved,
-        policy_class: type[RecurrentPolicy],
-        env: Any,
-        arguments: Mapping[str, Any],
-        changes: Mapping[str, Any],
-        force_reset: bool,
-    ) -> MaskableRecurrentPPO:
-        """A new model with the saved arguments, the statistics and `env`."""
-        with warnings.catch_warnings():
-            for name in changes:  # whoever gives code again knows that a file does not hold it
-                if isinstance(saved.arguments.get(name), Coded) or name == "opposition":
-                    warnings.filterwarnings("ignore", rf"(the )?{name}\b.* files do not hold")
-            model = cls(policy_class, None, policy_kwargs=saved.policy_kwargs, **arguments)
-        model.n_envs = saved.matches
-        model.begin(saved.game)
-        if saved.statistics is not None:
-            normalizer.keep(model, saved.statistics)
-        if env is not None:
-            model.set_env(env, force_reset)  # its VecNormalize gets the statistics
         return model
 
     def _take_weights(self, saved: saving.Saved) -> None:
@@ -693,7 +660,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             raise ValueError(f"expected the parameters of policy, got {', '.join(map(str, given)) or 'none'}")
         for name, values in given.items():
             if name != "optimizer":
-                _check_weights(name, parts[name], values, exact_match)
+                saving.check_weights(name, parts[name], values, exact_match)
         for name, values in given.items():
             if name == "optimizer":
                 self.optimizer.load_state_dict(dict(values))
@@ -1056,45 +1023,6 @@ def _reads_locals(callback: BaseCallback) -> bool:
     if isinstance(callback, CallbackList):
         return any(map(_reads_locals, callback.callbacks))
     return not isinstance(callback, ProgressBarCallback) and bool(getattr(callback, "reads_locals", True))
-
-
-def _changes(
-    kind: type[MaskableRecurrentPPO], changes: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """The arguments that replace saved ones.
-
-    Raises:
-        TypeError: `kind` has none of such a name.
-    """
-    older = dict(custom_objects or {})
-    if "lr_schedule" in older:
-        older.setdefault("learning_rate", older.pop("lr_schedule"))
-    if "policy_class" in older:
-        older.setdefault("policy", older.pop("policy_class"))
-    all_changes = older | dict(changes)
-    names = set(inspect.signature(kind.__init__).parameters)
-    names |= set(inspect.signature(MaskableRecurrentPPO.__init__).parameters)
-    names -= {"self", "env", "device", "use_sde", "sde_sample_freq", "_init_setup_model"}
-    for name in all_changes:
-        if name not in names:
-            raise TypeError(f"load has no argument {name!r}; known are {known(name, sorted(names))}")
-    return all_changes
-
-
-def _check_weights(name: str, module: nn.Module, given: Any, is_exact: bool) -> None:
-    """Refuse weights of other names or shapes than the module's."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{name}: expected its tensors by name, got {type(given).__name__}")
-    own = {key: tuple(x.shape) for key, x in module.state_dict().items()}
-    got = {key: tuple(torch.as_tensor(x).shape) for key, x in given.items()}
-    keys = set(own) | set(got) if is_exact else set(own) & set(got)
-    differing = sorted(key for key in keys if own.get(key) != got.get(key))
-    if differing:
-        key = differing[0]
-        raise ValueError(
-            f"{name}: {len(differing)} of its tensors differ: expected {key} of shape {own.get(key)}, got "
-            f"{got.get(key)}"
-        )
 
 
 def _at(schedule: float | Schedule, progress_remaining: float) -> float:

@@ -6,12 +6,13 @@ lies between: `training.json`, what an optimiser remembers, and what may be chan
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import reprlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from agents.net.spaces import World
 from agents.play import agent_file
 from agents.play.opposition import Opposition, make_opposition
 from envs.batch import fitting
+from envs.names import known
 
 MOST = 2**31 - 1
 """No size of a pool in a file is larger."""
@@ -116,6 +118,29 @@ def read_parameters(
     return parameters
 
 
+def check_weights(name: str, module: nn.Module, given: Any, is_exact: bool) -> None:
+    """Refuse weights of other names or shapes than those of the `module` called `name`.
+
+    Args:
+        is_exact: all of them are given; else those that have the name of one of its own are looked at.
+
+    Raises:
+        ValueError: names the first.
+    """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{name}: expected its tensors by name, got {type(given).__name__}")
+    own = {key: tuple(x.shape) for key, x in module.state_dict().items()}
+    got = {key: tuple(torch.as_tensor(x).shape) for key, x in given.items()}
+    keys = set(own) | set(got) if is_exact else set(own) & set(got)
+    differing = sorted(key for key in keys if own.get(key) != got.get(key))
+    if differing:
+        key = differing[0]
+        raise ValueError(
+            f"{name}: {len(differing)} of its tensors differ: expected {key} of shape {own.get(key)}, got "
+            f"{got.get(key)}"
+        )
+
+
 # ---------------------------------------------------------------- a file, before a model is made of it
 
 
@@ -144,12 +169,30 @@ class Saved:
         """Of the Batch, which deals where the model has no seed."""
         return int(self.state["deals"][1])
 
-    def batch(self, device: str | torch.device) -> envs.Batch:
-        """As many matches as it learned from.
+    def asked_for(self, env: Any, device: str | torch.device, changes: dict[str, Any]) -> AskedFor:
+        """What to make and go on with, in `env` or where the matches were, if arguments are to change.
 
         Raises:
-            CheckpointError: the state is not of so many.
+            CheckpointError: the file does not fit `env`, or lacks what was code and is not given again.
+            ValueError: other `policy_kwargs` are given than the saved ones.
         """
+        self._refuse_policy_kwargs(changes.pop("policy_kwargs", None))
+        goes_on = env is None and isinstance(self.game, envs.Game)
+        if goes_on:
+            env = self._batch(device)
+        elif isinstance(env, envs.Batch) and env.game != self.game:
+            raise self.stored.error(f"is an agent of {self.game}, got matches of {env.game}")
+        opposition = {} if "opposition" in changes else self._opposition_at(env)
+        where = env.device if isinstance(env, envs.Batch) else device
+        arguments = self.arguments | opposition | {"device": where} | changes
+        self._refuse_code(arguments)
+        begins_anew = [] if opposition else ["opposition."]
+        if not goes_on or "opposition" in changes or self._leaves_matches_untold(env):
+            begins_anew += ["batch.", "collector."]
+        return AskedFor(env, goes_on, arguments, without(self.state, *begins_anew))
+
+    def _batch(self, device: str | torch.device) -> envs.Batch:
+        """As many matches as it learned from."""
         assert isinstance(self.game, envs.Game)
         if len(self.state.get("batch.episode", ())) != self.matches:
             raise self.stored.error(
@@ -158,24 +201,20 @@ class Saved:
         where = "cuda" if device == "auto" and torch.cuda.is_available() else device
         return envs.Batch(self.game, self.matches, "cpu" if where == "auto" else where)
 
-    def begin_anew_if_untold(self, batch: envs.Batch) -> bool:
-        """Whether the file does not say what was played in the matches going on; then `batch` begins anew."""
+    def _leaves_matches_untold(self, batch: envs.Batch) -> bool:
+        """The file does not say what was played in the matches going on; then `batch` begins anew."""
         if not (self.state.get("batch.length", torch.tensor(0)) < 0).any():
             return False
         warnings.warn(
             f"{self.stored.path}: does not say what was played in the matches going on, so they begin anew",
-            stacklevel=4,
+            stacklevel=5,
         )
         seed = self.state.get("batch.seed", torch.zeros(1, dtype=torch.int64))
         batch.reset(int(seed.flatten()[0]) if seed.dtype == torch.int64 and seed.numel() == 1 else 0)
         return True
 
-    def refuse_policy_kwargs(self, given: Mapping[str, Any] | None) -> None:
-        """They may be given once more, but no others.
-
-        Raises:
-            ValueError: they are others.
-        """
+    def _refuse_policy_kwargs(self, given: Mapping[str, Any] | None) -> None:
+        """They may be given once more, but no others."""
         if given is None:
             return
         given = settings.plain(with_names(given), "policy_kwargs")
@@ -185,7 +224,7 @@ class Saved:
                 f"{path}: its policy_kwargs are {self.policy_kwargs}, got {given}; leave them out"
             )
 
-    def opposition_at(self, env: Any) -> dict[str, Opposition]:
+    def _opposition_at(self, env: Any) -> dict[str, Opposition]:
         """The saved opposition at the matches `env`, as an argument; none if nobody sat opposite."""
         if self.opposition is None:
             return {}
@@ -194,6 +233,75 @@ class Saved:
         if not isinstance(env, envs.Batch):
             return {}
         return {"opposition": _read_opposition(self.opposition, env, self.stored)}
+
+    def _refuse_code(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments of which the file only says that they were code, and that nobody gave again."""
+        for name, value in arguments.items():
+            if isinstance(value, Coded):
+                raise self.stored.error(
+                    f"its {name} is code ({value.text}), which files do not hold; give it again: "
+                    f"load(path, {name}=...)"
+                )
+
+
+class AskedFor(NamedTuple):
+    """What a saved model is made from and goes on with."""
+
+    env: Any
+    goes_on: bool
+    """`env` is the saved matches, which go on where they were."""
+    arguments: dict[str, Any]
+    state: dict[str, Tensor]
+    """Of the saved state what does not begin anew."""
+
+
+NOT_CHANGED = {"self", "env", "device", "use_sde", "sde_sample_freq", "_init_setup_model"}
+"""Arguments of a model that are no changes of a saved one."""
+
+
+def changes_of(
+    changes: Mapping[str, Any], custom_objects: Mapping[str, Any] | None, arguments: set[str]
+) -> dict[str, Any]:
+    """What replaces saved arguments, said in `changes` or in SB3's older way.
+
+    Args:
+        arguments: the names of those that a model has.
+
+    Raises:
+        TypeError: it has none of such a name.
+    """
+    older, names = dict(custom_objects or {}), arguments - NOT_CHANGED
+    if "lr_schedule" in older:
+        older.setdefault("learning_rate", older.pop("lr_schedule"))
+    if "policy_class" in older:
+        older.setdefault("policy", older.pop("policy_class"))
+    all_changes = older | dict(changes)
+    for name in all_changes:
+        if name not in names:
+            raise TypeError(f"load has no argument {name!r}; known are {known(name, sorted(names))}")
+    return all_changes
+
+
+def policy_class(policy: Any, aliases: Mapping[str, type[RecurrentPolicy]]) -> type[RecurrentPolicy]:
+    """The class that `policy` names or is.
+
+    Raises:
+        TypeError: it is no `RecurrentPolicy`.
+    """
+    policy = aliases.get(policy, policy) if isinstance(policy, str) else policy
+    if not (isinstance(policy, type) and issubclass(policy, RecurrentPolicy)):
+        raise TypeError(f"policy must be a subclass of RecurrentPolicy, got {policy!r}")
+    return policy
+
+
+@contextlib.contextmanager
+def code_given_again(saved: Saved, changes: Iterable[str]) -> Iterator[None]:
+    """No warning that a file does not hold the code in `changes`: whoever gives it again knows."""
+    with warnings.catch_warnings():
+        for name in changes:
+            if isinstance(saved.arguments.get(name), Coded) or name == "opposition":
+                warnings.filterwarnings("ignore", rf"(the )?{name}\b.* files do not hold")
+        yield
 
 
 def read_saved(stored: Stored, policy_class: type[RecurrentPolicy]) -> Saved:
@@ -313,17 +421,3 @@ def _read_opposition(told: Any, batch: envs.Batch, stored: Stored) -> Opposition
         raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise stored.error(f"its opposition does not fit this version ({error})") from error
-
-
-def refuse_code(arguments: Mapping[str, Any], stored: Stored) -> None:
-    """Refuse arguments of which the file only says that they were code, and that nobody gave again.
-
-    Raises:
-        CheckpointError: names the first.
-    """
-    for name, value in arguments.items():
-        if isinstance(value, Coded):
-            raise stored.error(
-                f"its {name} is code ({value.text}), which files do not hold; give it again: "
-                f"load(path, {name}=...)"
-            )
