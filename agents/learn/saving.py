@@ -22,7 +22,7 @@ from agents.files import CheckpointError, Kind, Parts, Source, Stored, checked
 from agents.net import settings
 from agents.net.arguments import Coded
 from agents.net.policy import RecurrentPolicy, with_names
-from agents.net.spaces import World
+from agents.net.task import Task
 from agents.play import agent_file
 from agents.play.opposition import Opposition, make_opposition
 from envs.batch import fitting
@@ -149,7 +149,7 @@ class Saved:
     """What a model's file says, checked by itself; no model is made yet."""
 
     stored: Stored
-    game: envs.Game | World
+    task: Task
     policy_kwargs: dict[str, Any]
     arguments: dict[str, Any]
     """The algorithm's and the logger's; `Coded` where they are code."""
@@ -177,11 +177,11 @@ class Saved:
             ValueError: other `policy_kwargs` are given than the saved ones.
         """
         self._refuse_policy_kwargs(changes.pop("policy_kwargs", None))
-        goes_on = env is None and isinstance(self.game, envs.Game)
+        goes_on = env is None and self.task.rules is not None
         if goes_on:
             env = self._batch(device)
-        elif isinstance(env, envs.Batch) and env.game != self.game:
-            raise self.stored.error(f"is an agent of {self.game}, got matches of {env.game}")
+        elif isinstance(env, envs.Batch) and env.game != self.task.rules:
+            raise self.stored.error(f"is an agent of {self.task.plays}, got matches of {env.game}")
         opposition = {} if "opposition" in changes else self._opposition_at(env)
         where = env.device if isinstance(env, envs.Batch) else device
         arguments = self.arguments | opposition | {"device": where} | changes
@@ -193,13 +193,13 @@ class Saved:
 
     def _batch(self, device: str | torch.device) -> envs.Batch:
         """As many matches as it learned from."""
-        assert isinstance(self.game, envs.Game)
+        assert self.task.rules is not None
         if len(self.state.get("batch.episode", ())) != self.matches:
             raise self.stored.error(
                 f"its training state does not fit: it holds none of {self.matches} matches; give it an env"
             )
         where = "cuda" if device == "auto" and torch.cuda.is_available() else device
-        return envs.Batch(self.game, self.matches, "cpu" if where == "auto" else where)
+        return envs.Batch(self.task.rules, self.matches, "cpu" if where == "auto" else where)
 
     def _leaves_matches_untold(self, batch: envs.Batch) -> bool:
         """The file does not say what was played in the matches going on; then `batch` begins anew."""
@@ -228,7 +228,7 @@ class Saved:
         """The saved opposition at the matches `env`, as an argument; none if nobody sat opposite."""
         if self.opposition is None:
             return {}
-        if not isinstance(self.game, envs.Game):
+        if self.task.rules is None:
             raise self.stored.error("has an opposition in a Gymnasium world, which takes none")
         if not isinstance(env, envs.Batch):
             return {}
@@ -315,17 +315,17 @@ def read_saved(stored: Stored, policy_class: type[RecurrentPolicy]) -> Saved:
             raise stored.error("is an agent without its training state; it can play, not train")
     training = stored.json("training.json")
     arguments = agent_file.arguments_of(stored)
-    _, game = agent_file.network_of(stored, policy_class)
+    _, task = agent_file.network_of(stored, policy_class)
     return Saved(
         stored,
-        game,
+        task,
         stored.json("agent.json")["policy"],
         arguments | _read_logging(training, stored),
         agent_file.promised(stored, arguments),
         _count(training, "matches", 1, stored),
         training.get("opposition"),
         _count(training, "total_timesteps", 0, stored),
-        agent_file.statistics_of(stored, game),
+        agent_file.statistics_of(stored, task),
         _as_now(stored.tensors("training.safetensors")),
     )
 

@@ -22,7 +22,8 @@ from agents.files import FORMAT, CheckpointError, Kind, Source, Stored, Which, c
 from agents.net import normalizer
 from agents.net.arguments import read_arguments
 from agents.net.policy import RecurrentPolicy
-from agents.net.spaces import World, check_observations, read_space, space_data
+from agents.net.spaces import check_observations, read_space, space_data
+from agents.net.task import Task, World, task_of
 from agents.packaged import shipped_agent
 from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
 from envs.adapters.gymnasium import game_played
@@ -57,7 +58,7 @@ Weights = Literal["ema", "raw"]
 
 def parts_of(
     policy: RecurrentPolicy,
-    game: envs.Game | World,
+    task: Task,
     policy_kwargs: Mapping[str, Any],
     timesteps: int,
     ema: RecurrentPolicy | None,
@@ -73,7 +74,7 @@ def parts_of(
     """
     agent = {
         "format": FORMAT,
-        **plays(game),
+        **plays(task),
         "policy_class": type(policy).__name__,
         "policy": policy_kwargs,
         "timesteps": timesteps,
@@ -86,14 +87,14 @@ def parts_of(
     return parts
 
 
-def plays(game: envs.Game | World) -> dict[str, Any]:
-    """What `agent.json` says of the game."""
-    if isinstance(game, World):
-        return {
-            "observation_space": space_data(game.observation_space),
-            "action_space": space_data(game.action_space),
-        }
-    return {"game": game.name, "options": dict(game.options)}
+def plays(task: Task) -> dict[str, Any]:
+    """What `agent.json` says of the game, or of the world."""
+    if task.rules is not None:
+        return {"game": task.rules.name, "options": dict(task.rules.options)}
+    return {
+        "observation_space": space_data(task.observation_space),
+        "action_space": space_data(task.action_space),
+    }
 
 
 def describe(stored: Stored) -> str:
@@ -142,16 +143,16 @@ def _agent(
     policy: type[RecurrentPolicy] = RecurrentPolicy,
 ) -> Agent:
     """The agent of a file, called `name`; the rest is as of `load`."""
-    network, game = network_of(stored, policy)
+    network, task = network_of(stored, policy)
     if "training.json" in stored:
         promised(stored, arguments_of(stored))
     if weights == "ema" and "ema.safetensors" not in stored:
         raise stored.error("holds no averaged weights; load with weights='raw'")
     is_averaged = weights != "raw" and "ema.safetensors" in stored
     load_weights(network, stored, "ema.safetensors" if is_averaged else "policy.safetensors")
-    state = statistics_of(stored, game)
+    state = statistics_of(stored, task)
     scale = None if state is None else normalizer.Normalizer(state)
-    return Agent(network.to(device), game, name, deterministic, seed, scale)
+    return Agent(network.to(device), task, name, deterministic, seed, scale)
 
 
 def load_player(
@@ -179,14 +180,12 @@ def load_player(
     if not found(spec).exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({known(spec, FIXED_PLAYERS)}) nor a path")
     device, stored = usable_device(device), read(spec)
-    agent: Player = _agent(stored, _name(spec), device, deterministic, seed)
-    if isinstance(agent, Agent) and isinstance(agent.game, World):
-        played = _game_of_world(stored) or game
-        if played is not None:
-            agent = SeatedAgent(agent, played)
-    if game is not None and agent.game != game:
-        raise ValueError(f"{str(spec)!r} plays {agent.game}, expected an agent of {game}")
-    return agent
+    agent = _agent(stored, _name(spec), device, deterministic, seed)
+    played = (_game_of_world(stored) or game) if agent.task.rules is None else None
+    player: Player = agent if played is None else SeatedAgent(agent, played)
+    if game is not None and player.game != game:
+        raise ValueError(f"{str(spec)!r} plays {player.game}, expected an agent of {game}")
+    return player
 
 
 def _name(path: Source) -> str:
@@ -230,8 +229,8 @@ def promised(stored: Stored, arguments: Mapping[str, Any]) -> set[str]:
     return kept
 
 
-def statistics_of(stored: Stored, game: envs.Game | World) -> dict[str, Tensor] | None:
-    """How what is seen of `game` is scaled, if it is.
+def statistics_of(stored: Stored, task: Task) -> dict[str, Tensor] | None:
+    """How what is seen of `task` is scaled, if it is.
 
     Raises:
         CheckpointError: they are statistics of something else.
@@ -240,7 +239,9 @@ def statistics_of(stored: Stored, game: envs.Game | World) -> dict[str, Tensor] 
         return None
     state = stored.tensors("normalizer.safetensors")
     try:
-        normalizer.check_state(state, game.observation_space)
+        if task.rules is not None:
+            raise ValueError("says how observations are scaled, and a game's never are")
+        normalizer.check_state(state, task.observation_space)
     except ValueError as error:
         raise stored.error(error) from error
     return state
@@ -274,8 +275,8 @@ def _check_tensors(weights: Mapping[str, Tensor], policy: nn.Module, stored: Sto
             )
 
 
-def network_of(stored: Stored, kind: type[RecurrentPolicy]) -> tuple[RecurrentPolicy, envs.Game | World]:
-    """The network that `agent.json` describes, of class `kind`, still without its weights; and its game.
+def network_of(stored: Stored, kind: type[RecurrentPolicy]) -> tuple[RecurrentPolicy, Task]:
+    """The network that `agent.json` describes, of class `kind`, still without its weights; and its task.
 
     Raises:
         CheckpointError: it is of another class, or the weights in the file are of another network. Nothing
@@ -295,21 +296,20 @@ def network_of(stored: Stored, kind: type[RecurrentPolicy]) -> tuple[RecurrentPo
         )
     weights = stored.tensors("policy.safetensors")
     numbers = sum(x.numel() for x in weights.values())
-    game = _game(agent, stored, numbers, len(weights))
-    actions = game.action_space if isinstance(game, World) else game.actions
+    task = _task(agent, stored, numbers, len(weights))
     try:
         _check_policy_arguments(agent.get("policy"), numbers, len(weights))
         with _NoLargerThan(2 * numbers + SPARE):
-            network = kind(game.observation_space, actions, game.seats, **agent["policy"])
+            network = kind(task.observation_space, task.action_space, task.seats, **agent["policy"])
     except _TooLargeError as error:
         raise stored.error(f"the weights do not fit the policy they claim: {error}") from error
     except _UNFIT as error:
         raise stored.error(f"its policy does not fit this version ({_told(error)})") from error
     _check_tensors(weights, network, stored)
-    return network, game
+    return network, task
 
 
-def _game(agent: Mapping[str, Any], stored: Stored, numbers: int, tensors: int) -> envs.Game | World:
+def _task(agent: Mapping[str, Any], stored: Stored, numbers: int, tensors: int) -> Task:
     """What `agent.json` says that the agent plays, of a size that fits so many `numbers` of weights."""
     try:
         if "action_space" in agent:
@@ -320,7 +320,7 @@ def _game(agent: Mapping[str, Any], stored: Stored, numbers: int, tensors: int) 
         options = agent.get("options")
         if not isinstance(agent.get("game"), str) or not isinstance(options, dict):
             raise ValueError(f"expected a game's name and options, got {reprlib.repr(agent.get('game'))}")
-        return envs.make(agent["game"], **options)
+        return task_of(envs.make(agent["game"], **options))
     except _UNFIT as error:
         raise stored.error(f"plays a game this version does not know ({_told(error)})") from error
 

@@ -118,7 +118,7 @@ def onnx_model(agent: Agent) -> onnx.ModelProto:
     model = _traced(_Step(policy, list(inputs), scale), inputs, list(outputs))
     _forget_the_trace(model)
     _describe(model, {name: given.meaning for name, given in inputs.items()} | outputs)
-    known = {"format": FORMAT, "agent": agent.name, **plays(agent.game)}
+    known = {"format": FORMAT, "agent": agent.name, **plays(agent.task)}
     texts = {key: x if isinstance(x, str) else json.dumps(x) for key, x in known.items()}
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)

@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from reading import names
@@ -23,15 +24,51 @@ from agents.files import (
     FILES,
     MANIFEST,
     CheckpointError,
+    find,
+    packed,
     point,
     prune,
     read,
     read_tensors,
     recover,
     save_folder,
+    save_zip,
 )
 from agents.play.agent_file import load_player
 from agents.play.players import Agent
+
+# ---------------------------------------------------------------- what stands in a file
+
+
+def test_parts_come_back(tmp_path):
+    """NumPy's and torch's numbers as Python's own; of tensors every bit."""
+    weights = {"b": torch.tensor([0.1, -0.0, 3e38]), "a": torch.tensor([[True], [False]])}
+    agent = {"timesteps": np.int64(7), "share": torch.tensor(0.5), "name": "one", "none": None}
+    files = packed({"agent.json": agent, "policy.safetensors": weights})
+    save_folder(files, tmp_path / "a")
+    stored = read(tmp_path / "a")
+    assert (stored, stored.path) == (files, tmp_path / "a")
+    assert stored.json("agent.json") == {"timesteps": 7, "share": 0.5, "name": "one", "none": None}
+    again = stored.tensors("policy.safetensors")
+    assert {name: x.numpy().tobytes() for name, x in again.items()} == {
+        name: x.numpy().tobytes() for name, x in weights.items()
+    }
+    for reader in (stored.json, stored.tensors):
+        with pytest.raises(CheckpointError, match="a: lacks training"):
+            reader("training.json")
+    with pytest.raises(TypeError, match="a file cannot hold <object"):
+        packed({"agent.json": {"thing": object()}})
+
+
+def test_what_reads_a_run_says_which_checkpoint_it_found(files, tmp_path):
+    save_folder(files, step(tmp_path, 5))
+    point(tmp_path, "latest", step(tmp_path, 5))
+    for path in (tmp_path, str(tmp_path), step(tmp_path, 5)):
+        place, stored = find(path)
+        assert (place, stored) == (step(tmp_path, 5), files)
+    save_zip(files, tmp_path / "a")
+    assert find(tmp_path / "a") == (tmp_path / "a.zip", files)
+
 
 # ---------------------------------------------------------------- names and places
 

@@ -33,7 +33,7 @@ from agents.gym.training import WorldKeeper, make_model, open_worlds, resume, ru
 from agents.net import normalizer
 from agents.net.encoders import pack
 from agents.net.normalizer import Normalizer
-from agents.net.spaces import World
+from agents.net.task import World
 from agents.play.agent_file import load_player
 from agents.play.arena import play_matches
 from agents.run.config import ArgumentsConfig, EpisodesConfig, WorldConfig, read_config

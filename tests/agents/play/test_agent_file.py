@@ -342,3 +342,10 @@ def test_scales_of_something_else(tmp_path, name, value):
         state[name] = value if isinstance(value, torch.Tensor) else torch.full_like(state[name], value)
     files = files | {"normalizer.safetensors": tensor_bytes(state)}
     refused_when_saved(files, tmp_path / "a", "does not say how observations are scaled", (load,))
+
+
+def test_what_a_game_shows_is_never_scaled(made, tmp_path):
+    state = {f"observation.{part}": torch.ones(7, dtype=torch.float64) for part in ("mean", "var")}
+    state |= {name: torch.tensor(1.0).double() for name in ("observation.count", "clip_obs", "epsilon")}
+    files = made[1] | {"normalizer.safetensors": tensor_bytes(state)}
+    refused_when_saved(files, tmp_path / "a", "says how observations are scaled, and a game's never are")
