@@ -51,7 +51,7 @@ def check_masks(family: Family, legal: Tensor) -> None:
     allowed = family.allows_something(legal)
     if not allowed.all():
         row = int(torch.nonzero(~allowed)[0])
-        raise ValueError(f"the mask of world {row} allows no action; at least one must be allowed")
+        raise ValueError(f"the mask of row {row} allows no action; at least one must be allowed")
 
 
 # ---------------------------------------------------------------- spaces as data
