@@ -19,7 +19,7 @@ from envs.batch import fitting
 CARRIED = 4
 """So many decisions at a rollout's end may still count in the next update, where several seats take turns.
 A decision waits longer only where the other seat tries again and again: of dark hex's at the end of a rollout
-of 4 decisions 1 in 1,000 does (`docs/how_it_learns.md`)."""
+of 4 decisions 1 in 1,000 does (`docs/rollout-ends.md`)."""
 
 
 @dataclasses.dataclass(frozen=True)

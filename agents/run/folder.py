@@ -154,7 +154,7 @@ def compare(run: Path, kind: type[C], start: Path, stored: files.Stored, say: Sa
     if told is None:
         say(f"note         {start.name} does not tell its configuration: config.yaml is believed")
         return
-    asked, trained = _flat(kept(read_config(run / "config.yaml", kind))), _flat(told)
+    asked, trained = _flat(kept_of(read_config(run / "config.yaml", kind))), _flat(told)
     differing = [key for key in {**asked, **trained} if asked.get(key) != trained.get(key)]
     if differing:
         key = differing[0]
@@ -165,7 +165,7 @@ def compare(run: Path, kind: type[C], start: Path, stored: files.Stored, say: Sa
         )
 
 
-def kept(config: RunConfig) -> dict[str, Any]:
+def kept_of(config: RunConfig) -> dict[str, Any]:
     """What a resumed run keeps, as JSON gives it back."""
     kept = {name: x for name, x in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
     plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))

@@ -23,7 +23,7 @@ from agents import files
 from agents.learn.saving import check_finite
 from agents.run import curves
 from agents.run.config import RunConfig
-from agents.run.folder import kept
+from agents.run.folder import kept_of
 from agents.run.stream import Say, Unfailing
 from agents.run.written import typed
 
@@ -222,7 +222,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         path = self.run / "checkpoints" / f"step_{self.model.num_timesteps}"
         parts = self.parts()
         check_finite(parts, path)
-        training = {**parts.get("training.json", {}), "config": kept(self.config)}
+        training = {**parts.get("training.json", {}), "config": kept_of(self.config)}
         is_other = path.exists()
         was_written = files.save_folder(files.packed({**parts, "training.json": training}), path)
         if files.pointed(self.run, "latest") != path.resolve():

@@ -830,7 +830,7 @@ def test_playing_leaves_torchs_random_numbers_alone():
 @pytest.mark.parametrize("cell", ["gated", "lstm", "gru"])
 def test_the_shipped_settings_learn_cart_pole_without_velocities(tmp_path, cell):
     """sb3-contrib's bar for this world: 450 of 500 within 50,000 decisions."""
-    path = Path(__file__).parents[2] / "configs" / "cartpole_novel_gated.yaml"
+    path = Path(__file__).parents[3] / "configs" / "cartpole_novel_gated.yaml"
     config = read_config(path, WorldConfig)
     kwargs = config.policy_kwargs | {"cell": cell}
     config = dataclasses.replace(config, run_dir=str(tmp_path), policy_kwargs=kwargs)

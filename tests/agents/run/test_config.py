@@ -25,7 +25,7 @@ from agents.run.config import (
 from agents.run.selfplay import make_model
 from agents.run.written import MOST_BYTES
 
-FOLDER = Path(__file__).parents[2] / "configs"
+FOLDER = Path(__file__).parents[3] / "configs"
 FILES = sorted(FOLDER.glob("*.yaml"))
 WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(encoding="utf-8"), re.MULTILINE)]
 BOARDS = [path for path in FILES if re.search(r"_\d+x\d+$", path.stem)]
