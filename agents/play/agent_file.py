@@ -21,6 +21,7 @@ import envs
 from agents.files import FORMAT, CheckpointError, Kind, Source, Stored, Which, checked, found, read
 from agents.net import normalizer
 from agents.net.arguments import read_arguments
+from agents.net.cells import CELLS
 from agents.net.policy import RecurrentPolicy
 from agents.net.spaces import check_observations, read_space, space_data
 from agents.net.task import Task, World, task_of
@@ -28,7 +29,7 @@ from agents.packaged import shipped_agent
 from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
 from envs.adapters.gymnasium import game_played
 from envs.batch import usable_device
-from envs.names import known
+from envs.names import known, registered
 
 POLICY_ARGUMENTS: dict[str, Kind] = {
     "cell": Kind(str),
@@ -387,7 +388,9 @@ def _check_policy_arguments(told: Any, numbers: int, tensors: int) -> None:
     for name, value in told.items():
         if name in POLICY_ARGUMENTS:
             kind = POLICY_ARGUMENTS[name]
-            if kind.type is int:
+            if name == "cell":  # only looked up: a policy of one's own might import what it is told
+                registered("cell", checked(name, value, kind), CELLS)
+            elif kind.type is int:
                 check_size(name, value, tensors if name == "n_lstm_layers" else numbers)
             elif checked(name, value, kind) in (math.inf, -math.inf):
                 raise ValueError(f"{name} must be finite, got {value}")

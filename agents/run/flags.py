@@ -39,7 +39,7 @@ import envs
 from agents.gym.sb3 import RecurrentCellPolicy
 from agents.gym.stock import STOCK
 from agents.learn.algorithm import MaskableRecurrentPPO
-from agents.net.cells import CELLS
+from agents.net.cells import CELLS, cell_class
 from agents.run.config import Config, WorldConfig
 from agents.run.written import FALSE, TRUE, number, read_yaml, value, write_yaml
 from envs.adapters.gymnasium import ENTRY_POINT
@@ -164,10 +164,9 @@ def _cell_choice(
 ) -> Choice:
     """Options of the cell; those of the cell chosen before that the one chosen now lacks are left out."""
     cell = chosen or before
-    if cell not in CELLS:
-        raise ValueError(f"unknown cell {cell!r}; known are {known(cell, CELLS)}")
-    _, _, *own = keywords(CELLS[cell], with_required=True).items()
-    told = _sentences(CELLS[cell])
+    made = cell_class(cell)
+    _, _, *own = keywords(made, with_required=True).items()
+    told = _sentences(made)
     section = {name: Entry(p.kind, p.default, told.get(name, "")) for name, p in own}
     section["dropout"] = Entry(float, 0.0, "Share of the outputs dropped between layers, 0..1.")
     lacking = [name for name in values if name not in section]

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +43,8 @@ C = TypeVar("C", Config, WorldConfig)
 def begin(config: RunConfig, name: str, command: str) -> Path:
     """Make a run's folder, `name` and the time in its own name; what was asked is written down in it."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    run = _new_folder(Path(config.run_dir) / f"{name}__s{config.seed}__{now}")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)  # what lies outside the package is named module:Name
+    run = _new_folder(Path(config.run_dir) / f"{plain}__s{config.seed}__{now}")
     for folder in ("tensorboard", "checkpoints", "replays"):
         (run / folder).mkdir()
     files.write_file(run / "config.yaml", write_config(config).encode())

@@ -605,7 +605,10 @@ def test_another_network_is_no_beginning(finished, tmp_path):
         ({"game": "chess"}, "unknown game 'chess'; known are .*dark_hex"),
         ({"options": {"cards": 3}}, "kuhn_poker: unknown option 'cards'; known are none"),
         ({"game": "dark_hex", "options": {"rows": 1}}, "rows"),
-        ({"policy": PolicyConfig(cell="warp")}, "unknown cell 'warp'; known are elman, gated, lstm, gru"),
+        (
+            {"policy": PolicyConfig(cell="warp")},
+            "unknown cell 'warp'; known are elman, feedforward, gated, gru, lstm",
+        ),
         ({"algo": AlgoConfig(n_steps=8, batch_size=33)}, "batch_size 33 does not fit .* 8, 16, 32, 64"),
         ({"eval": EvalConfig(players=["grandmaster"])}, "grandmaster"),
         ({"opponents": OpponentsConfig(share=0.5)}, "matches against others need opponents"),
