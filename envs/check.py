@@ -8,8 +8,10 @@ The clauses are those of `envs.core.Game`; each stands below as the message of i
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from xml.etree import ElementTree
 
 import gymnasium
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 
 from envs.batch import Batch
-from envs.core import CHANCE, REFEREE, Array, Game, Viewer, match_seed, no_chance, record
+from envs.core import CHANCE, REFEREE, Array, Game, Viewer, match_seed, no_chance, option_fields, record
 from envs.match import Match
 
 DRAWN_MATCHES = 10
@@ -48,6 +50,7 @@ def check_game(game: Game, matches: int = 50, seed: int = 0) -> None:
     check_facts(game)
     check_observation_space(game)
     check_state(game)
+    check_options(game)
     check_action_names(game)
     knowledge: Knowledge = {}
     for m in range(matches):
@@ -67,6 +70,7 @@ def require(game: Game, holds: Any, clause: str, got: Any = None) -> None:
 
 
 def check_facts(game: Game) -> None:
+    """The class, its facts, and which verbs are there."""
     parameters = getattr(type(game), "__dataclass_params__", None)
     require(game, parameters is not None and parameters.frozen, "a game is a frozen dataclass of its options")
     again = type(game)(**game.options)
@@ -86,6 +90,7 @@ def check_facts(game: Game) -> None:
 
 
 def check_observation_space(game: Game) -> None:
+    """Of a kind that a `Batch` and an encoder can take."""
     space = game.observation_space
     require(game, space == game.observation_space, "observation_space is the same whenever asked")
     if isinstance(space, gymnasium.spaces.MultiDiscrete):
@@ -98,12 +103,15 @@ def check_observation_space(game: Game) -> None:
 
 
 def check_state(game: Game) -> None:
+    """The record's dtype, and the record before the set-up."""
     mine, common = game.state, record(game.seats)
     names = common.names or ()
     is_record = issubclass(mine.type, np.record) and mine.isalignedstruct
     require(game, is_record, "state is made by envs.core.record", mine)
     begins = (mine.names or ())[: len(names)] == names
-    begins = begins and all(mine.fields[n][:2] == common.fields[n][:2] for n in names)  # type: ignore[index]
+    here: Mapping[str, Any] = mine.fields or {}
+    there: Mapping[str, Any] = common.fields or {}
+    begins = begins and all(here[n][:2] == there[n][:2] for n in names)
     require(game, begins, "state starts with the fields every match has", mine.names)
     require(game, mine == game.state, "state is the same dtype whenever asked")
     blank = game.blank()
@@ -113,7 +121,56 @@ def check_state(game: Game) -> None:
     require(game, zero, "blank() writes options only")
 
 
+def check_options(game: Game) -> None:
+    """Of every option another value is sought that the game takes and that makes a difference."""
+    for field in option_fields(game):
+        differences = tried(game, field)
+        makes_one = next(differences, True) or any(differences)
+        require(game, makes_one, "an option changes the state record or a fact", field.name)
+
+
+def tried(game: Game, field: dataclasses.Field[Any]) -> Iterator[bool]:
+    """For each other value of an option that the game takes: does it make a difference?
+
+    It is tried beside the game's own options and beside none, as one option may forbid another.
+    """
+    for options in (dict(game.options), {}):
+        try:
+            here = type(game)(**options)
+            before = readable(here)
+        except Exception:  # other options may have to be given
+            continue
+        for value in other_values(here, field):
+            try:
+                other = type(game)(**(options | {field.name: value}))
+                after = readable(other)
+            except Exception:  # this value is not one that it takes
+                continue
+            if other != here:
+                yield after != before
+
+
+def readable(game: Game) -> tuple[Any, ...]:
+    """All that the verbs, and who calls them, can read of a game."""
+    facts = (game.seats, game.actions, game.chance_outcomes, game.max_length, game.simultaneous)
+    return *facts, game.return_range, game.observation_space, game.state, game.blank().tobytes()
+
+
+def other_values(game: Game, field: dataclasses.Field[Any]) -> list[Any]:
+    """Values that an option might take instead of its own."""
+    own, kind = getattr(game, field.name), get_type_hints(type(game))[field.name]
+    values = [] if field.default is dataclasses.MISSING else [field.default]
+    if get_origin(kind) is Literal:
+        values += get_args(kind)
+    elif kind is bool:
+        values += [not own]
+    elif kind in (int, float):
+        values += [kind(n) for n in (own + 1, own - 1, own + 2, own - 2, 2 * own, own // 2, 0, 1, 2, 3)]
+    return [value for value in values if value != own]
+
+
 def check_action_names(game: Game) -> None:
+    """Every action has a name of its own."""
     names = [game.action_name(a) for a in range(game.actions)]
     require(game, all(isinstance(n, str) and n for n in names), "action_name is a non-empty text")
     require(game, len(set(names)) == len(names), "action_name is distinct for distinct actions")
@@ -162,6 +219,7 @@ def check_match(
 
 
 def check_seat(match: Match) -> None:
+    """Somebody decides next."""
     game, seat = match.game, match.seat
     can_be_chance = game.chance_outcomes > 0
     is_seat = 0 <= seat < game.seats or (seat == CHANCE and can_be_chance)
@@ -252,6 +310,7 @@ def check_illegal(match: Match, random: np.random.Generator) -> None:
 
 
 def refuses(match: Match, action: int) -> bool:
+    """Does the match raise ValueError at this action?"""
     try:
         match.play(action)
     except ValueError:
@@ -274,6 +333,7 @@ def check_knowledge(match: Match, seen: list[list[bytes]], knowledge: Knowledge,
 
 
 def check_drawings(match: Match) -> None:
+    """Text and SVG are there for every viewer."""
     game, before = match.game, match.state.tobytes()
     viewers: list[Viewer] = [*range(game.seats), REFEREE]
     for viewer in viewers:
@@ -284,6 +344,7 @@ def check_drawings(match: Match) -> None:
 
 
 def is_svg(document: str) -> bool:
+    """Is it XML whose root is an SVG element?"""
     try:
         return ElementTree.fromstring(document).tag == "{http://www.w3.org/2000/svg}svg"
     except ElementTree.ParseError:
@@ -291,6 +352,7 @@ def is_svg(document: str) -> bool:
 
 
 def check_end(match: Match) -> None:
+    """The returns, and that nothing goes on."""
     game, before = match.game, match.state.tobytes()
     low, high = game.return_range
     inside = (match.returns >= low - ROUNDING).all() and (match.returns <= high + ROUNDING).all()
@@ -303,6 +365,7 @@ def check_end(match: Match) -> None:
 
 
 def check_replay(match: Match, history: list[bytes]) -> None:
+    """Play the match again: every record is the same as in `history`."""
     game = match.game
     again = Match(game, seed=match.seed, chance="ask")
     states = [again.state.tobytes()]
@@ -333,7 +396,7 @@ def check_batch(game: Game, seed: int, random: np.random.Generator, lanes: int =
         over, illegal = np.zeros(lanes, np.bool_), np.zeros(lanes, np.bool_)
         for b, match in enumerate(matches):
             illegal[b] = actions[b] not in match.legal()
-            reward[b] = forfeit(match) if illegal[b] else earned(match, int(actions[b]))
+            reward[b] = game.forfeit(match.seat) if illegal[b] else earned(match, int(actions[b]))
             over[b] = illegal[b] or match.over
             if over[b]:
                 episode[b] += 1
@@ -362,15 +425,10 @@ def compare_lanes(batch: Batch, matches: list[Match], step: int) -> None:
 
 
 def earned(match: Match, action: int) -> Array:
+    """Play an action; what each seat earned by it, float64 [P]."""
     before = match.returns.copy()
     match.play(action)
     return match.returns - before
-
-
-def forfeit(match: Match) -> Array:
-    """Rewards of an illegal move: the offender gets the lowest return, the others share its loss."""
-    low, others = match.game.return_range[0], max(match.game.seats - 1, 1)
-    return np.array([low if p == match.seat else -low / others for p in range(match.game.seats)])
 
 
 # ---------------------------------------------------------------- frames
@@ -395,4 +453,5 @@ def framed_copy(state: Any) -> tuple[Array, Array]:
 
 
 def is_intact(frame: Array) -> bool:
+    """Are all marked bytes as they were?"""
     return bool((frame[:FRAME] == MARK).all() and (frame[-FRAME:] == MARK).all())

@@ -10,10 +10,8 @@ and the exact tools that walk a game's tree. `envs/games/kuhn_poker.py` is the s
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import gymnasium
 import numpy as np
@@ -36,21 +34,6 @@ Array = npt.NDArray[Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _fingerprint() -> str:
-    """Hash of the files whose compiled functions the games call.
-
-    numba's disk cache notices a change of a function's own file only, yet a compiled function holds
-    the compiled code of those it calls. Cached names carry this hash, so no stale rule ever runs.
-    """
-    digest = hashlib.sha256()
-    for name in ("core.py", "kernels.py", "phantom.py"):
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    return digest.hexdigest()[:12]
-
-
-SOURCES: Final = _fingerprint()
-
-
 NO_COUNTS: Final[dict[str, Any]] = {"_nrt": False}
 """numba's option for functions that allocate nothing: no reference counts of array slices, which took
 more than half of a step's time (dark hex 5x5, one core: 292 ns a step with them, 129 ns without)."""
@@ -58,7 +41,6 @@ more than half of a step's time (dark hex 5x5, one core: 292 ns a step with them
 
 def verb(function: _Function) -> _Function:
     """Compile `function` for CPU cores; kernels for CUDA are made from the same function."""
-    function.__qualname__ = f"{function.__qualname__}_{SOURCES}"
     return compiled(function, **NO_COUNTS)
 
 
@@ -138,8 +120,17 @@ def no_chance(s: State, probabilities: Array) -> None:
     """`chance` of a game without dice or cards; never called."""
 
 
+@verb
+def share_of_forfeit(low: float, seats: int, seat: int, offender: int) -> float:
+    """What `seat` earns where `offender` ends the match by an illegal action: that one gets the lowest return
+    `low`, the others share its loss."""
+    return low if seat == offender else -low / max(seats - 1, 1)
+
+
 class Game:
     """Base of all games; see the module's docstring.
+
+    Options, of the rules: each of them changes a fact, or is written into the record by `blank`
 
     Facts, fixed by the options
         seats               P, number of seats
@@ -183,7 +174,7 @@ class Game:
     def __post_init__(self) -> None:
         """Check that every option has its declared type; a game adds its own limits."""
         hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in option_fields(self):
             value, kind = getattr(self, field.name), hints[field.name]
             if get_origin(kind) is Literal:
                 fits, expected = value in get_args(kind), f"one of {', '.join(map(repr, get_args(kind)))}"
@@ -196,12 +187,16 @@ class Game:
         """Check that an integer option lies in low..high."""
         value = getattr(self, option)
         if not low <= value <= high:
-            raise ValueError(f"{self.name}: option {option!r} must be in {low}..{high}, got {value}")
+            self._refuse(option, f"must be in {low}..{high}")
+
+    def _refuse(self, option: str, expected: str) -> NoReturn:
+        """Say in one line what an option's value must be."""
+        raise ValueError(f"{self.name}: option {option!r} {expected}, got {getattr(self, option)!r}")
 
     @property
     def options(self) -> Mapping[str, Any]:
         """The options by name, as `envs.make` takes them."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in option_fields(self)}
 
     @property
     def seats(self) -> int:
@@ -210,36 +205,60 @@ class Game:
 
     @property
     def actions(self) -> int:
+        """A, number of actions that a seat may name."""
         raise NotImplementedError
 
     @property
     def max_length(self) -> int:
+        """Most decisions that a match can take, all seats together."""
         raise NotImplementedError
 
     @property
     def return_range(self) -> tuple[float, float]:
+        """Lowest and highest total reward of a seat; -1 and 1, unless a game says otherwise."""
         return (-1.0, 1.0)
 
     @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete | gymnasium.spaces.Box:
+        """What a seat is shown: `codes`, or planes of integers."""
         raise NotImplementedError
 
     @property
     def state(self) -> np.dtype[Any]:
+        """Dtype of the state record, made by `record`."""
         raise NotImplementedError
+
+    def forfeit(self, offender: int) -> Array:
+        """Rewards, float64 [P], of a match that ends by an illegal action of the seat `offender`."""
+        low, seats = self.return_range[0], self.seats
+        return np.array([share_of_forfeit(low, seats, seat, offender) for seat in range(seats)])
 
     def blank(self) -> State:
         """A record before `deal`: zeros, with the options the verbs read written in (override)."""
         return np.zeros(1, self.state)[0]
 
     def action_name(self, action: int) -> str:
+        """What a person calls the action."""
         raise NotImplementedError
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
+        """The match in letters, as `viewer` may see it."""
         raise NotImplementedError
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        """The match drawn as an SVG document, as `viewer` may see it."""
         raise NotImplementedError
+
+
+def option_fields(game: Game | type[Game]) -> tuple[dataclasses.Field[Any], ...]:
+    """What a game's options are, in their order.
+
+    Raises:
+        TypeError: the game is no dataclass.
+    """
+    if not dataclasses.is_dataclass(game):
+        raise TypeError(f"{game!r:.80}: a game is a frozen dataclass of its options")
+    return dataclasses.fields(game)
 
 
 def listed(actions: Sequence[int]) -> str:
@@ -265,12 +284,13 @@ class Sizes(np.ndarray[Any, np.dtype[np.uint8]]):
     around at 256, and torch's LSTM takes no NumPy integer for a size.
     """
 
-    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
+    def __iter__(self) -> Any:
         return iter(self.tolist())
 
 
 def codes(*sizes: int) -> gymnasium.spaces.MultiDiscrete:
     """Observation space of K slots holding one of `sizes[k]` codes each, stored as uint8."""
-    space: Any = gymnasium.spaces.MultiDiscrete(np.array(sizes, np.uint8), dtype=np.uint8)
+    sizes_told = np.array(sizes, np.uint8)
+    space: gymnasium.spaces.MultiDiscrete[Any] = gymnasium.spaces.MultiDiscrete(sizes_told, dtype=np.uint8)
     space.nvec = space.nvec.view(Sizes)
-    return space  # type: ignore[no-any-return]
+    return space

@@ -98,18 +98,22 @@ def words(
 
 
 def rectangle(x: float, y: float, width: float, height: float, **style: str | float) -> str:
+    """A rectangle whose upper left corner is (x, y)."""
     return element("rect", x=x, y=y, width=width, height=height, **style)
 
 
 def disc(x: float, y: float, radius: float, **style: str | float) -> str:
+    """A circle about (x, y)."""
     return element("circle", cx=x, cy=y, r=radius, **style)
 
 
 def polygon(points: Iterable[Point], **style: str | float) -> str:
+    """A closed outline."""
     return element("polygon", points=_written(points), **style)
 
 
 def polyline(points: Iterable[Point], **style: str | float) -> str:
+    """A line from point to point."""
     return element("polyline", points=_written(points), fill="none", **style)
 
 
@@ -162,6 +166,7 @@ class Board:
     surroundings: str  # edges and labels, drawn first
 
     def cell(self, cell: int, fill: str = CELL) -> str:
+        """A cell's face, in its place."""
         x, y = self.centres[cell]
         return moved(x, y, polygon(self.outline, fill=fill, stroke=LINE, stroke_width=1.2))
 

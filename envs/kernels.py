@@ -2,27 +2,23 @@
 
 Nobody else knows numba's launch rules. The functions below are templates: they name the verbs `deal`,
 `legal`, `play`, `observe` and `chance` as globals, and `_bind` makes a copy of each in which these
-names are one game's. A copy with plain globals, unlike a closure, is found again in numba's disk
-cache, so a game is compiled once per machine and not once per process.
+names are one game's. So a game is compiled once per machine and not once per process.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import functools
-import hashlib
-import inspect
 import os
-import types
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
 
-from envs.compiled import compiled
-from envs.core import CHANCE, NO_COUNTS, SOURCES, Array, Game, State, draw_outcome, match_seed
+from envs.compiled import bound, compiled
+from envs.core import CHANCE, NO_COUNTS, Array, Game, State, draw_outcome, match_seed, share_of_forfeit
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -123,7 +119,7 @@ def _play_turn(
         advance(s, action, probabilities, reward[b])
     else:  # the board stays as it is; the offender loses
         for p in range(seats):
-            reward[b, p] = low if p == s.seat else -low / max(seats - 1, 1)
+            reward[b, p] = share_of_forfeit(low, seats, p, s.seat)
         s.over = True
     illegal[b] = not is_legal
     over[b] = s.over
@@ -261,21 +257,19 @@ class Kernels(NamedTuple):
     step_if: Any  # steps the matches marked in `only` and keeps what was seen at their ends
 
 
-def _bind(template: Callable[..., Any], game: type[Game], names: dict[str, Any]) -> Callable[..., Any]:
-    """A copy of `template` in which the globals `names` are `game`'s, named after the game's source.
+def _verbs(game: type[Game]) -> dict[str, Any]:
+    """The verbs of `game` by the templates' names."""
+    return {name: getattr(game, name) for name in ("deal", "legal", "play", "observe", "chance")}
 
-    numba's cache tells functions apart by file and qualified name, hence the hash in the name.
-    """
-    source = hashlib.sha256(inspect.getsource(inspect.getmodule(game) or game).encode()).hexdigest()[:12]
-    bound = types.FunctionType(template.__code__, {**globals(), **names}, template.__name__)
-    bound.__qualname__ = f"{template.__name__}_{game.__name__}_{source}_{SOURCES}"
-    bound.__module__ = __name__
-    return bound
+
+def _bind(template: Callable[..., Any], game: type[Game], names: dict[str, Any]) -> Callable[..., Any]:
+    """A copy of `template` in which the globals `names` are `game`'s."""
+    return bound(template, f"{game.__name__}_{names['OUTCOMES']}", names)
 
 
 def _match_functions(game: type[Game], jit: Callable[..., Any]) -> dict[str, Any]:
     """The verbs of `game` and the functions on one match built from them, by the templates' names."""
-    names: dict[str, Any] = {v: getattr(game, v) for v in ("deal", "legal", "play", "observe", "chance")}
+    names = _verbs(game)
     names["OUTCOMES"] = max(game.chance_outcomes, 1)
     for name, template in (
         ("_outcome", _outcome),
@@ -293,16 +287,16 @@ def _match_functions(game: type[Game], jit: Callable[..., Any]) -> dict[str, Any
 
 def _once(function: _Function) -> _Function:
     """`functools.cache`, keeping the function's type."""
-    return functools.cache(function)  # type: ignore[return-value]
+    return cast(_Function, functools.cache(function))
 
 
 @_once
 def cpu_kernels(game: type[Game]) -> Kernels:
     """The kernels for one CPU core; they hold no Python lock."""
-    jit = functools.partial(compiled, nogil=True)
+    jit = functools.partial(compiled, calls=tuple(_verbs(game).values()), nogil=True)
     # Inlined, since a call hands over every array in seven words: 4,096 matches on one core took 46 ns
     # instead of 71 a step (Kuhn poker), 57 instead of 80 (dark hex 5 x 5).
-    inline = functools.partial(compiled, nogil=True, forceinline=True, **NO_COUNTS)
+    inline = functools.partial(jit, forceinline=True, **NO_COUNTS)
     names = _match_functions(game, inline)
     return Kernels(*(jit(_bind(kernel, game, names)) for kernel in (_reset_cpu, _step_cpu, _step_if_cpu)))
 

@@ -57,6 +57,7 @@ class Match:
 
     @property
     def over(self) -> bool:
+        """Whether the match has ended."""
         return bool(self.state.over)
 
     def mask(self, seat: int | None = None) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TypeVar, cast
 
 _Kind = TypeVar("_Kind", bound=type)
@@ -35,7 +35,8 @@ def known(given: object, names: Iterable[object]) -> str:
 def find(what: str, name: str, registry: MutableMapping[str, _Kind], base: type, group: str) -> _Kind:
     """The class called `name`: a registered one, `module:Name`, or an installed package's.
 
-    A class from outside is registered under the name it was asked for by.
+    A class from outside is registered under the name it was asked for by. A name that is registered is never
+    looked for elsewhere.
 
     Args:
         what: as an error calls it, "game" or "cell".
@@ -45,41 +46,61 @@ def find(what: str, name: str, registry: MutableMapping[str, _Kind], base: type,
     Raises:
         ValueError: there is none, or it is no such class; the message lists what is known.
     """
-    if name not in registry:
-        if ":" in name:
-            found = _imported(what, name)
-        elif name in (installed := _installed(group)):
-            found = installed[name].load()
-        else:
-            names = known(name, sorted({*registry, *installed}))
-            raise ValueError(f"unknown {what} {name!r}; known are {names}, or module:Name of one of your own")
-        if not (isinstance(found, type) and issubclass(found, base)):
-            raise ValueError(f"{what} {name!r}: expected a class of {base.__name__}, got {found!r:.80}")
-        registry[name] = cast(_Kind, found)
+    if name in registry:
+        return registry[name]
+    if ":" in str(name):
+        found = _imported(what, name)
+    elif name in (installed := _installed(group)):
+        found = _loaded(what, installed[name])
+    else:
+        names = known(name, sorted({*registry, *installed}))
+        raise ValueError(f"unknown {what} {name!r}; known are {names}, or module:Name of one of your own")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{what} {name!r}: expected a class of {base.__name__}, got {found!r:.80}")
+    registry[name] = cast(_Kind, found)
     return registry[name]
 
 
-def registered(what: str, name: str, registry: MutableMapping[str, _Kind]) -> _Kind:
+def registered(what: str, name: str, registry: Mapping[str, _Kind], group: str = "") -> _Kind:
     """The registered class called `name`, which a file names; nothing is imported.
+
+    Args:
+        what: as an error calls it.
+        group: as in `find`, for the message.
 
     Raises:
         ValueError: there is none; the message says how one gets there.
     """
     if name not in registry:
-        hint = f"; name it yourself first, so that it is imported: {name}" if ":" in name else ""
+        is_outside = ":" in str(name) or name in _installed(group)
+        hint = f"; name it yourself first, so that it is imported: {name}" if is_outside else ""
         raise ValueError(f"unknown {what} {name!r}; known are {known(name, sorted(registry))}{hint}")
     return registry[name]
 
 
 def _installed(group: str) -> dict[str, importlib.metadata.EntryPoint]:
+    """What installed packages offer, by name; nothing of it is imported."""
     return {point.name: point for point in importlib.metadata.entry_points(group=group)}
+
+
+def _loaded(what: str, point: importlib.metadata.EntryPoint) -> object:
+    """What an entry point names."""
+    try:
+        loaded: object = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{what} {point.name!r}: the installed package's {point.value} cannot be imported ({error})"
+        ) from error
+    return loaded
 
 
 def _imported(what: str, name: str) -> object:
     """What `module:Name` names."""
     module, _, attribute = name.partition(":")
     here = os.getcwd()
-    sys.path.append(here)  # behind all else, so that nothing there stands for an installed module
+    is_missing = here not in sys.path
+    if is_missing:
+        sys.path.append(here)  # behind all else, so that nothing there stands for an installed module
     try:
         found: object = importlib.import_module(module)
         for part in attribute.split("."):
@@ -89,5 +110,6 @@ def _imported(what: str, name: str) -> object:
             f"{what} {name!r}: expected module:Name of a class on the path or in {here} ({error})"
         ) from error
     finally:
-        sys.path.remove(here)
+        if is_missing and here in sys.path:
+            sys.path.remove(here)
     return found

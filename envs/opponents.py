@@ -29,13 +29,17 @@ class Opponent(Protocol):
     game: Game
     name: str
 
-    def reset(self, matches: int = 1) -> None: ...
+    def reset(self, matches: int = 1) -> None:
+        """Sit down at so many fresh matches."""
 
-    def restart(self, over: Tensor) -> None: ...
+    def restart(self, over: Tensor) -> None:
+        """The matches marked in bool [B] have ended, others begin there."""
 
-    def reseed(self, seed: int) -> None: ...
+    def reseed(self, seed: int) -> None:
+        """Draw the same from now on as after any other `reseed` with this number."""
 
-    def act(self, observation: Any, legal: Any, seat: Any, rows: Tensor | None = None) -> Any: ...
+    def act(self, observation: Any, legal: Any, seat: Any, rows: Tensor | None = None) -> Any:
+        """One decision in each of the matches `rows`; without, one for a single observation."""
 
 
 Chooser = Callable[[Array, Array, int], int]
@@ -94,9 +98,11 @@ class RandomOpponent:
         """It remembers nothing."""
 
     def reseed(self, seed: int) -> None:
+        """Decide all draws from now on."""
         self._generator = np.random.default_rng(seed)
 
     def act(self, observation: Any, legal: Any, seat: Any, rows: Tensor | None = None) -> Any:  # noqa: ARG002
+        """A legal action in each match."""
         if rows is None:
             choices = np.flatnonzero(legal)
             return int(choices[self._generator.integers(len(choices))])
@@ -122,6 +128,7 @@ class FunctionOpponent:
         """What it draws is its own affair."""
 
     def act(self, observation: Any, legal: Any, seat: Any, rows: Tensor | None = None) -> Any:
+        """The function's action in each match."""
         if rows is None:
             return self._decide(observation, legal, int(seat))
         decisions = zip(observation.cpu().numpy(), legal.cpu().numpy(), seat.tolist(), strict=True)

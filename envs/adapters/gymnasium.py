@@ -63,10 +63,10 @@ def game_played(id: str, arguments: dict[str, Any]) -> Game | None:
     """The game that `gymnasium.make(id, **arguments)` plays, told without making it; None if none of ours.
 
     Nothing is imported: an id that names a module (but `envs` itself) is of an unknown world, whatever it
-    would be. So the configuration of a stranger's run can be read.
+    would be, and a game must be registered. So the configuration of a stranger's run can be read.
 
     Raises:
-        ValueError: the game has no such options.
+        ValueError: the game is not registered, or has no such options.
     """
     module, _, name = id.rpartition(":")
     spec = gymnasium.registry.get(name) if module in ("", envs.__name__) else None
@@ -76,7 +76,7 @@ def game_played(id: str, arguments: dict[str, Any]) -> Game | None:
     if not isinstance(given["game"], str):
         return None
     own = inspect.signature(gymnasium.make).parameters | inspect.signature(FogboundEnv).parameters
-    return game_of(given["game"], {name: value for name, value in given.items() if name not in own})
+    return envs.registered(given["game"], **{key: value for key, value in given.items() if key not in own})
 
 
 class FogboundEnv(gymnasium.Env[Observation, np.int64]):
@@ -197,7 +197,7 @@ class FogboundEnv(gymnasium.Env[Observation, np.int64]):
         action = self._known(action)
         is_illegal = not self._raises and not match.mask()[action]
         if is_illegal:
-            reward = float(self.game.return_range[0])
+            reward = float(self.game.forfeit(self._seat)[self._seat])
         else:
             match.play(action)
             self._let_opponent_play()

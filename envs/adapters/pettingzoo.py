@@ -82,9 +82,11 @@ class Table:
         return self._match
 
     def observation_space(self, agent: str) -> gymnasium.Space[Any]:
+        """What an agent is shown; the same for all."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> gymnasium.Space[Any]:
+        """The actions an agent may name; the same for all."""
         return self.action_spaces[agent]
 
     def render(self) -> str | npt.NDArray[np.uint8] | None:
@@ -243,9 +245,7 @@ class FogboundParallel(Table, ParallelEnv):  # type: ignore[misc]  # PettingZoo 
                 match.play(actions[agent])
             earned = match.returns - before
         else:
-            low = self.game.return_range[0]
-            earned = np.full(len(agents), -low / max(len(agents) - 1, 1))
-            earned[offender] = low
+            earned = self.game.forfeit(offender)
         over = match.over or offender is not None
         if over:
             self.agents = []

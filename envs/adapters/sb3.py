@@ -158,7 +158,8 @@ class BatchVecEnv(VecEnv):
         return copied(self._seated.legal)
 
     def _mask(self, b: int) -> Array:
-        return self._masks()[b]  # type: ignore[no-any-return]
+        mask: Array = self._masks()[b]
+        return mask
 
     def _forget(self) -> None:
         """Begin the running sums of the episodes anew."""

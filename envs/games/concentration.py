@@ -12,11 +12,6 @@ Rules
         medium     104   colour (2 x 52)             208
         hard        52   rank (13 x 4)               104
 
-         0  1  2 ... 12
-        13 14 15 ... 25     cards as actions, 13 in a row
-        26 27 28 ... 38
-        39 40 41 ... 51
-
 Options
     level   "easy", or "medium", "hard"
 
@@ -75,6 +70,27 @@ RANKS = "A23456789TJQK"
 NONE = -1
 
 
+def concentration_record(cards: int) -> np.dtype[Any]:
+    """The state: cards on a table.
+
+     0  1  2 ... 12
+    13 14 15 ... 25     52 cards, 13 in a row
+    26 27 28 ... 38
+    39 40 41 ... 51
+    """
+    return record(
+        1,
+        ("face", np.int8, (cards,)),  # of each card: its colour or rank
+        ("found", np.uint8, (cards,)),  # 1: the card lies face up for good
+        ("turned", np.int16, (2,)),  # the latest turn's cards, NONE where there is none
+        ("is_open", np.bool_),  # that turn waits for its second card
+        ("pairs", np.int16),  # found so far
+        ("turns", np.int16),  # cards turned so far
+        ("faces", np.int16),
+        ("limit", np.int16),  # cards that may be turned
+    )
+
+
 @verb
 def deal(s: State) -> None:
     """As many cards of every face, shuffled (Fisher and Yates)."""
@@ -89,12 +105,14 @@ def deal(s: State) -> None:
 
 @verb
 def legal(s: State, mask: Array) -> None:
+    """Every card, at any time."""
     for k in range(s.face.shape[0]):
         mask[k] = True
 
 
 @verb
 def play(s: State, action: int) -> None:
+    """Turn a card; cards that were no pair are turned down first."""
     if not s.is_open:
         s.turned[0] = NONE
         s.turned[1] = NONE
@@ -125,7 +143,8 @@ def judge(s: State, first: int, second: int) -> None:
 
 
 @verb
-def observe(s: State, seat: int, out: Array) -> None:  # noqa: ARG001
+def observe(s: State, _seat: int, out: Array) -> None:
+    """The faces of the cards that lie face up."""
     for k in range(s.face.shape[0]):
         out[k] = s.face[k] if s.found[k] else s.faces
     for t in range(2):
@@ -167,17 +186,7 @@ class Concentration(Game):
 
     @property
     def state(self) -> np.dtype[Any]:
-        return record(
-            1,
-            ("face", np.int8, (self.actions,)),  # of each card: its colour or rank
-            ("found", np.uint8, (self.actions,)),  # 1: the card lies face up for good
-            ("turned", np.int16, (2,)),  # the latest turn's cards, NONE where there is none
-            ("is_open", np.bool_),  # that turn waits for its second card
-            ("pairs", np.int16),  # found so far
-            ("turns", np.int16),  # cards turned so far
-            ("faces", np.int16),
-            ("limit", np.int16),  # cards that may be turned
-        )
+        return concentration_record(self.actions)
 
     def blank(self) -> State:
         s = super().blank()

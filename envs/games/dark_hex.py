@@ -7,11 +7,6 @@ Rules
     stone and, in the classical game, tries again at once; in the abrupt game (`abrupt=True`) the turn
     is lost. The opponent is told nothing. There is no swap rule, and no draw is possible.
 
-        a b c
-      1  0 1 2
-       2  3 4 5         cells of a 3 x 3 board, as actions. The neighbours of 4 are
-        3  6 7 8        1 and 2 above, 3 and 5 beside, 6 and 7 below.
-
 Options
     rows, cols   3, 3    size of the board, 2..19 each
     abrupt       False   a collision costs the turn
@@ -39,21 +34,42 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs import phantom
 from envs.core import REFEREE, Game, State, Viewer, record, verb
 from envs.drawing import cell_name, hex_board
-from envs.phantom import attempt
+from envs.rules import phantom
+from envs.rules.grids import hex_beside
+from envs.rules.phantom import attempt
 
 START, GOAL = 1, 2  # the two edges a seat has to connect, as bits
 
 
+def dark_hex_record(cells: int) -> np.dtype[Any]:
+    """The state: a board of hexagons, and which stones are linked.
+
+      a b c
+    1  0 1 2
+     2  3 4 5         cells of a 3 x 3 board. Beside 4 lie 1 and 2 above,
+      3  6 7 8        3 and 5 in its row, 6 and 7 below
+    """
+    return record(
+        2,
+        ("parent", np.int16, (cells,)),  # of each stone in its group's tree
+        ("edges", np.uint8, (cells,)),  # at a root: edges its group touches, START | GOAL
+        ("rows", np.int16),
+        ("cols", np.int16),
+        *phantom.fields(cells),
+    )
+
+
 @verb
 def deal(s: State) -> None:
+    """The board is empty."""
     phantom.begin(s)
 
 
 @verb
 def play(s: State, action: int) -> None:
+    """Try a cell; a placed stone may connect the seat's edges."""
     seat = s.seat
     if attempt(s, action) and connects_edges(s, seat, action):
         s.over = True
@@ -70,20 +86,25 @@ def connects_edges(s: State, seat: int, cell: int) -> bool:
     """
     rows, cols = s.rows, s.cols
     row, col = cell // cols, cell % cols
-    along, length = (row, rows) if seat == 0 else (col, cols)
     s.parent[cell] = cell
-    s.edges[cell] = (START if along == 0 else 0) | (GOAL if along == length - 1 else 0)
-    for down in range(-1, 2):
-        for right in range(-1, 2):
-            if down != right:  # the six neighbours: not the cell itself, not the two far corners
-                r, c = row + down, col + right
-                if 0 <= r < rows and 0 <= c < cols and s.board[r * cols + c] == seat + 1:
-                    join(s, r * cols + c, cell)
-    return s.edges[root(s, cell)] == START | GOAL  # type: ignore[no-any-return]
+    s.edges[cell] = edges_at(row, col, seat, rows, cols)
+    for k in range(6):
+        beside = hex_beside(row, col, k, rows, cols)
+        if beside >= 0 and s.board[beside] == seat + 1:
+            join(s, beside, cell)
+    return bool(s.edges[root(s, cell)] == START | GOAL)
+
+
+@verb
+def edges_at(row: int, col: int, seat: int, rows: int, cols: int) -> int:
+    """The edges of `seat` that a cell itself lies at, as bits: top and bottom, or left and right."""
+    along, length = (row, rows) if seat == 0 else (col, cols)
+    return (START if along == 0 else 0) | (GOAL if along == length - 1 else 0)
 
 
 @verb
 def root(s: State, cell: int) -> int:
+    """The stone that stands for the group of `cell`."""
     while s.parent[cell] != cell:
         s.parent[cell] = s.parent[s.parent[cell]]
         cell = s.parent[cell]
@@ -92,6 +113,7 @@ def root(s: State, cell: int) -> int:
 
 @verb
 def join(s: State, a: int, b: int) -> None:
+    """Make one group of the groups of two stones."""
     a, b = root(s, a), root(s, b)
     s.parent[a] = b
     s.edges[b] |= s.edges[a]
@@ -136,14 +158,7 @@ class DarkHex(Game):
 
     @property
     def state(self) -> np.dtype[Any]:
-        return record(
-            2,
-            ("parent", np.int16, (self.actions,)),  # of each stone in its group's tree
-            ("edges", np.uint8, (self.actions,)),  # at a root: edges its group touches, START | GOAL
-            ("rows", np.int16),
-            ("cols", np.int16),
-            *phantom.fields(self.actions),
-        )
+        return dark_hex_record(self.actions)
 
     def blank(self) -> State:
         s = super().blank()

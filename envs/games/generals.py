@@ -17,10 +17,7 @@ Rules
     Taking the other's general ends the match at once, without the second move and without growth; all
     cells of the other become the winner's. After `max_ticks` ticks it is a draw.
 
-         0  1  2  3
-         4  5  6  7     cells of a 4 x 4 board. A seat sees its own cells and the eight around each,
-         8  9 10 11     here of 5: 0 1 2 4 5 6 8 9 10
-        12 13 14 15
+    A seat sees its own cells and the eight around each.
 
 Options
     rows, cols     8, 8    size of the board, 4..21 each
@@ -70,57 +67,70 @@ are called cities.
 from __future__ import annotations
 
 import dataclasses
-import re
-import statistics
-from typing import Any, NoReturn
+from typing import Any
 
 import gymnasium
 import numpy as np
 
-from envs.core import REFEREE, Array, Game, State, Viewer, draw, draw_below, record, verb
-from envs.drawing import (
-    CELL,
-    INK,
-    SEATS,
-    Board,
-    Panel,
-    cell_name,
-    grid_text,
-    moved,
-    panels,
-    polygon,
-    situation,
-    square_board,
-    words,
+from envs.core import REFEREE, Array, Game, State, Viewer, record, verb
+from envs.drawing import cell_name
+from envs.games import generals_picture
+from envs.games.generals_maps import (
+    CASTLE,
+    CASTLE_ARMY,
+    CASTLE_LETTERS,
+    CASTLE_MORE,
+    FAR,
+    GENERAL,
+    MOST,
+    MOUNTAIN,
+    NAMES,
+    NOBODY,
+    draw_map,
+    flood,
+    lay_map,
+    rows_of,
 )
 
-NOBODY = -1
-PLAIN, MOUNTAIN, CASTLE, GENERAL = 0, 1, 2, 3
-ARMIES, GENERALS, CASTLES, MOUNTAINS, NEUTRAL, OWN, OPPONENT, FOG, FOGGED_STRUCTURES = range(9)
+ARMIES, GENERALS, CASTLES, MOUNTAINS, NEUTRAL, OWN, OPPONENT, FOG, FOGGED_STRUCTURES = range(9)  # planes
 OWN_LAND, OWN_ARMY, OPPONENT_LAND, OPPONENT_ARMY, TIME = range(9, 14)
 PLANES = 14
-MOST = 32_767  # an int16 holds no more
 HARVEST = 50  # ticks between two of all land
-CASTLE_ARMY = 40
-CASTLE_MORE = 10  # a castle's army is up to so much more
-ATTEMPTS = 64
-"""So many random maps are drawn until one is fit for play, before one is made that always is. At the default
-densities that happened in 34 of 40,000 matches on 4 x 4 cells, in 4 on 8 x 8."""
-SLACK = 8  # one general may reach an eighth more cells than the other
-FAR = MOST
-CASTLE_LETTERS = "0123456789x"  # by what an army has above CASTLE_ARMY
-LETTERS = f".#{CASTLE_LETTERS}AB"
-NAMES = ("A", "B")  # of the seats
-LAND = ("#a9c8ec", "#f6c397")  # a seat's plain cells
-HAZE, HAZE_SIGN = "#b4bac2", "#8a929c"  # a cell in fog
-ROCK, SNOW, WALL = "#8c8577", "#e9e6de", "#ddd6c2"  # a mountain's cell and its top, a neutral castle's cell
 
 
-# A cell is row * cols + col, as drawn above; a move of a seat is its action.
+def generals_record(cells: int) -> np.dtype[Any]:
+    """The state: a board, and the tick that is being chosen.
+
+     0  1  2  3
+     4  5  6  7     cells of a 4 x 4 board. A seat sees its own cells and the eight around each,
+     8  9 10 11     here of 5: 0 1 2 4 5 6 8 9 10
+    12 13 14 15
+    """
+    return record(
+        2,
+        ("army", np.int16, (cells,)),
+        ("land", np.int16, (2,)),  # cells of each seat
+        ("total", np.int16, (2,)),  # army of each seat
+        ("time", np.int16),  # ticks so far
+        ("move", np.int16),  # seat 0's, while seat 1 is to move
+        ("rows", np.int16),
+        ("cols", np.int16),
+        ("max_ticks", np.int16),
+        ("mountains", np.int16),  # of a random map, as many
+        ("castles", np.int16),
+        ("min_distance", np.int16),
+        ("owner", np.int8, (cells,)),  # of each cell, NOBODY or a seat
+        ("terrain", np.uint8, (cells,)),  # PLAIN .. GENERAL
+        ("has_map", np.bool_),  # a fixed one: terrain, owner and army are options
+    )
+
+
+# A move of a seat is its action.
 
 
 @verb
 def deal(s: State) -> None:
+    """Draw the map, unless there is a fixed one."""
     if not s.has_map:
         draw_map(s)
     count(s)
@@ -128,6 +138,7 @@ def deal(s: State) -> None:
 
 @verb
 def legal(s: State, mask: Array) -> None:
+    """Moves of own armies above 1 to cells that are no mountains; to pass, always."""
     rows, cols, seat = s.rows, s.cols, s.seat
     for row in range(rows):
         for col in range(cols):
@@ -178,10 +189,11 @@ def play_tick(s: State, move_0: int, move_1: int) -> None:
 
 @verb
 def is_second_seat_first(s: State, move_0: int, move_1: int) -> bool:
+    """Is seat 1's move carried out before seat 0's?"""
     if is_pass(s, move_0) or is_pass(s, move_1):
         return False
-    source_0, target_0 = move_0 // 8, target_of(s, move_0)
-    source_1, target_1 = move_1 // 8, target_of(s, move_1)
+    source_0, target_0 = move_0 // 8, target_of(move_0, s.cols)
+    source_1, target_1 = move_1 // 8, target_of(move_1, s.cols)
     if target_0 == source_1:
         return False
     if target_1 == source_0:
@@ -190,20 +202,21 @@ def is_second_seat_first(s: State, move_0: int, move_1: int) -> bool:
         return False
     if s.owner[target_1] == 1:
         return True
-    return s.army[source_1] > s.army[source_0]  # type: ignore[no-any-return]
+    return bool(s.army[source_1] > s.army[source_0])
 
 
 @verb
 def is_pass(s: State, move: int) -> bool:
-    return move == 8 * s.army.shape[0]  # type: ignore[no-any-return]
+    """Does the seat not move at all?"""
+    return bool(move == 8 * s.army.shape[0])
 
 
 @verb
-def target_of(s: State, move: int) -> int:
+def target_of(move: int, cols: int) -> int:
     """The cell a legal move leads to."""
     direction = move // 2 % 4
     if direction < 2:
-        return move // 8 + (s.cols if direction == 1 else -s.cols)  # type: ignore[no-any-return]
+        return move // 8 + (cols if direction == 1 else -cols)
     return move // 8 + (1 if direction == 3 else -1)
 
 
@@ -212,7 +225,7 @@ def march(s: State, seat: int, move: int) -> None:
     """Carry out a move of `seat`, if it can still be carried out."""
     if is_pass(s, move):
         return
-    source, target = move // 8, target_of(s, move)
+    source, target = move // 8, target_of(move, s.cols)
     army = s.army[source]
     moved = army // 2 if move % 2 == 1 else army - 1
     if s.owner[source] != seat or moved < 1:
@@ -231,6 +244,7 @@ def march(s: State, seat: int, move: int) -> None:
 
 @verb
 def win(s: State, seat: int) -> None:
+    """The other's general has fallen: all of its cells become the seat's, and the match is over."""
     for c in range(s.owner.shape[0]):
         if s.owner[c] == 1 - seat:
             s.owner[c] = seat
@@ -241,6 +255,7 @@ def win(s: State, seat: int) -> None:
 
 @verb
 def grow(s: State) -> None:
+    """Armies grow with time."""
     is_harvest, is_even = s.time % HARVEST == 0, s.time % 2 == 0
     for c in range(s.army.shape[0]):
         if s.owner[c] != NOBODY:
@@ -264,6 +279,7 @@ def count(s: State) -> None:
 
 @verb
 def observe(s: State, seat: int, out: Array) -> None:
+    """The planes: what the seat sees, row by row, fog elsewhere, and what is public."""
     rows, cols = s.rows, s.cols
     above, here = 0, near_own(s, seat, 0)
     for row in range(rows):
@@ -305,6 +321,7 @@ def near_own(s: State, seat: int, row: int) -> int:
 
 @verb
 def fill(plane: Array, number: int) -> None:
+    """Write the same number everywhere."""
     for row in range(plane.shape[0]):
         for col in range(plane.shape[1]):
             plane[row, col] = number
@@ -317,142 +334,6 @@ def potential(observation: Any) -> Any:
     """
     land, army, other_land, other_army = observation[..., OWN_LAND:TIME, 0, 0].float().unbind(-1)
     return 0.5 * (land - other_land) / (land + other_land) + 0.5 * (army - other_army) / (army + other_army)
-
-
-# ---------------------------------------------------------------- random maps
-#
-# While a map is drawn, `army` holds distances.
-
-
-@verb
-def draw_map(s: State) -> None:
-    """Draw maps until one is fit for play."""
-    for _ in range(ATTEMPTS):
-        draw_terrain(s)
-        if draw_generals(s):
-            return
-    draw_terrain(s)
-    make_fit(s)
-
-
-@verb
-def draw_terrain(s: State) -> None:
-    """Go through the cells once; each gets one of the mountains and castles left with the same odds."""
-    cells = s.terrain.shape[0]
-    mountains, castles = s.mountains, s.castles
-    for c in range(cells):
-        lot = draw(s) * (cells - c)
-        if lot < mountains:
-            s.terrain[c] = MOUNTAIN
-            mountains -= 1
-        elif lot < mountains + castles:
-            s.terrain[c] = CASTLE
-            castles -= 1
-        else:
-            s.terrain[c] = PLAIN
-
-
-@verb
-def draw_generals(s: State) -> bool:
-    """Place the generals, one on any plain cell and one on any far enough from it; is the map fair?"""
-    first = draw_plain(s, 0)
-    flood(s, first)
-    reach = count_within(s, s.min_distance // 2)
-    second = draw_plain(s, s.min_distance)
-    if second < 0:
-        return False
-    flood(s, second)
-    other_reach = count_within(s, s.min_distance // 2)
-    if SLACK * abs(reach - other_reach) > min(reach, other_reach):
-        return False
-    settle(s, first, second)
-    return True
-
-
-@verb
-def draw_plain(s: State, distance: int) -> int:
-    """Draw one of the plain cells that are `distance` or more steps away, all with the same probability.
-
-    Without a distance it is any plain cell. Returns -1 if there is none.
-    """
-    number = 0
-    for c in range(s.terrain.shape[0]):
-        number += is_away(s, c, distance)
-    left = draw_below(s, number)
-    for c in range(s.terrain.shape[0]):
-        if is_away(s, c, distance):
-            if left == 0:
-                return c
-            left -= 1
-    return -1
-
-
-@verb
-def is_away(s: State, cell: int, distance: int) -> bool:
-    return s.terrain[cell] == PLAIN and (distance == 0 or distance <= s.army[cell] < FAR)
-
-
-@verb
-def flood(s: State, start: int) -> None:
-    """Write the steps from `start` to every plain cell into `army`; FAR where none lead."""
-    cells, cols = s.terrain.shape[0], s.cols
-    for c in range(cells):
-        s.army[c] = FAR
-    s.army[start] = 0
-    has_changed = True
-    while has_changed:
-        has_changed = False
-        for k in range(2 * cells):  # there and back, as steps lead both ways
-            c = k if k < cells else 2 * cells - 1 - k
-            if MOUNTAIN <= s.terrain[c] <= CASTLE:
-                continue
-            near = s.army[c] - 1
-            if c >= cols:
-                near = min(near, s.army[c - cols])
-            if c < cells - cols:
-                near = min(near, s.army[c + cols])
-            if c % cols > 0:
-                near = min(near, s.army[c - 1])
-            if c % cols < cols - 1:
-                near = min(near, s.army[c + 1])
-            if near < s.army[c] - 1:
-                s.army[c] = near + 1
-                has_changed = True
-
-
-@verb
-def count_within(s: State, distance: int) -> int:
-    """Plain cells at most `distance` steps away."""
-    number = 0
-    for c in range(s.army.shape[0]):
-        number += s.army[c] <= distance
-    return number
-
-
-@verb
-def make_fit(s: State) -> None:
-    """Turn any terrain into a map fit for play: generals in two corners, a plain rim, and inside of it the
-    second half of the cells is the first one turned by 180 degrees."""
-    cells, cols = s.terrain.shape[0], s.cols
-    for c in range(cells):
-        if c < cols or c >= cells - cols or c % cols == 0 or c % cols == cols - 1:
-            s.terrain[c] = PLAIN
-        elif c >= cells // 2:
-            s.terrain[c] = s.terrain[cells - 1 - c]
-    settle(s, 0, cells - 1)
-
-
-@verb
-def settle(s: State, first: int, second: int) -> None:
-    """A coin says whose general lies on which cell; all armies are drawn up."""
-    coin = draw_below(s, 2)
-    for c in range(s.terrain.shape[0]):
-        s.owner[c] = NOBODY
-        s.army[c] = CASTLE_ARMY + draw_below(s, CASTLE_MORE + 1) if s.terrain[c] == CASTLE else 0
-    for cell, seat in ((first, coin), (second, 1 - coin)):
-        s.terrain[cell] = GENERAL
-        s.owner[cell] = seat
-        s.army[cell] = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -500,21 +381,7 @@ class Generals(Game):
         for option in ("mountains", "castles", "min_distance"):
             if getattr(self, option) != getattr(type(self), option):
                 self._refuse(option, "is for random maps, not beside a map")
-        text = "\n".join(line.strip() for line in self.map.strip().splitlines())
-        rows = re.split(r"\s*/\s*|\n", text)
-        width = statistics.mode(map(len, rows))
-        for number, row in enumerate(rows, 1):
-            if not row:
-                self._refuse("map", f"must have no empty rows; row {number} is one")
-            if len(row) != width:
-                self._refuse("map", f"must have rows of one length; row {number} has {len(row)}, not {width}")
-            for letter in row:
-                if letter not in LETTERS:
-                    self._refuse(
-                        "map",
-                        f"must be written in {LETTERS}, with / or line breaks between rows; "
-                        f"row {number} has {letter!r}",
-                    )
+        rows = rows_of(self.map, self._refuse)
         object.__setattr__(self, "map", "/".join(rows))
         for option, size in (("rows", len(rows)), ("cols", len(rows[0]))):
             if getattr(self, option) not in (0, size):
@@ -540,11 +407,9 @@ class Generals(Game):
         self._require("mountains", 0, 40)
         self._require("castles", 0, 20)
 
-    def _refuse(self, option: str, expected: str) -> NoReturn:
-        raise ValueError(f"{self.name}: option {option!r} {expected}, got {getattr(self, option)!r}")
-
     @property
     def cells(self) -> int:
+        """Of the board."""
         return self.rows * self.cols
 
     def _share(self, per_cent: int) -> int:
@@ -576,45 +441,18 @@ class Generals(Game):
 
     @property
     def state(self) -> np.dtype[Any]:
-        return record(
-            2,
-            ("army", np.int16, (self.cells,)),
-            ("land", np.int16, (2,)),  # cells of each seat
-            ("total", np.int16, (2,)),  # army of each seat
-            ("time", np.int16),  # ticks so far
-            ("move", np.int16),  # seat 0's, while seat 1 is to move
-            ("rows", np.int16),
-            ("cols", np.int16),
-            ("max_ticks", np.int16),
-            ("mountains", np.int16),  # of a random map, as many
-            ("castles", np.int16),
-            ("min_distance", np.int16),
-            ("owner", np.int8, (self.cells,)),  # of each cell, NOBODY or a seat
-            ("terrain", np.uint8, (self.cells,)),  # PLAIN .. GENERAL
-            ("has_map", np.bool_),  # a fixed one: terrain, owner and army are options
-        )
+        return generals_record(self.cells)
 
     def blank(self) -> State:
         s = super().blank()
         s.rows, s.cols, s.max_ticks = self.rows, self.cols, self.max_ticks
         s.has_map = self.map != ""
         if s.has_map:
-            self._lay_map(s)
+            lay_map(s, self.map)
         else:
             s.mountains, s.castles = self._share(self.mountains), self._share(self.castles)
             s.min_distance = self.min_distance
         return s
-
-    def _lay_map(self, s: State) -> None:
-        """Write the fixed map into a blank record."""
-        for c, letter in enumerate(self.map.replace("/", "")):
-            s.owner[c] = NAMES.index(letter) if letter in NAMES else NOBODY
-            if letter == "#":
-                s.terrain[c] = MOUNTAIN
-            elif letter in NAMES:
-                s.terrain[c], s.army[c] = GENERAL, 1
-            elif letter != ".":
-                s.terrain[c], s.army[c] = CASTLE, CASTLE_ARMY + CASTLE_LETTERS.index(letter)
 
     def action_name(self, action: int) -> str:
         cell, move = divmod(action, 8)
@@ -623,110 +461,17 @@ class Generals(Game):
         half = " (half)" if move % 2 else ""
         return f"{cell_name(cell, self.cols)} {('up', 'down', 'left', 'right')[move // 2]}{half}"
 
-    # ---------------------------------------------------------------- drawn for a viewer
-
-    def text(self, state: State, viewer: Viewer = REFEREE) -> str:
-        """Each cell: `a` `b` land of a seat and its army, `A` `B` its general, `*` a castle, `.` plain,
-        `#` mountain, `~` fog, `?` a mountain or castle in fog."""
-        signs = [self._sign(state, c, seen) for c, seen in enumerate(self._seen(state, viewer))]
-        return f"{grid_text(signs, self.cols)}\n{self._situation(state, viewer)[0]}   {_holdings(state)}"
-
-    def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
-        board = square_board(self.rows, self.cols, min(80.0, max(26.0, 448.0 / max(self.rows, self.cols))))
-        viewers: list[Viewer] = [0, REFEREE, 1] if viewer == REFEREE else [viewer]
-        shown = [
-            Panel(
-                "the board" if seer == REFEREE else f"{NAMES[seer]} sees",
-                INK if seer == REFEREE else SEATS[seer],
-                board,
-                self._drawn(board, state, seer),
-                _holdings(state) if seer == viewer else "",
-            )
-            for seer in viewers
-        ]
-        options = f"{self.rows} x {self.cols}, a draw after {self.max_ticks} ticks"
-        return panels("Generals", options, *self._situation(state, viewer), shown)
-
-    def _seen(self, state: State, viewer: Viewer) -> list[bool]:
+    def seen(self, state: State, viewer: Viewer) -> list[bool]:
         """Of each cell: does `viewer` see it?"""
         planes = np.zeros((PLANES, self.rows, self.cols), np.int16)
         if viewer != REFEREE:
             observe(state, viewer, planes)
         return [not fog for fog in (planes[FOG] + planes[FOGGED_STRUCTURES]).flat]
 
-    def _sign(self, state: State, cell: int, is_seen: bool) -> str:
-        """What is said of a cell in `text`."""
-        terrain, owner, army = state.terrain[cell], state.owner[cell], int(state.army[cell])
-        if not is_seen:
-            return "?" if terrain in (MOUNTAIN, CASTLE) else "~"
-        if terrain == MOUNTAIN:
-            return "#"
-        castle = "*" if terrain == CASTLE else ""
-        if owner == NOBODY:
-            return f"{army}{castle}" if castle else "."
-        name = NAMES[owner] if terrain == GENERAL else NAMES[owner].lower()
-        return f"{name}{army}{castle}"
+    def text(self, state: State, viewer: Viewer = REFEREE) -> str:
+        """Each cell: `a` `b` land of a seat and its army, `A` `B` its general, `*` a castle, `.` plain,
+        `#` mountain, `~` fog, `?` a mountain or castle in fog."""
+        return generals_picture.text(self, state, viewer)
 
-    def _drawn(self, board: Board, state: State, viewer: Viewer) -> str:
-        """The cells and what lies on them, as `viewer` sees them."""
-        drawn = []
-        for cell, is_seen in enumerate(self._seen(state, viewer)):
-            terrain, owner, army = state.terrain[cell], int(state.owner[cell]), int(state.army[cell])
-            x, y = board.centres[cell]
-            r = board.stone / 0.36 / 2  # half a cell's side
-            if not is_seen:
-                drawn.append(board.cell(cell, HAZE))
-                if terrain in (MOUNTAIN, CASTLE):
-                    drawn.append(words(x, y + 0.3 * r, "?", 0.85 * r, HAZE_SIGN, bold=True))
-                continue
-            face = ROCK if terrain == MOUNTAIN else WALL if terrain == CASTLE else CELL
-            if owner != NOBODY:
-                face = LAND[owner] if terrain == PLAIN else SEATS[owner]
-            drawn.append(board.cell(cell, face))
-            ink = CELL if owner != NOBODY and terrain != PLAIN else INK
-            if terrain == MOUNTAIN:
-                drawn.append(mountain(x, y, r))
-            elif terrain == CASTLE:
-                drawn.append(tower(x, y - 0.4 * r, 0.36 * r, ink))
-            elif terrain == GENERAL:
-                drawn.append(crown(x, y - 0.4 * r, 0.42 * r, ink))
-            if terrain == CASTLE or owner != NOBODY:
-                said = str(army)
-                below = 0.3 if terrain == PLAIN else 0.72
-                size = min(0.85 * r if terrain == PLAIN else 0.75 * r, 2.6 * r / len(said))
-                drawn.append(words(x, y + below * r, said, size, ink, bold=True))
-        return "".join(drawn)
-
-    def _situation(self, state: State, viewer: Viewer) -> tuple[str, int | None]:
-        """What may be said to `viewer`, and the seat it is about."""
-        said, about = f"tick {state.time}", None if viewer == REFEREE else int(viewer)
-        if state.over:
-            result, about = situation(state, NAMES)
-            said = f"{said}, {result}"
-        return said if viewer == REFEREE else f"seen by {NAMES[viewer]}, {said}", about
-
-
-def _holdings(state: State) -> str:
-    """Both seats' land and army, which are public."""
-    return "; ".join(f"{NAMES[p]}: {state.land[p]} land, {state.total[p]} army" for p in range(2))
-
-
-def mountain(x: float, y: float, r: float) -> str:
-    """A peak with snow in a cell of side 2 r."""
-    peak = polygon([(-0.8 * r, 0.62 * r), (0, -0.68 * r), (0.8 * r, 0.62 * r)], fill=INK, fill_opacity=0.55)
-    snow = polygon([(0, -0.68 * r), (0.29 * r, -0.21 * r), (0, -0.06 * r), (-0.29 * r, -0.21 * r)], fill=SNOW)
-    return moved(x, y, peak, snow)
-
-
-def tower(x: float, y: float, r: float, fill: str) -> str:
-    """A battlement, 2 r wide."""
-    tops = [(-1, -1), (-0.55, -1), (-0.55, -0.45), (-0.22, -0.45), (-0.22, -1)]
-    outline = [(-0.8, 1), (-0.8, 0), (-1, -0.1), *tops, *((-a, b) for a, b in reversed(tops))]
-    outline += [(1, -0.1), (0.8, 0), (0.8, 1)]
-    return moved(x, y, polygon([(a * r, b * r) for a, b in outline], fill=fill))
-
-
-def crown(x: float, y: float, r: float, fill: str) -> str:
-    """A crown, 2 r wide."""
-    outline = [(-0.85, 0.8), (-1, -0.7), (-0.45, 0), (0, -0.95), (0.45, 0), (1, -0.7), (0.85, 0.8)]
-    return moved(x, y, polygon([(a * r, b * r) for a, b in outline], fill=fill))
+    def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
+        return generals_picture.svg(self, state, viewer)

@@ -26,7 +26,6 @@ Source of the rules: OpenSpiel `kuhn_poker` with two players.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -37,9 +36,17 @@ from envs.drawing import poker_situation, poker_table
 PASS, BET = 0, 1
 CARDS = ("?", "J", "Q", "K")
 
+RECORD = record(
+    2,
+    ("card", np.int8, (2,)),  # of each seat: 0 not dealt, 1 jack, 2 queen, 3 king
+    ("move", np.int8, (3,)),  # 0 none, 1 pass, 2 bet
+    ("moves", np.int8),  # how many were made
+)
+
 
 @verb
 def deal(s: State) -> None:
+    """Chance deals first."""
     s.seat = CHANCE
 
 
@@ -53,13 +60,15 @@ def chance(s: State, probabilities: Array) -> None:
 
 
 @verb
-def legal(s: State, mask: Array) -> None:  # noqa: ARG001
+def legal(_s: State, mask: Array) -> None:
+    """Both moves, always."""
     mask[PASS] = True
     mask[BET] = True
 
 
 @verb
 def play(s: State, action: int) -> None:
+    """Deal a card, or pass or bet; the second move in a row that is equal, or a fold, ends the match."""
     if s.seat == CHANCE:
         serve(s, action + 1)
         return
@@ -79,6 +88,7 @@ def play(s: State, action: int) -> None:
 
 @verb
 def serve(s: State, card: int) -> None:
+    """Give `card` to the first seat that lacks one; after the second, seat 0 speaks."""
     if s.card[0] == 0:
         s.card[0] = card
     else:
@@ -88,11 +98,13 @@ def serve(s: State, card: int) -> None:
 
 @verb
 def higher_card(s: State) -> int:
+    """The seat that wins a showdown."""
     return 0 if s.card[0] > s.card[1] else 1
 
 
 @verb
 def pay(s: State, winner: int, stake: int) -> None:
+    """The match is over: the loser pays the stake."""
     s.over = True
     s.reward[winner] = stake
     s.reward[1 - winner] = -stake
@@ -100,6 +112,7 @@ def pay(s: State, winner: int, stake: int) -> None:
 
 @verb
 def observe(s: State, seat: int, out: Array) -> None:
+    """The own card and all moves."""
     out[0] = s.card[seat]
     for m in range(3):
         out[1 + m] = s.move[m]
@@ -111,6 +124,7 @@ class KuhnPoker(Game):
 
     name = "kuhn_poker"
     chance_outcomes = 3
+    state = RECORD
 
     deal = staticmethod(deal)
     chance = staticmethod(chance)
@@ -133,15 +147,6 @@ class KuhnPoker(Game):
     @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete:
         return codes(4, 3, 3, 3)
-
-    @property
-    def state(self) -> np.dtype[Any]:
-        return record(
-            2,
-            ("card", np.int8, (2,)),  # of each seat: 0 not dealt, 1 jack, 2 queen, 3 king
-            ("move", np.int8, (3,)),  # 0 none, 1 pass, 2 bet
-            ("moves", np.int8),  # how many were made
-        )
 
     def action_name(self, action: int) -> str:
         return ("pass", "bet")[action]

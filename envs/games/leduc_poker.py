@@ -27,7 +27,6 @@ Source of the rules: OpenSpiel `leduc_poker` with two players.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -39,9 +38,20 @@ FOLD, CALL, RAISE = 0, 1, 2
 PUBLIC = 2  # index of the public card in `card`
 CARDS = ("?", "Js", "Jh", "Qs", "Qh", "Ks", "Kh")
 
+RECORD = record(
+    2,
+    ("card", np.int8, (3,)),  # seat 0's, seat 1's, the public one; 0 not dealt, else 1..6
+    ("paid", np.int8, (2,)),  # chips each seat has put into the pot
+    ("move", np.int8, (2, 4)),  # of each round: 0 none, 1 fold, 2 call, 3 raise
+    ("betting_round", np.int8),  # 0 or 1
+    ("moves", np.int8),  # made in this round
+    ("raises", np.int8),  # made in this round
+)
+
 
 @verb
 def deal(s: State) -> None:
+    """Take the antes; chance deals first."""
     s.paid[0] = 1
     s.paid[1] = 1
     s.seat = CHANCE
@@ -61,6 +71,7 @@ def chance(s: State, probabilities: Array) -> None:
 
 @verb
 def legal(s: State, mask: Array) -> None:
+    """Fold against a raise only; call; raise twice a round at most."""
     mask[FOLD] = s.paid[s.seat] < s.paid[1 - s.seat]
     mask[CALL] = True
     mask[RAISE] = s.raises < 2
@@ -68,6 +79,7 @@ def legal(s: State, mask: Array) -> None:
 
 @verb
 def play(s: State, action: int) -> None:
+    """Turn a card, or make a move; a call of a raise, or a second check, ends the round."""
     if s.seat == CHANCE:
         serve(s, action + 1)
         return
@@ -101,6 +113,7 @@ def serve(s: State, card: int) -> None:
 
 @verb
 def end_round(s: State) -> None:
+    """After the first round chance turns the public card, after the second comes the showdown."""
     if s.betting_round == 0:
         s.betting_round = 1
         s.moves = 0
@@ -112,6 +125,7 @@ def end_round(s: State) -> None:
 
 @verb
 def rank(card: int) -> int:
+    """Of a card that is dealt: 0 jack, 1 queen, 2 king."""
     return (card - 1) // 2
 
 
@@ -124,6 +138,7 @@ def strength(s: State, seat: int) -> int:
 
 @verb
 def showdown(s: State) -> None:
+    """The stronger hand wins; equal ones split the pot."""
     first, second = strength(s, 0), strength(s, 1)
     if first == second:
         s.over = True
@@ -133,6 +148,7 @@ def showdown(s: State) -> None:
 
 @verb
 def pay(s: State, winner: int) -> None:
+    """The match is over: the winner gets what the other has paid."""
     s.over = True
     s.reward[winner] = s.paid[1 - winner]
     s.reward[1 - winner] = -s.paid[1 - winner]
@@ -140,6 +156,7 @@ def pay(s: State, winner: int) -> None:
 
 @verb
 def observe(s: State, seat: int, out: Array) -> None:
+    """The own card, the public one, and the moves of both rounds."""
     out[0] = s.card[seat]
     out[1] = s.card[PUBLIC]
     for r in range(2):
@@ -153,6 +170,7 @@ class LeducPoker(Game):
 
     name = "leduc_poker"
     chance_outcomes = 6
+    state = RECORD
 
     deal = staticmethod(deal)
     chance = staticmethod(chance)
@@ -175,18 +193,6 @@ class LeducPoker(Game):
     @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete:
         return codes(7, 7, *[4] * 8)
-
-    @property
-    def state(self) -> np.dtype[Any]:
-        return record(
-            2,
-            ("card", np.int8, (3,)),  # seat 0's, seat 1's, the public one; 0 not dealt, else 1..6
-            ("paid", np.int8, (2,)),  # chips each seat has put into the pot
-            ("move", np.int8, (2, 4)),  # of each round: 0 none, 1 fold, 2 call, 3 raise
-            ("betting_round", np.int8),  # 0 or 1
-            ("moves", np.int8),  # made in this round
-            ("raises", np.int8),  # made in this round
-        )
 
     def action_name(self, action: int) -> str:
         return ("fold", "call", "raise")[action]

@@ -12,11 +12,6 @@ Rules
         medium   6 x 6        6       30
         hard     8 x 8       10       54
 
-         0  1  2  3
-         4  5  6  7     cells of the easy board, as actions
-         8  9 10 11
-        12 13 14 15
-
 Options
     level   "easy", or "medium", "hard"
 
@@ -71,6 +66,26 @@ from envs.drawing import (
 LEVELS = {"easy": (4, 2), "medium": (6, 6), "hard": (8, 10)}  # side of the board, mines
 
 
+def minesweeper_record(cells: int) -> np.dtype[Any]:
+    """The state: a board.
+
+     0  1  2  3
+     4  5  6  7     cells of the easy board; around 0 lie 0 1 4 5,
+     8  9 10 11     around 5 lie 0 1 2 4 5 6 8 9 10
+    12 13 14 15
+    """
+    return record(
+        1,
+        ("mine", np.uint8, (cells,)),  # 1: one lies under the cell
+        ("viewed", np.uint8, (cells,)),  # 1: a clear cell that was clicked
+        ("found", np.int16),  # how many they are
+        ("clicks", np.int16),  # made so far
+        ("last", np.int16),  # cell of the latest click, -1 before the first
+        ("side", np.int16),
+        ("mines", np.int16),
+    )
+
+
 @verb
 def deal(s: State) -> None:
     """Go through the cells once; each gets one of the mines left with the odds mines left / cells left."""
@@ -84,12 +99,14 @@ def deal(s: State) -> None:
 
 @verb
 def legal(s: State, mask: Array) -> None:
+    """Every cell, at any time."""
     for c in range(s.mine.shape[0]):
         mask[c] = True
 
 
 @verb
 def play(s: State, action: int) -> None:
+    """Click a cell."""
     clear = s.mine.shape[0] - s.mines
     s.last = action
     s.clicks += 1
@@ -116,7 +133,8 @@ def mines_around(s: State, cell: int) -> int:
 
 
 @verb
-def observe(s: State, seat: int, out: Array) -> None:  # noqa: ARG001
+def observe(s: State, _seat: int, out: Array) -> None:
+    """The mines around the latest click."""
     if s.last >= 0:
         out[0] = mines_around(s, s.last)
 
@@ -143,6 +161,7 @@ class Minesweeper(Game):
 
     @property
     def mines(self) -> int:
+        """How many there are."""
         return LEVELS[self.level][1]
 
     @property
@@ -159,16 +178,7 @@ class Minesweeper(Game):
 
     @property
     def state(self) -> np.dtype[Any]:
-        return record(
-            1,
-            ("mine", np.uint8, (self.actions,)),  # 1: one lies under the cell
-            ("viewed", np.uint8, (self.actions,)),  # 1: a clear cell that was clicked
-            ("found", np.int16),  # how many they are
-            ("clicks", np.int16),  # made so far
-            ("last", np.int16),  # cell of the latest click, -1 before the first
-            ("side", np.int16),
-            ("mines", np.int16),
-        )
+        return minesweeper_record(self.actions)
 
     def blank(self) -> State:
         s = super().blank()

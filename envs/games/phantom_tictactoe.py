@@ -7,10 +7,6 @@ Rules
     (`abrupt=True`) the turn is lost. The opponent is told nothing. Three own marks in a line win; nine
     marks without a line are a draw.
 
-        0 1 2
-        3 4 5       cells, as actions
-        6 7 8
-
 Options
     abrupt   False   a collision costs the turn
     reveal   "nothing", or "turns": both seats are told how many attempts were made in all
@@ -32,24 +28,29 @@ Source of the rules: OpenSpiel `phantom_ttt` (gameversion classical / abrupt).
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import gymnasium
-import numpy as np
 
-from envs import phantom
 from envs.core import REFEREE, Game, State, Viewer, record, verb
 from envs.drawing import cell_name, grid_text, square_board
-from envs.phantom import attempt
+from envs.rules import phantom
+from envs.rules.phantom import attempt
+
+#    0 1 2
+#    3 4 5       cells of the board; lines are rows, columns, 0 4 8 and 2 4 6
+#    6 7 8
+RECORD = record(2, *phantom.fields(9))
 
 
 @verb
 def deal(s: State) -> None:
+    """The board is empty."""
     phantom.begin(s)
 
 
 @verb
 def play(s: State, action: int) -> None:
+    """Try a cell; a placed mark may complete a line or fill the board."""
     seat = s.seat
     if attempt(s, action):
         if has_line_through(s, action):
@@ -62,6 +63,7 @@ def play(s: State, action: int) -> None:
 
 @verb
 def has_line_through(s: State, cell: int) -> bool:
+    """Do three equal marks lie in a line with the mark on `cell`?"""
     mark, row, column = s.board[cell], cell // 3, cell % 3
     in_row, in_column, down, up = 0, 0, 0, 0
     for i in range(3):
@@ -75,10 +77,11 @@ def has_line_through(s: State, cell: int) -> bool:
 
 @verb
 def is_full(s: State) -> bool:
-    for c in range(9):  # noqa: SIM110
-        if s.board[c] == 0:
-            return False
-    return True
+    """Is no cell empty?"""
+    empty = 0
+    for c in range(9):
+        empty += s.board[c] == 0
+    return empty == 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +94,7 @@ class PhantomTicTacToe(Game):
     """turns: both seats are told how many attempts were made in all."""
 
     name = "phantom_tictactoe"
+    state = RECORD
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)
@@ -108,10 +112,6 @@ class PhantomTicTacToe(Game):
     @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete:
         return phantom.space(9, self.reveal)
-
-    @property
-    def state(self) -> np.dtype[Any]:
-        return record(2, *phantom.fields(9))
 
     def blank(self) -> State:
         s = super().blank()

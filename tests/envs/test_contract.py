@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -63,7 +63,7 @@ def deal(s):
 
 
 @verb
-def chance(s, probabilities):  # noqa: ARG001
+def chance(_s, probabilities):
     probabilities[0] = 0.5
     probabilities[1] = 0.5
 
@@ -150,7 +150,7 @@ def show_penny(s, action):
 
 
 @verb
-def see_pennies(s, seat, out):  # noqa: ARG001
+def see_pennies(s, _seat, out):
     out[0] = s.latest
 
 
@@ -166,14 +166,36 @@ class Pennies(Game):
     def action_name(self, action):
         return ("heads", "tails")[action]
 
-    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+    def text(self, state, _viewer=REFEREE):
         return f"latest {state.latest}"
 
     def svg(self, state, viewer=REFEREE):
         return f'<svg xmlns="http://www.w3.org/2000/svg"><text>{self.text(state, viewer)}</text></svg>'
 
 
-@pytest.mark.parametrize("toy", [Tokens, TokensInPlanes, Pennies])
+@dataclasses.dataclass(frozen=True)
+class RemembersItsOptions(Tokens):
+    """One is a fact, one the size of a field; of one any other value is refused, and the last is a text."""
+
+    most: int = 4
+    size: int = 2
+    coins: int = 1
+    map: str = ""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._require("coins", 1, 1)
+
+    @property
+    def max_length(self):
+        return max(self.most, 4)
+
+    @property
+    def state(self):
+        return record(2, ("more", np.int8, (self.size,)), ("coin", np.int8), ("left", np.int8))
+
+
+@pytest.mark.parametrize("toy", [Tokens, TokensInPlanes, Pennies, RemembersItsOptions])
 def test_a_sound_toy_passes(toy):
     check_game(toy())
 
@@ -263,7 +285,7 @@ class SeatOutOfRange(Tokens):
 
 class HasNoOdds(Tokens):
     @staticmethod
-    def chance(s, probabilities):  # noqa: ARG004
+    def chance(_s, probabilities):
         probabilities[:] = 0.45
 
 
@@ -342,30 +364,30 @@ class MaskTellsTheCoin(Tokens):
 
 
 class TextTellsTheCoin(Tokens):
-    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+    def text(self, state, _viewer=REFEREE):
         return f"coin {state.coin}"
 
-    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+    def svg(self, _state, _viewer=REFEREE):
         return '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
 class DrawingTellsTheCoin(Tokens):
-    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+    def svg(self, state, _viewer=REFEREE):
         return f'<svg xmlns="http://www.w3.org/2000/svg"><text>{state.coin}</text></svg>'
 
 
 class HasNothingToSay(Tokens):
-    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+    def text(self, _state, viewer=REFEREE):
         return "" if viewer == 1 else "tokens"
 
 
 class DrawsBadly(Tokens):
-    def svg(self, state, viewer=REFEREE):  # noqa: ARG002
+    def svg(self, _state, _viewer=REFEREE):
         return '<svg xmlns="http://www.w3.org/2000/svg"><g></svg>'
 
 
 class NamesActionsAlike(Tokens):
-    def action_name(self, action):  # noqa: ARG002
+    def action_name(self, _action):
         return "take"
 
 
@@ -394,6 +416,21 @@ class HasDiceButNoChance(Tokens):
 
 class CanBeChanged(Game):
     name = "can_be_changed"
+
+
+@dataclasses.dataclass(frozen=True)
+class ForgetsAnOption(Tokens):
+    """`deal` lays four tokens whatever the option says."""
+
+    heap: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class ForgetsAForm(Tokens):
+    """Of two options, both with a value that the game takes, one is told nowhere."""
+
+    seats: int = 2
+    speech: Literal["plain", "polite"] = "plain"
 
 
 class IsHalfSimultaneous(Pennies):
@@ -476,6 +513,8 @@ class EndsTooEarly(Pennies):
         (CountsInFloats, "actions is an int, at least 1; got 2.0"),
         (HasDiceButNoChance, "chance is given where there are chance outcomes"),
         (CanBeChanged, "a game is a frozen dataclass of its options"),
+        (ForgetsAnOption, "an option changes the state record or a fact; got 'heap'"),
+        (ForgetsAForm, "an option changes the state record or a fact; got 'speech'"),
         (IsHalfSimultaneous, "simultaneous is True or False; got 1"),
         (LetsSeat1Begin, "simultaneous moves are made in the order of the seats; got 1"),
         (ShowsThePenny, "simultaneous moves show and earn nothing until all seats have moved"),

@@ -19,7 +19,7 @@ from PIL import Image, ImageFont
 import envs
 from envs import drawing
 from envs.core import REFEREE
-from envs.games.generals import CASTLE, MOUNTAIN
+from envs.games.generals_maps import CASTLE, MOUNTAIN
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *LISTED,
@@ -63,13 +63,13 @@ def change_a_fleet(state: Any, viewer: int) -> None:
     state.ship[board, unknown] = state.ship[board, unknown] == 0
 
 
-def change_cards_face_down(state: Any, viewer: int) -> None:  # noqa: ARG001
+def change_cards_face_down(state: Any, _viewer: int) -> None:
     down = state.found == 0
     down[state.turned[state.turned >= 0]] = False
     state.face[down] = (state.face[down] + 1) % state.faces
 
 
-def change_mines(state: Any, viewer: int) -> None:  # noqa: ARG001
+def change_mines(state: Any, _viewer: int) -> None:
     """Put mines where none lie and take away the others, but for cells that a click has told of."""
     cells = np.arange(len(state.mine))
     rows, cols = cells // state.side, cells % state.side

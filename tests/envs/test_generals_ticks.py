@@ -11,7 +11,8 @@ import envs
 from agents.play.players import RandomPlayer
 from envs.core import NO_COUNTS
 from envs.games import generals
-from envs.games.generals import CASTLE, GENERAL, HARVEST, MOUNTAIN, NOBODY, PLAIN
+from envs.games.generals import HARVEST
+from envs.games.generals_maps import CASTLE, GENERAL, MOUNTAIN, NOBODY, PLAIN
 
 ROWS, COLS = 5, 6
 CELLS = ROWS * COLS

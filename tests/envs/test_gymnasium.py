@@ -59,21 +59,21 @@ def id_of(name):
     return f"fogbound/{envs.GAMES[name].__name__}-v0"
 
 
-def first(observation, mask, seat):  # noqa: ARG001
+def first(_observation, mask, _seat):
     """The lowest legal action."""
     return int(np.flatnonzero(mask)[0])
 
 
-def last(observation, mask, seat):  # noqa: ARG001
+def last(_observation, mask, _seat):
     """The highest legal action."""
     return int(np.flatnonzero(mask)[-1])
 
 
-def stop(observation, mask, seat):  # noqa: ARG001
+def stop(_observation, _mask, _seat):
     return STOP
 
 
-def go(observation, mask, seat):  # noqa: ARG001
+def go(_observation, _mask, _seat):
     return GO
 
 
@@ -552,7 +552,7 @@ def test_what_else_making_one_refuses(saved):
     ],
 )
 def test_an_opponent_that_cheats_is_named(answer, error, said):
-    def answering(observation, mask, seat):  # noqa: ARG001
+    def answering(_observation, mask, _seat):
         mask[:] = True  # it gets a copy
         return answer
 
@@ -568,7 +568,7 @@ def test_an_opponent_that_cheats_is_named(answer, error, said):
 
 def test_a_player_that_cheats_is_named_too():
     class Cheat(Listener):
-        def act(self, observation, legal, seat, rows=None):  # noqa: ARG002
+        def act(self, _observation, _legal, _seat, rows=None):
             return torch.full((len(rows),), 5)
 
     seated = SeatedBatch(envs.Batch(envs.make("kuhn_poker"), 3), Cheat(envs.make("kuhn_poker")))

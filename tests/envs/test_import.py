@@ -65,7 +65,7 @@ def nowhere(monkeypatch):
     _warn_once.cache_clear()
 
 
-def refuse(locator):  # noqa: ARG001
+def refuse(_locator):
     raise PermissionError(13, "Permission denied")
 
 
@@ -98,7 +98,7 @@ def test_other_faults_of_a_function_are_not_hidden(monkeypatch):
         compiled(double)
 
 
-def broken(cache, function):  # noqa: ARG001
+def broken(_cache, _function):
     raise RuntimeError("something else")
 
 

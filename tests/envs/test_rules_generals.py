@@ -7,7 +7,8 @@ import pytest
 from recorded import recorded_matches
 
 import envs
-from envs.games.generals import ATTEMPTS, CASTLE, FAR, GENERAL, MOUNTAIN, NOBODY, PLAIN, TIME, flood
+from envs.games.generals import TIME
+from envs.games.generals_maps import ATTEMPTS, CASTLE, FAR, GENERAL, MOUNTAIN, NOBODY, PLAIN, flood
 
 A, B = 0, 1  # the seats
 

@@ -31,7 +31,7 @@ from envs.seated import seated_space, with_seat
 PASS, BET = 0, 1
 
 
-def first(observation, mask, seat):  # noqa: ARG001
+def first(_observation, mask, _seat):
     """The lowest legal action."""
     return int(np.flatnonzero(mask)[0])
 

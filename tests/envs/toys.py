@@ -16,7 +16,7 @@ def deal(s):
 
 
 @verb
-def third(s, probabilities):  # noqa: ARG001
+def third(_s, probabilities):
     for o in range(3):
         probabilities[o] = 1.0 / 3.0
 
@@ -39,7 +39,7 @@ def guess(s, action):
 
 
 @verb
-def see_tried(s, seat, out):  # noqa: ARG001
+def see_tried(s, _seat, out):
     for a in range(3):
         out[0, a, 0] = s.tried[a]
 
@@ -48,7 +48,7 @@ class Drawn(Game):
     def action_name(self, action):
         return str(action)
 
-    def text(self, state, viewer=REFEREE):  # noqa: ARG002
+    def text(self, state, _viewer=REFEREE):
         return str(state)
 
     def svg(self, state, viewer=REFEREE):
@@ -71,13 +71,13 @@ STOP, GO = 0, 1
 
 
 @verb
-def half(s, probabilities):  # noqa: ARG001
+def half(_s, probabilities):
     probabilities[0] = 0.5
     probabilities[1] = 0.5
 
 
 @verb
-def both(s, mask):  # noqa: ARG001
+def both(_s, mask):
     mask[0] = True
     mask[1] = True
 
@@ -95,7 +95,7 @@ def move_on(s, action):
 
 
 @verb
-def see_moves(s, seat, out):  # noqa: ARG001
+def see_moves(s, _seat, out):
     out[0, 0, 0] = s.moves
 
 

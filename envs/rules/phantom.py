@@ -57,6 +57,7 @@ def space(cells: int, reveal: Reveal) -> gymnasium.spaces.MultiDiscrete:
 
 @verb
 def begin(s: State) -> None:
+    """Nobody has tried a cell yet."""
     for p in range(2):
         s.last[p] = -1
     s.mover = -1
@@ -76,11 +77,12 @@ def attempt(s: State, cell: int) -> bool:
     s.mover = seat
     if placed or s.abrupt:
         s.seat = 1 - seat
-    return placed  # type: ignore[no-any-return]
+    return bool(placed)
 
 
 @verb
 def legal(s: State, mask: Array) -> None:
+    """The cells that the seat to move knows nothing of."""
     seat = s.seat
     for c in range(mask.shape[0]):
         mask[c] = s.known[seat, c] == 0
