@@ -10,7 +10,6 @@ action = agent.act(match.observation(0), match.mask(), seat=0)
 
 from __future__ import annotations
 
-from agents.checkpoint import load
 from agents.gym.evaluation import MaskableEvalCallback, evaluate_policy
 from agents.gym.sb3 import RecurrentCellPolicy
 from agents.learn.algorithm import MaskableRecurrentPPO
@@ -19,6 +18,7 @@ from agents.net.policy import RecurrentPolicy
 from agents.net.scan import scan
 from agents.net.schedules import Constant, Linear, Power
 from agents.packaged import version
+from agents.play.agent_file import load
 from agents.play.opposition import Opposition
 from agents.play.players import FIXED_PLAYERS, Agent, Player, fixed_player
 

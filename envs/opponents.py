@@ -63,7 +63,7 @@ def make_opponent(choice: OpponentChoice, game: Game, device: str | torch.device
     if isinstance(choice, (str, os.PathLike)):
         # Bots and agents live in the package above, which `envs` must not need: it is asked for by name,
         # as Gymnasium's registry asks for an entry point, and only when a user wants such an opponent.
-        load_player = pkgutil.resolve_name("agents.checkpoint:load_player")
+        load_player = pkgutil.resolve_name("agents.play.agent_file:load_player")
         return cast(Opponent, load_player(choice, game, device=device))
     if hasattr(choice, "act"):
         player = cast(Opponent, choice)

@@ -20,7 +20,7 @@ FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.p
 ONLY_IN = {
     "pettingzoo": {"envs/adapters/pettingzoo.py"},
     "stable_baselines3": {
-        *("agents/checkpoint.py", "agents/net/observations.py", "agents/net/normalizer.py"),
+        *("agents/net/observations.py", "agents/net/normalizer.py"),
         *("agents/learn/algorithm.py", "agents/learn/worlds.py", "agents/run/curves.py"),
         *("agents/run/keeper.py", "agents/gym/evaluation.py", "agents/gym/episodes.py"),
         *("agents/gym/training.py", "agents/gym/sb3.py", "agents/gym/stock.py", "envs/adapters/sb3.py"),
@@ -39,7 +39,7 @@ ONLY_IN = {
     "onnx": {"agents/play/export.py"},
     "onnxscript": {"agents/play/export.py"},
     "yaml": {"agents/run/written.py"},
-    "safetensors": {"agents/checkpoint.py"},
+    "safetensors": {"agents/files.py"},
     "rich": {"agents/run/cli.py", "agents/commands/train.py"},
     "tyro": {
         *("agents/run/config.py", "agents/run/flags.py"),

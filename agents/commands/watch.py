@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from agents.checkpoint import with_ending
+from agents.files import with_ending
 from agents.gym.training import render_modes
 from agents.gym.training import watch as watch_in_world
 from agents.play.arena import watch

@@ -1,20 +1,23 @@
 """The algorithms of SB3 and sb3-contrib, as they are there, in checkpoints that execute nothing (edge).
 
-SB3's own `save` writes a zip with pickles inside. A checkpoint of a run (see `agents.checkpoint`) holds the
+SB3's own `save` writes a zip with pickles inside. A checkpoint of a run (see `agents.files`) holds the
 tensors alone; what they belong to is built anew from the run's configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import torch
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from agents import checkpoint
+from agents.files import FORMAT, Stored
+from agents.learn.saving import optimizer_dict, optimizer_state
+from agents.net import normalizer
+from agents.play.agent_file import load_weights
 
 STOCK: dict[str, type[OnPolicyAlgorithm]] = {
     "recurrent_ppo": RecurrentPPO,
@@ -23,34 +26,43 @@ STOCK: dict[str, type[OnPolicyAlgorithm]] = {
 }
 
 
-def files_of(model: OnPolicyAlgorithm) -> dict[str, bytes]:
-    """The files of a stock model's checkpoint."""
+def parts(model: OnPolicyAlgorithm) -> dict[str, Mapping[str, Any]]:
+    """The parts of a stock model's checkpoint; the tensors are the model's own."""
     state = {"num_timesteps": torch.tensor(model.num_timesteps), "n_updates": torch.tensor(model._n_updates)}
-    state |= checkpoint.optimizer_state(model.policy.optimizer, model.policy)
-    agent = {
-        "format": checkpoint.FORMAT,
-        "algorithm": type(model).__name__,
-        "timesteps": model.num_timesteps,
-    }
+    statistics = normalizer.known_to(model)
     return {
-        "agent.json": checkpoint.json_bytes(agent),
-        "policy.safetensors": checkpoint.tensor_bytes(model.policy.state_dict()),
-        "training.safetensors": checkpoint.tensor_bytes(state),
-        **checkpoint.normalizer_files(model),
+        "agent.json": {
+            "format": FORMAT,
+            "algorithm": type(model).__name__,
+            "timesteps": model.num_timesteps,
+        },
+        "policy.safetensors": model.policy.state_dict(),
+        "training.safetensors": state | optimizer_state(model.policy.optimizer, model.policy),
+        **({} if statistics is None else {"normalizer.safetensors": statistics}),
     }
 
 
-def restore(model: OnPolicyAlgorithm, files: Mapping[str, bytes], path: str | Path) -> None:
-    """Let a fresh model go on where `files_of` was called; its worlds and random numbers begin anew.
+def restore(model: OnPolicyAlgorithm, stored: Stored) -> None:
+    """Let a fresh model go on where `parts` was called; its worlds and random numbers begin anew.
 
     Raises:
-        CheckpointError: the files are of another model.
+        CheckpointError: the files are of another model, or only one of the two has a `VecNormalize`.
     """
     try:
-        state = checkpoint.read_tensors(files["training.safetensors"], path)
-        checkpoint.load_weights(model.policy, files["policy.safetensors"], path)
-        checkpoint.load_optimizer_state(model.policy.optimizer, model.policy, state)
+        state, optimizer = stored.tensors("training.safetensors"), model.policy.optimizer
+        load_weights(model.policy, stored, "policy.safetensors")
+        optimizer.load_state_dict(optimizer_dict(optimizer, model.policy, state))
         model.num_timesteps, model._n_updates = int(state["num_timesteps"]), int(state["n_updates"])
     except KeyError as error:
-        raise checkpoint.CheckpointError(f"{path}: its training state lacks {error}") from error
-    checkpoint.restore_normalizer(model, files, path)
+        raise stored.error(f"its training state lacks {error}") from error
+    worlds, is_scaled = model.get_vec_normalize_env(), "normalizer.safetensors" in stored
+    if (worlds is not None) != is_scaled:
+        have, lack = ("has one", "without") if worlds is not None else ("has none", "with")
+        raise stored.error(f"was trained {lack} VecNormalize, the env {have}")
+    if worlds is not None:
+        statistics = stored.tensors("normalizer.safetensors")
+        try:
+            normalizer.check_state(statistics)
+            normalizer.restore(worlds, statistics)
+        except (KeyError, ValueError) as error:
+            raise stored.error(error) from error

@@ -30,7 +30,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 import envs  # noqa: F401  (registers the ids of its worlds)
-from agents import checkpoint
+from agents import files
 from agents.gym import stock
 from agents.gym.episodes import MAX_FRAMES, Episodes, Film, Random, play, player_of, seen_by, takes_masks
 from agents.gym.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
@@ -96,10 +96,10 @@ def resume(
     run, start = folder.found(run)
     with folder.locked(run):
         config = folder.changed(run, WorldConfig, change)
-        start = start or checkpoint.find(run)
-        folder.compare(run, WorldConfig, start, say)
+        start, stored = files.find(start or run)
+        folder.compare(run, WorldConfig, start, stored, say)
         with open_worlds(config) as worlds:
-            model = restore(start, config, worlds)
+            model = restore(stored, config, worlds)
             if config.algo in stock.STOCK:
                 model.set_random_seed(world_seed(config, "training", model.num_timesteps))
             worlds.seed(world_seed(config, "training", model.num_timesteps))
@@ -310,17 +310,18 @@ def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
         raise ValueError(f"{config.algo}: {error}") from error
 
 
-def restore(path: str | Path, config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
-    """The model that a run or one of its checkpoints keeps, in new worlds.
+def restore(stored: files.Stored, config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
+    """The model that a run's checkpoint keeps, in new worlds.
 
     Raises:
-        FileNotFoundError, CheckpointError: there is no whole checkpoint.
+        CheckpointError: it is of another model.
     """
     if config.algo not in stock.STOCK:
-        return MaskableRecurrentPPO.load(path, worlds, usable_device(keeper.resolve_device(config.device)))
-    files, model = checkpoint.read(path), make_model(config, worlds)
+        device = usable_device(keeper.resolve_device(config.device))
+        return MaskableRecurrentPPO.from_stored(stored, worlds, device)
+    model = make_model(config, worlds)
     assert isinstance(model, OnPolicyAlgorithm)
-    stock.restore(model, files, path)
+    stock.restore(model, stored)
     return model
 
 
@@ -400,12 +401,12 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
     def headline(self) -> tuple[str, ...]:
         return ("eval/mean_reward",)
 
-    def files(self) -> dict[str, bytes]:
+    def parts(self) -> files.Parts:
         model = self.model
         if isinstance(model, MaskableRecurrentPPO):
-            return checkpoint.files_of(model)
+            return model.parts()
         assert isinstance(model, OnPolicyAlgorithm)
-        return stock.files_of(model)
+        return stock.parts(model)
 
     def describe(self, results: dict[str, Episodes]) -> str:
         (result,) = results.values()
@@ -510,7 +511,7 @@ def watch(
         raise ValueError(f"{path}: expected a run in a Gymnasium world, or one of its checkpoints")
     config = dataclasses.replace(config, subprocesses=False, device=device)
     with open_worlds(config) as learned_in:
-        model = restore(path, config, learned_in)
+        model = restore(files.read(path), config, learned_in)
         player = player_of(model, deterministic, seed)
         with stage(config, model, render_mode, episodes) as (worlds, film):
             for number in range(episodes):

@@ -32,19 +32,21 @@ from stable_baselines3.common.utils import (
     set_random_seed,
 )
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
-from torch import Tensor, nn
+from torch import Tensor
 
-from agents import checkpoint
+from agents import files
+from agents.learn import saving
 from agents.learn.lanes import MatchLanes
 from agents.learn.ppo import Coefficients, follow, update
 from agents.learn.rollout import Collector, Rollout
 from agents.learn.worlds import VecWorld
 from agents.net import normalizer, settings
+from agents.net.arguments import ARGUMENTS, as_data, code_name
 from agents.net.policy import Memory, RecurrentPolicy, with_names
 from agents.net.schedules import Schedule
 from agents.net.spaces import check_observations
 from agents.net.task import Lanes, Task, World, task_of
-from agents.play import asked
+from agents.play import agent_file, asked
 from agents.play.opposition import Opposition, below, set_generator
 from envs import Batch, Game
 from envs.batch import fitting
@@ -201,17 +203,17 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     def _check_settings(self) -> None:
         """Refuse settings that cannot be used; NumPy's and torch's numbers become Python's own."""
-        for name in checkpoint.ARGUMENTS:
+        for name in ARGUMENTS:
             if name != "batch_size" or self.batch_size is not None:
                 setattr(self, name, settings.check(name, getattr(self, name)))
 
     def _warn_of_code(self) -> None:
         """Say before training what `save` will not be able to hold."""
-        for name in checkpoint.ARGUMENTS:
+        for name in ARGUMENTS:
             value = getattr(self, name)
             if not settings.is_kept(value):
                 warnings.warn(
-                    f"{name} is code ({checkpoint.code_name(value)}), which files do not hold: save leaves "
+                    f"{name} is code ({code_name(value)}), which files do not hold: save leaves "
                     f"it out, and load(path, {name}=...) must be given it again",
                     stacklevel=3,
                 )
@@ -484,7 +486,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Write everything needed to go on into one `.zip` file, or an open one; see `agents.checkpoint`.
+        """Write everything needed to go on into one `.zip` file, or an open one; see `agents.files`.
 
         The ending is added where the name has another or none.
 
@@ -498,7 +500,41 @@ class MaskableRecurrentPPO(BaseAlgorithm):
                     f"save cannot {what} {', '.join(map(str, names))}: a file holds all that is needed to go "
                     "on and nothing else; leave the argument out (agents.load needs no training state)"
                 )
-        checkpoint.save_zip(self, path)
+        parts = self.parts()
+        saving.check_finite(parts, path)
+        files.save_zip(files.packed(parts), path)
+
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """What a file of the model consists of, see `agents.files`; the tensors are the model's own."""
+        parts = self.agent_parts()
+        if self.magnet_kind == "snapshot" and self.magnet is not None:
+            parts["magnet.safetensors"] = self.magnet.state_dict()
+        return parts | {"training.json": self._training(), "training.safetensors": self.state_dict()}
+
+    def agent_parts(self) -> dict[str, Mapping[str, Any]]:
+        """The parts of the model's agent alone: enough to play, not to train."""
+        kwargs, statistics = self.policy_kwargs, normalizer.known_to(self)
+        return agent_file.parts_of(self.policy, self.task, kwargs, self.num_timesteps, self.ema, statistics)
+
+    def _training(self) -> dict[str, Any]:
+        """How it is trained, as data."""
+        opposition, told = self.opposition, None
+        if opposition is not None:
+            told = (
+                opposition.arguments if opposition.is_savable else {"code": opposition.arguments["players"]}
+            )
+        arguments = {name: as_data(getattr(self, name)) for name in ARGUMENTS}
+        return {
+            "matches": self.n_envs,
+            "arguments": arguments | {"magnet": self.magnet_kind},
+            "opposition": told,
+            "logging": {
+                "tensorboard_log": self.tensorboard_log,
+                "verbose": self.verbose,
+                "stats_window_size": self._stats_window_size,
+            },
+            "total_timesteps": self._total_timesteps,
+        }
 
     @classmethod
     def load(  # type: ignore[override]
@@ -527,12 +563,75 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         Raises:
             TypeError: there is no argument of such a name.
         """
-        changes = _changes(cls, changes, custom_objects)
+        known_to = {*inspect.signature(cls.__init__).parameters}
+        known_to |= {*inspect.signature(MaskableRecurrentPPO.__init__).parameters}
+        changes = saving.changes_of(changes, custom_objects, known_to)
+        stored = files.read(path)
         if print_system_info:
             print("== CURRENT SYSTEM INFO ==")
             get_system_info()
-            print(f"== SAVED MODEL ==\n{checkpoint.describe(path)}")
-        return checkpoint.load_model(path, cls, env, device, changes, force_reset)
+            print(f"== SAVED MODEL ==\n{agent_file.describe(stored)}")
+        return cls.from_stored(stored, env, device, changes, force_reset)
+
+    @classmethod
+    def from_stored(
+        cls,
+        stored: files.Stored,
+        env: Any = None,
+        device: torch.device | str = "auto",
+        changes: Mapping[str, Any] | None = None,
+        force_reset: bool = True,
+    ) -> MaskableRecurrentPPO:
+        """A model of the parts that `parts` told, ready to go on training; arguments as of `load`.
+
+        A given `env` begins anew, and so do the matches beside a given opposition. The saved opposition sits
+        at whatever number of matches, with its past selves.
+
+        Raises:
+            CheckpointError: the parts are no model's, or do not fit each other or `env`.
+        """
+        changes = dict(changes or {})
+        policy_class = saving.policy_class(changes.pop("policy", RecurrentPolicy), cls.policy_aliases)
+        saved = saving.read_saved(stored, policy_class)
+        asked_for = saved.asked_for(env, device, changes)
+        try:
+            with saving.code_given_again(saved, changes):
+                kwargs = saved.policy_kwargs
+                model = cls(policy_class, None, policy_kwargs=kwargs, **asked_for.arguments)
+            model.n_envs = saved.matches
+            model.begin(saved.task)
+            if saved.statistics is not None:
+                normalizer.keep(model, saved.statistics)
+            if asked_for.env is not None:
+                model.set_env(asked_for.env, force_reset)  # its VecNormalize gets the statistics
+        except ValueError as error:
+            if changes:  # it may be what the caller gave
+                raise
+            told = f"its arguments do not fit this version ({error})" if asked_for.goes_on else error
+            raise stored.error(told) from error
+        model._take_weights(saved)
+        try:
+            model.load_state_dict(asked_for.state)
+        except ValueError as error:
+            raise stored.error(f"its training state does not fit: {error}") from error
+        if asked_for.goes_on:  # the Batch is a new one and has no say
+            model._own_seed = saved.own_seed
+        if "ema.safetensors" not in saved.promised:
+            model.ema_steps = 0
+        if model.collector is not None and model.magnet_kind != saved.arguments["magnet"]:
+            model.collector.magnet_cores = model.collector.memory.cores
+        model._total_timesteps = saved.total_timesteps
+        return model
+
+    def _take_weights(self, saved: saving.Saved) -> None:
+        """The saved weights; copies of the policy that the file does not keep begin as it is."""
+        agent_file.load_weights(self.policy, saved.stored, "policy.safetensors")
+        magnet = self.magnet if self.magnet_kind == "snapshot" else None
+        for copy_, name in ((self.ema, "ema.safetensors"), (magnet, "magnet.safetensors")):
+            if copy_ is not None and name in saved.promised:
+                agent_file.load_weights(copy_, saved.stored, name)
+            elif copy_ is not None:  # asked for now
+                copy_.load_state_dict(self.policy.state_dict())
 
     def get_parameters(self) -> dict[str, dict[str, Any]]:
         """Weights by name: `policy`, `ema` and `magnet` where there are any, and the `optimizer`'s state."""
@@ -564,13 +663,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
                     f"the model has no parameters {unknown[0]!r}; known are {known(unknown[0], parts)}"
                 )
         else:
-            given = checkpoint.read_parameters(load_path_or_dict, self.optimizer, self.policy)
+            stored = files.read(load_path_or_dict)
+            given = saving.read_parameters(stored, self.optimizer, self.policy)
             given = {name: x for name, x in given.items() if name in parts}
         if exact_match and "policy" not in given:
             raise ValueError(f"expected the parameters of policy, got {', '.join(map(str, given)) or 'none'}")
         for name, values in given.items():
             if name != "optimizer":
-                _check_weights(name, parts[name], values, exact_match)
+                saving.check_weights(name, parts[name], values, exact_match)
         for name, values in given.items():
             if name == "optimizer":
                 self.optimizer.load_state_dict(dict(values))
@@ -666,7 +766,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             "shuffler": self.shuffler.get_state(),
             "torch": torch.get_rng_state(),
         }
-        state |= checkpoint.optimizer_state(self.optimizer, self.policy)
+        state |= saving.optimizer_state(self.optimizer, self.policy)
         parts: dict[str, Mapping[str, Tensor]] = {}
         if self.opposition is not None:
             parts["opposition"] = self.opposition.state_dict()
@@ -691,7 +791,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             counters[name] = int(fitting(state, name, torch.tensor(0)))
             if not 0 <= counters[name] < 2**53:
                 raise ValueError(f"the saved {name} must be 0 or more, got {counters[name]}")
-        checkpoint.load_optimizer_state(self.optimizer, self.policy, state)
+        self.optimizer.load_state_dict(saving.optimizer_dict(self.optimizer, self.policy, state))
         self.num_timesteps, self._n_updates, self.ema_steps = counters.values()
         self._beginnings, own_seed = fitting(state, "deals", torch.zeros(2, dtype=torch.int64)).tolist()
         goes_on = True
@@ -903,45 +1003,6 @@ def _reads_locals(callback: BaseCallback) -> bool:
     if isinstance(callback, CallbackList):
         return any(map(_reads_locals, callback.callbacks))
     return not isinstance(callback, ProgressBarCallback) and bool(getattr(callback, "reads_locals", True))
-
-
-def _changes(
-    kind: type[MaskableRecurrentPPO], changes: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """The arguments that replace saved ones.
-
-    Raises:
-        TypeError: `kind` has none of such a name.
-    """
-    older = dict(custom_objects or {})
-    if "lr_schedule" in older:
-        older.setdefault("learning_rate", older.pop("lr_schedule"))
-    if "policy_class" in older:
-        older.setdefault("policy", older.pop("policy_class"))
-    all_changes = older | dict(changes)
-    names = set(inspect.signature(kind.__init__).parameters)
-    names |= set(inspect.signature(MaskableRecurrentPPO.__init__).parameters)
-    names -= {"self", "env", "device", "use_sde", "sde_sample_freq", "_init_setup_model"}
-    for name in all_changes:
-        if name not in names:
-            raise TypeError(f"load has no argument {name!r}; known are {known(name, sorted(names))}")
-    return all_changes
-
-
-def _check_weights(name: str, module: nn.Module, given: Any, is_exact: bool) -> None:
-    """Refuse weights of other names or shapes than the module's."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{name}: expected its tensors by name, got {type(given).__name__}")
-    own = {key: tuple(x.shape) for key, x in module.state_dict().items()}
-    got = {key: tuple(torch.as_tensor(x).shape) for key, x in given.items()}
-    keys = set(own) | set(got) if is_exact else set(own) & set(got)
-    differing = sorted(key for key in keys if own.get(key) != got.get(key))
-    if differing:
-        key = differing[0]
-        raise ValueError(
-            f"{name}: {len(differing)} of its tensors differ: expected {key} of shape {own.get(key)}, got "
-            f"{got.get(key)}"
-        )
 
 
 def _at(schedule: float | Schedule, progress_remaining: float) -> float:

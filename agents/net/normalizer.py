@@ -6,6 +6,8 @@ agent as its weights do, and are kept in its files.
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +137,28 @@ def state_of(worlds: VecNormalize) -> dict[str, Tensor]:
     return state | {
         name: torch.tensor(getattr(worlds, name), dtype=torch.float64) for name in ("clip_obs", "epsilon")
     }
+
+
+def check_state(state: Mapping[str, Tensor], seen: spaces.Space[Any] | None = None) -> None:
+    """Refuse what is not what `state_of` told; if `seen` is given, what it told of such observations.
+
+    Raises:
+        ValueError: names the first tensor that is not.
+    """
+    sizes = {} if seen is None else {"observation": math.prod(seen.shape or ())}
+    if isinstance(seen, spaces.Dict):
+        sizes = {f"observation/{key}": math.prod(entry.shape or ()) for key, entry in seen.items()}
+    for name, x in state.items():
+        what, _, part = name.rpartition(".")
+        fits = x.dtype == torch.float64 and bool(torch.isfinite(x).all())
+        fits &= part != "var" or bool((x >= 0).all())
+        fits &= what != "" or (x.dim() == 0 and bool((x > 0).all()))
+        if seen is not None and what not in ("", "reward"):
+            fits &= x.numel() == (1 if part == "count" else sizes.get(what))
+        fits &= {"clip_obs", "epsilon"} <= set(state)
+        fits &= what == "" or {f"{what}.{part}" for part in PARTS} <= set(state)
+        if not fits:
+            raise ValueError(f"{reprlib.repr(name)} does not say how observations are scaled")
 
 
 def restore(worlds: VecNormalize, state: Mapping[str, Tensor]) -> None:

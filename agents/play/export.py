@@ -36,10 +36,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from agents.checkpoint import plays, write_file
+from agents.files import write_file
 from agents.net.distributions import Categorical, Family, Gaussian, MultiCategorical
 from agents.net.encoders import entries_of, packed
 from agents.net.policy import Memory, RecurrentPolicy
+from agents.play.agent_file import plays
 from agents.play.players import Agent, frozen
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def onnx_model(agent: Agent) -> onnx.ModelProto:
     model = _traced(_Step(policy, list(inputs), scale), inputs, list(outputs))
     _forget_the_trace(model)
     _describe(model, {name: given.meaning for name, given in inputs.items()} | outputs)
-    known = {"format": FORMAT, "agent": agent.name, **plays(agent.game)}
+    known = {"format": FORMAT, "agent": agent.name, **plays(agent.task)}
     texts = {key: x if isinstance(x, str) else json.dumps(x) for key, x in known.items()}
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agents.net.policy import RecurrentPolicy
 from agents.net.task import Lanes
-from agents.play.players import Agent, Player, ScriptedPlayer, frozen
+from agents.play.players import Agent, Player, ScriptedPlayer, fixed_player, frozen
 from envs import Game
 from envs.batch import fitting
 
@@ -58,7 +58,7 @@ class Opposition:
             "pool_size": pool_size,
             "seed": seed,
         }
-        """What `agents.checkpoint.make_opposition` makes an equal one from."""
+        """What `make_opposition` makes an equal one from."""
         self.is_savable = all(isinstance(player, ScriptedPlayer) for player in fixed)
         self.generator = torch.Generator().manual_seed(seed)
         self.players: dict[int, Player] = dict(enumerate(copy.deepcopy(list(fixed))))
@@ -217,6 +217,14 @@ class Opposition:
 
     def _take_pool(self, state: Mapping[str, Tensor], players: dict[int, Player]) -> None:
         self.players, self.pool, self.newest = players, state["pool"].tolist(), int(state["newest"])
+
+
+def make_opposition(
+    game: Game, matches: int, share: float, players: list[str], pool_size: int, seed: int
+) -> Opposition:
+    """An `Opposition` whose fixed players are given by name."""
+    fixed = [fixed_player(name, game, seed + k) for k, name in enumerate(players)]
+    return Opposition(game, matches, share, fixed, pool_size, seed)
 
 
 def _restore(player: Player, state: Mapping[str, Tensor], seed: int) -> bool:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
-from agents.checkpoint import load_player
+from agents.play.agent_file import load_player
 from agents.play.arena import NOBODY, Result
 from agents.play.players import FIXED_PLAYERS, Player, fixed_player
 from agents.run.config import read_config

@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import HParam, Image, KVWriter, Logger, Ten
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.checkpoint import write_file
+from agents.files import write_file
 from agents.learn.rollout import Rollout
 from agents.net.cells import Cell
 from agents.net.policy import RecurrentPolicy

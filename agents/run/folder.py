@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agents import checkpoint
+from agents import files
 from agents.run import lock
 from agents.run.config import Config, RunConfig, WorldConfig, read_config, write_config
 from agents.run.stream import Say
@@ -47,8 +47,8 @@ def begin(config: RunConfig, name: str, command: str) -> Path:
     run = _new_folder(Path(config.run_dir) / f"{plain}__s{config.seed}__{now}")
     for folder in ("tensorboard", "checkpoints", "replays"):
         (run / folder).mkdir()
-    checkpoint.write_file(run / "config.yaml", write_config(config).encode())
-    checkpoint.write_file(run / "command.txt", (command + "\n").encode(errors="surrogateescape"))
+    files.write_file(run / "config.yaml", write_config(config).encode())
+    files.write_file(run / "command.txt", (command + "\n").encode(errors="surrogateescape"))
     return run
 
 
@@ -75,7 +75,7 @@ def locked(run: Path) -> Iterator[None]:
         RuntimeError: another process trains there.
     """
     with lock.locked(run):
-        checkpoint.recover(run)
+        files.recover(run)
         yield
 
 
@@ -144,20 +144,19 @@ def changed(run: Path, kind: type[C], change: Callable[[C], C]) -> C:
     return new
 
 
-def compare(run: Path, kind: type[C], start: Path, say: Say) -> None:
-    """Refuse a `config.yaml` that is not the one with which the checkpoint `start` was trained.
+def compare(run: Path, kind: type[C], start: Path, stored: files.Stored, say: Say) -> None:
+    """Refuse a `config.yaml` that is not the one with which `stored`, the checkpoint `start`, was trained.
 
     Only what a resumed run keeps is compared.
 
     Raises:
         ValueError: it is another one; the message says where.
     """
-    files = checkpoint.read(start)
-    kept = json.loads(files.get("training.json", b"{}")).get("config")
-    if kept is None:
+    told = (stored.json("training.json") if "training.json" in stored else {}).get("config")
+    if told is None:
         say(f"note         {start.name} does not tell its configuration: config.yaml is believed")
         return
-    asked, trained = _flat(kept_of(read_config(run / "config.yaml", kind))), _flat(kept)
+    asked, trained = _flat(kept_of(read_config(run / "config.yaml", kind))), _flat(told)
     differing = [key for key in {**asked, **trained} if asked.get(key) != trained.get(key)]
     if differing:
         key = differing[0]
@@ -193,10 +192,10 @@ def go_on(run: Path, config: RunConfig, start: Path, timesteps: int, say: Say) -
             f"{run}: is finished ({timesteps:,} of {config.total_timesteps:,} decisions); "
             "ask for more with --total-timesteps"
         )
-    if checkpoint.pointed(run, "latest") != start.resolve():
-        checkpoint.point(run, "latest", start)
+    if files.pointed(run, "latest") != start.resolve():
+        files.point(run, "latest", start)
         say(f"goes on from {start.name}, what came after it is given up")
-    checkpoint.write_file(run / "config.yaml", write_config(config).encode())
+    files.write_file(run / "config.yaml", write_config(config).encode())
     say(f"resumed at {timesteps:,} of {config.total_timesteps:,} decisions")
     if timesteps >= config.total_timesteps:
         say("only the last evaluation is left")

@@ -19,7 +19,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
-from agents import checkpoint
+from agents import files
+from agents.learn.saving import check_finite
 from agents.run import curves
 from agents.run.config import RunConfig
 from agents.run.folder import kept_of
@@ -132,8 +133,8 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         """A result in `run.json`."""
         raise NotImplementedError
 
-    def files(self) -> dict[str, bytes]:
-        """The files of a checkpoint."""
+    def parts(self) -> files.Parts:
+        """What a checkpoint consists of."""
         raise NotImplementedError
 
     # ------------------------------------------------ SB3's calls
@@ -219,20 +220,20 @@ class RunKeeper(BaseCallback, Generic[K, R]):
             FloatingPointError: the weights are no longer finite; the checkpoints stay as they are.
         """
         path = self.run / "checkpoints" / f"step_{self.model.num_timesteps}"
-        files = self.files()
-        checkpoint.check_finite(files, path)
-        training = json.loads(files.get("training.json", b"{}")) | {"config": kept_of(self.config)}
+        parts = self.parts()
+        check_finite(parts, path)
+        training = {**parts.get("training.json", {}), "config": kept_of(self.config)}
         is_other = path.exists()
-        was_written = checkpoint.save_folder(files | {"training.json": checkpoint.json_bytes(training)}, path)
-        if checkpoint.pointed(self.run, "latest") != path.resolve():
-            checkpoint.point(self.run, "latest", path)
-        best = checkpoint.pointed(self.run, "best")
+        was_written = files.save_folder(files.packed({**parts, "training.json": training}), path)
+        if files.pointed(self.run, "latest") != path.resolve():
+            files.point(self.run, "latest", path)
+        best = files.pointed(self.run, "best")
         if best is None:
-            checkpoint.point(self.run, "best", path)
+            files.point(self.run, "best", path)
         elif is_other and was_written and best == path.resolve():
             self._best = -math.inf  # it was given up: what has its name now is yet to be judged
         try:
-            checkpoint.prune(self.run, path, self.config.keep_checkpoints)
+            files.prune(self.run, path, self.config.keep_checkpoints)
         except OSError as error:
             self.say(f"note         an old checkpoint stays: {error}")
         return path
@@ -255,7 +256,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         self._judged = self.model.num_timesteps
         score = sum(result.mean for result in results.values())
         if results and score > self._best:
-            checkpoint.point(self.run, "best", self.save())
+            files.point(self.run, "best", self.save())
             self._best = score
         return results
 
@@ -284,7 +285,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
             "torch": torch.__version__,
             "results": {name: self.summary(result) for name, result in self.results.items()},
         }
-        checkpoint.write_file(self.run / "run.json", (json.dumps(value, indent=2) + "\n").encode())
+        files.write_file(self.run / "run.json", (json.dumps(value, indent=2) + "\n").encode())
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """It comes at any moment, between any two lines: it does nothing but remember."""

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import envs
-from agents import checkpoint
+from agents import files
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.net.policy import RecurrentPolicy
 from agents.net.schedules import SCHEDULES
+from agents.play.agent_file import load
 from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
+from agents.play.opposition import make_opposition
 from agents.play.players import Agent, fixed_player, frozen
 from agents.run import curves, folder, keeper
 from agents.run.config import Config
@@ -62,9 +64,9 @@ def resume(
     run, start = folder.found(run)
     with folder.locked(run):
         config = folder.changed(run, Config, change)
-        start = start or checkpoint.find(run)
-        folder.compare(run, Config, start, say)
-        model = MaskableRecurrentPPO.load(start, device=resolve_device(config.device))
+        start, stored = files.find(start or run)
+        folder.compare(run, Config, start, stored, say)
+        model = MaskableRecurrentPPO.from_stored(stored, device=resolve_device(config.device))
         for name in config.eval.players:
             fixed_player(name, model.batch.game)
         folder.go_on(run, config, start, model.num_timesteps, say)
@@ -79,9 +81,7 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
     o = config.opponents
     opposition = None
     if o.share > 0.0:
-        opposition = checkpoint.make_opposition(
-            game, config.matches, o.share, o.players, o.pool_size, config.seed
-        )
+        opposition = make_opposition(game, config.matches, o.share, o.players, o.pool_size, config.seed)
     for name in config.eval.players:
         fixed_player(name, game)  # an unknown name is refused now, not after the first evaluation
 
@@ -99,8 +99,34 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
         **algo,
     )
     if config.start_from is not None:
-        checkpoint.copy_weights(config.start_from, model)
+        copy_weights(config.start_from, model)
     return model
+
+
+def copy_weights(path: str | Path, model: MaskableRecurrentPPO) -> None:
+    """Let a new model, its averaged weights and its magnet begin with the weights of an agent (see `load`).
+
+    The averaged ones, where it has them; a new average begins. A spatial policy fits boards of all sizes.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        CheckpointError: it is not a whole checkpoint.
+        ValueError: it is another network.
+    """
+    weights = load(path, policy=type(model.policy)).policy.state_dict()
+    given = {name: list(x.shape) for name, x in weights.items()}
+    wanted = {name: list(x.shape) for name, x in model.policy.state_dict().items()}
+    differing = sorted(name for name in {*given, *wanted} if given.get(name) != wanted.get(name))
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"{path}: its network is not the one to train, {len(differing)} of the tensors differ: expected "
+            f"{name} of shape {wanted.get(name)}, got {given.get(name)}"
+        )
+    for policy in (model.policy, model.ema, model.magnet):
+        if policy is not None:
+            policy.load_state_dict(weights)
+    model.ema_steps = 0
 
 
 def check_sizes(config: Config, game: envs.Game) -> None:
@@ -155,8 +181,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
     def headline(self) -> tuple[str, ...]:
         return tuple(f"eval/vs/{name}/mean" for name in opponents(self.config))
 
-    def files(self) -> dict[str, bytes]:
-        return checkpoint.files_of(self.model)
+    def parts(self) -> files.Parts:
+        return self.model.parts()
 
     def describe(self, results: dict[str, Result]) -> str:
         scores = ", ".join(f"{result.mean:+.3f} against {name}" for name, result in results.items())
@@ -229,7 +255,7 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             "actions": match.actions,
             "returns": match.returns.tolist(),
         }
-        checkpoint.write_file(self.run / "replays" / f"step_{step}.json", (json.dumps(moves) + "\n").encode())
+        files.write_file(self.run / "replays" / f"step_{step}.json", (json.dumps(moves) + "\n").encode())
         if not is_final:
             curves.record_image(self.model.logger, "eval/match", rasterise(frames[-1]))
         else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from saved import KUHN, TICTACTOE, files_of
 
 import envs
-from agents import MaskableRecurrentPPO
+from agents import MaskableRecurrentPPO, Opposition, fixed_player
+from agents.net.schedules import Constant, Linear, Power
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 
@@ -23,3 +25,39 @@ def make_model():
         )
 
     return make
+
+
+@pytest.fixture
+def model(make_model):
+    """Everything a checkpoint may hold: moving average, snapshot magnet, past selves, a random player."""
+    opposition = Opposition(TICTACTOE, 8, 0.75, [fixed_player("random", TICTACTOE, 5)], pool_size=2, seed=6)
+    return make_model(
+        TICTACTOE,
+        8,
+        learning_rate=Linear(1e-2),
+        clip_range=Power(0.2),
+        ent_coef=Constant(0.01),
+        magnet_coef=Linear(0.1),
+        magnet="snapshot",
+        magnet_every=2,
+        ema_decay=0.9,
+        opposition=opposition,
+        snapshot_every=1,
+    ).learn(3 * 64)
+
+
+@pytest.fixture
+def files(model):
+    return files_of(model)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A model of Kuhn poker with everything, after one update, and its files; not to be changed."""
+    opposition = Opposition(KUHN, 4, 0.5, [fixed_player("bot", KUHN, 5)], pool_size=2, seed=6)
+    model = MaskableRecurrentPPO(
+        "MlpLstmPolicy", envs.Batch(KUHN, 4, seed=9), n_steps=7, batch_size=14, n_epochs=1, seed=1,
+        policy_kwargs={"lstm_hidden_size": 4, "features_dim": 4}, device="cpu", opposition=opposition,
+        snapshot_every=1, ema_decay=0.9, magnet="snapshot", magnet_coef=0.1,
+    ).learn(28)  # fmt: skip
+    return model, files_of(model)

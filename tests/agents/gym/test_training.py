@@ -24,7 +24,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
 import envs
-from agents import MaskableRecurrentPPO, checkpoint
+from agents import MaskableRecurrentPPO
+from agents.files import CheckpointError, json_bytes, read, save_folder
 from agents.gym import training as world_training
 from agents.gym.episodes import MAX_FRAMES, Episodes, Film, Random, play
 from agents.gym.stock import STOCK
@@ -33,6 +34,7 @@ from agents.net import normalizer
 from agents.net.encoders import pack
 from agents.net.normalizer import Normalizer
 from agents.net.task import World
+from agents.play.agent_file import load_player
 from agents.play.arena import play_matches
 from agents.run.config import ArgumentsConfig, EpisodesConfig, WorldConfig, read_config
 from envs.adapters.gymnasium import FogboundEnv
@@ -220,7 +222,7 @@ def test_evaluation_leaves_training_alone(tmp_path):
             )
             for every in (UPDATE, 100 * UPDATE)
         )
-        weights = [checkpoint.read(outcome.run)["policy.safetensors"] for outcome in (often, once)]
+        weights = [read(outcome.run)["policy.safetensors"] for outcome in (often, once)]
         assert weights[0] == weights[1]
 
 
@@ -344,19 +346,40 @@ def test_an_agent_of_a_games_world_is_a_player_of_the_game(crosses):
     """The run and its checkpoints tell which game; of a file the spaces must fit the game that is asked."""
     game, file = envs.make("phantom_tictactoe"), crosses.parent / "agent.zip"
     for path in (crosses, crosses / "checkpoints" / "step_32"):
-        assert checkpoint.load_player(path, None).game == checkpoint.load_player(path, game).game == game
-    assert checkpoint.load_player(file, game).game == game
-    assert isinstance(checkpoint.load_player(file, None).game, World)
+        assert load_player(path, None).game == load_player(path, game).game == game
+    assert load_player(file, game).game == game
+    assert isinstance(load_player(file, None).game, World)
     abrupt = envs.make("phantom_tictactoe", abrupt=True)  # the same spaces
-    assert checkpoint.load_player(file, abrupt).game == abrupt
+    assert load_player(file, abrupt).game == abrupt
     with pytest.raises(ValueError, match=r"plays PhantomTicTacToe\(abrupt=False.* of Phantom.*\(abrupt=True"):
-        checkpoint.load_player(crosses, abrupt)
+        load_player(crosses, abrupt)
     with pytest.raises(ValueError, match=r"plays World\(.*, expected an agent of KuhnPoker\(\)"):
-        checkpoint.load_player(file, envs.make("kuhn_poker"))
+        load_player(file, envs.make("kuhn_poker"))
+
+
+def reconfigured(path, **changes):
+    """A checkpoint says other things of its run's configuration; of nothing if there are none."""
+    stored = read(path)
+    training = stored.json("training.json")
+    config = training.pop("config") | changes
+    save_folder(
+        stored | {"training.json": json_bytes(training | ({"config": config} if changes else {}))}, path
+    )
+
+
+def test_a_checkpoint_that_does_not_tell_its_world_plays_the_game_that_is_asked(crosses, tmp_path):
+    """As those of early versions."""
+    shutil.copytree(crosses, run := tmp_path / "run")
+    game = envs.make("phantom_tictactoe")
+    for changes in ({}, {"env": 7}, {"env_kwargs": [1]}, {"env": "Unknown-v0"}):
+        shutil.copytree(crosses / "checkpoints", run / "checkpoints", dirs_exist_ok=True)
+        reconfigured(run / "checkpoints" / "step_32", **changes)
+        assert isinstance(load_player(run, None).game, World)
+        assert load_player(run, game).game == game
 
 
 def test_a_strangers_run_imports_nothing(crosses, tmp_path, monkeypatch):
-    """Its config.yaml names a module on the path that would leave a file behind when it is imported."""
+    """It names a module on the path that would leave a file behind when it is imported."""
     run, game = tmp_path / "run", envs.make("phantom_tictactoe")
     shutil.copytree(crosses, run)
     (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n", encoding="utf-8")
@@ -366,9 +389,10 @@ def test_a_strangers_run_imports_nothing(crosses, tmp_path, monkeypatch):
         text.replace(f"env: {CROSSES}", f"env: trap:{CROSSES}"), encoding="utf-8"
     )
     assert f"env: trap:{CROSSES}" in (run / "config.yaml").read_text(encoding="utf-8")
+    reconfigured(run / "checkpoints" / "step_32", env=f"trap:{CROSSES}")
     for path in (run, run / "checkpoints" / "step_32"):
-        assert isinstance(checkpoint.load_player(path, None).game, World)  # which game, nobody knows
-        assert checkpoint.load_player(path, game).game == game
+        assert isinstance(load_player(path, None).game, World)  # which game, nobody knows
+        assert load_player(path, game).game == game
     gymnasium.make(CROSSES, opponent=str(run)).reset(seed=1)
     agents.load(run)
     MaskableRecurrentPPO.load(run, device="cpu")
@@ -377,7 +401,7 @@ def test_a_strangers_run_imports_nothing(crosses, tmp_path, monkeypatch):
 
 def test_it_meets_others_and_sits_opposite(crosses):
     game = envs.make("phantom_tictactoe")
-    agent = checkpoint.load_player(crosses, game)
+    agent = load_player(crosses, game)
     result = play_matches(game, agent, agents.fixed_player("random", game), 50)
     assert result.length.min() >= 5  # three marks against two: nobody lost by an illegal move
     env = gymnasium.make(CROSSES, opponent=str(crosses), seat=1)
@@ -527,16 +551,14 @@ def test_normalised_and_plain_are_not_confused(tmp_path):
     run = train(tiny(tmp_path), say=quiet).run
     with (
         open_worlds(tiny(tmp_path, normalize=False)) as plain,
-        pytest.raises(checkpoint.CheckpointError, match="was trained with VecNormalize, the env has none"),
+        pytest.raises(CheckpointError, match="was trained with VecNormalize, the env has none"),
     ):
         MaskableRecurrentPPO.load(run, plain)
 
 
 def test_an_agent_of_a_stock_algorithm_cannot_be_loaded_alone(tmp_path):
     run = train(tiny(tmp_path, "ppo"), say=quiet).run
-    with pytest.raises(
-        checkpoint.CheckpointError, match="is an agent of the stock algorithm 'PPO'; it goes on"
-    ):
+    with pytest.raises(CheckpointError, match="is an agent of the stock algorithm 'PPO'; it goes on"):
         agents.load(run)
 
 

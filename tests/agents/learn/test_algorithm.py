@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 import agents
 import envs
 from agents import MaskableRecurrentPPO, RecurrentPolicy
+from agents.files import CheckpointError
 from agents.net.schedules import Linear
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
@@ -248,7 +249,7 @@ def test_a_wrong_change_at_loading_does_not_blame_the_file(change):
     (name,) = change
     with pytest.raises(ValueError, match=f"^{name} must be ") as told:
         MaskableRecurrentPPO.load(saved(model_of()), **change)
-    assert not isinstance(told.value, agents.checkpoint.CheckpointError)
+    assert not isinstance(told.value, CheckpointError)
 
 
 @pytest.mark.parametrize("names", [{"exclude": ["policy"]}, {"include": ["env", "logger"]}])

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from agents import MaskableRecurrentPPO, checkpoint
+from agents import MaskableRecurrentPPO
 from agents.net import settings
+from agents.net.arguments import ARGUMENTS
 from agents.net.schedules import Constant, Linear, Power
 from agents.net.settings import SETTINGS, check, plain
 from agents.run.config import AlgoConfig, ArgumentsConfig, PolicyConfig, read_config
 
-ARGUMENTS = [SETTINGS[name] for name in checkpoint.ARGUMENTS]
+KEPT = [SETTINGS[name] for name in ARGUMENTS]
 NETWORK = {
     "lstm_hidden_size": (), "n_lstm_layers": (), "features_dim": (), "log_std_init": (), "spatial": (),
     "net_arch": (), "dropout": ("lstm_kwargs",), "forget_bias": ("lstm_kwargs",), "chrono": ("lstm_kwargs",),
@@ -53,7 +54,7 @@ def test_what_a_setting_cannot_be_is_refused_with_what_it_can(setting):
             check(setting.name, value)
 
 
-@pytest.mark.parametrize("setting", ARGUMENTS, ids=lambda s: s.name)
+@pytest.mark.parametrize("setting", KEPT, ids=lambda s: s.name)
 def test_the_algorithm_refuses_it_at_construction(make_model, setting):
     """One wrong value of each kind; all others are `check`'s business."""
     for value in ("0.1", setting.low - 1 if setting.kind != "truth" else 2, math.nan):

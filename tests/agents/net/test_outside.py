@@ -11,10 +11,11 @@ import sys
 import leaky
 import pytest
 from gymnasium import spaces
+from saved import agent_files
 from sb3_contrib import RecurrentPPO
 
 from agents import CELLS, MaskableRecurrentPPO, load
-from agents.checkpoint import CheckpointError, agent_files, save_folder
+from agents.files import CheckpointError, save_folder
 from agents.gym.sb3 import RecurrentCellPolicy
 from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy

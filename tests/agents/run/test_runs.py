@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import json
@@ -11,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import gymnasium
@@ -20,10 +18,10 @@ import pytest
 import torch
 from gymnasium import spaces
 from reading import at_decision, lines, names, quiet
+from saved import damage, step
 
 import agents
-from agents import checkpoint
-from agents.checkpoint import CheckpointError, point, prune, recover, save_folder
+from agents.files import MANIFEST, CheckpointError, point, read, read_tensors
 from agents.gym import training as world_training
 from agents.gym.stock import STOCK
 from agents.run import folder, keeper, lock
@@ -75,17 +73,6 @@ def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
-def step(run, n):
-    return run / "checkpoints" / f"step_{n}"
-
-
-def damage(folder, name="policy.safetensors"):
-    """One bit of a file."""
-    content = bytearray((folder / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / name).write_bytes(content)
-
-
 def told(run):
     return json.loads((run / "run.json").read_text(encoding="utf-8"))
 
@@ -104,7 +91,7 @@ def longer(n):
 DAMAGES = {
     "flipped": lambda folder: damage(folder),
     "truncated": lambda folder: (folder / "training.safetensors").write_bytes(b""),
-    "no manifest": lambda folder: (folder / checkpoint.MANIFEST).unlink(),
+    "no manifest": lambda folder: (folder / MANIFEST).unlink(),
     "gone": lambda folder: shutil.rmtree(folder),
     "pointer of nothing": lambda folder: (folder.parents[1] / "latest.json").write_text("", encoding="utf-8"),
     "pointer astray": lambda folder: (folder.parents[1] / "latest.json").write_text(
@@ -119,8 +106,8 @@ def test_the_newest_whole_checkpoint_takes_the_place_of_a_damaged_one(run, how):
     DAMAGES[how](step(run, 192))
     newest = 192 if "pointer" in how else 128
     with pytest.warns(UserWarning, match=f"the newest whole one is used instead, step_{newest}"):
-        files = checkpoint.read(run)
-    assert files == checkpoint.read(step(run, newest))
+        files = read(run)
+    assert files == read(step(run, newest))
     with pytest.warns(UserWarning, match=f"step_{newest}"):
         agents.load(run)
 
@@ -129,15 +116,15 @@ def test_the_best_is_replaced_in_the_same_way(run):
     point(run, "best", step(run, 64))
     damage(step(run, 64))
     with pytest.warns(UserWarning, match=r"step_64: policy.safetensors is damaged .*instead, step_192"):
-        assert checkpoint.read(run, "best") == checkpoint.read(step(run, 192))
-    assert checkpoint.read(run)  # of the latest there is nothing to say
+        assert read(run, "best") == read(step(run, 192))
+    assert read(run)  # of the latest there is nothing to say
 
 
 def test_if_none_is_whole_one_error_lists_them(run):
     for n in (64, 128, 192):
         damage(step(run, n))
     with pytest.raises(CheckpointError, match="none of its checkpoints is whole") as error:
-        checkpoint.read(run)
+        read(run)
     assert "\n" not in str(error.value)
     assert all(f"step_{n}: policy.safetensors is damaged" in str(error.value) for n in (64, 128, 192))
 
@@ -148,7 +135,7 @@ def test_nothing_outside_the_run_takes_its_place(run, tmp_path):
     (run / "checkpoints" / "step_999").symlink_to(other)
     (run / "latest.json").write_text('{"checkpoint": "../step_999"}', encoding="utf-8")
     with pytest.warns(UserWarning, match="names no checkpoint of this run.*instead, step_192"):
-        checkpoint.read(run)
+        read(run)
 
 
 def test_a_run_goes_on_from_the_newest_whole_checkpoint(run, finished):
@@ -158,7 +145,7 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint(run, finished):
     with pytest.warns(UserWarning, match="step_128"):
         outcome = resume(run, say=quiet)
     assert outcome.timesteps == 192
-    assert checkpoint.read(run) == checkpoint.read(finished)
+    assert read(run) == read(finished)
     assert [line["step"] for line in lines(run)] == [line["step"] for line in before]
     assert told(run)["status"] == "finished"
 
@@ -198,27 +185,6 @@ def test_rolled_back_and_stopped_at_once_everything_loads(run):
     agents.load(run, which="best")
 
 
-@pytest.mark.parametrize(
-    ("present", "best", "keep", "stay"),
-    [
-        (3, 3, 1, [3]),
-        (3, 5, 1, [3, 5]),  # the best one stays even of a future that was given up
-        (3, 1, 2, [1, 2, 3]),
-        (3, 3, 2, [2, 3]),  # 4 and 5 go before 2
-        (3, 3, 3, [1, 2, 3]),
-        (5, 5, 2, [4, 5]),
-        (1, 1, 9, [1, 2, 3, 4, 5]),
-    ],
-)
-def test_a_future_that_was_given_up_goes_first_then_the_oldest(tmp_path, present, best, keep, stay):
-    for n in range(1, 6):
-        step(tmp_path, n).mkdir(parents=True)
-    point(tmp_path, "latest", step(tmp_path, present))
-    point(tmp_path, "best", step(tmp_path, best))
-    prune(tmp_path, step(tmp_path, present), keep)
-    assert names(tmp_path / "checkpoints") == [f"step_{n}" for n in stay]
-
-
 def test_what_has_another_name_is_left_alone(tmp_path):
     strange = ["step_1024_mine", "step_", "step_-3", "step_007", "step_x", "Step_9", "backup"]
     folder = tmp_path / "checkpoints"
@@ -232,120 +198,6 @@ def test_what_has_another_name_is_left_alone(tmp_path):
     resume(run, longer(3 * UPDATE), quiet)
     kept = {*names(run / "checkpoints")} - {"step_192", "step_64"}
     assert kept == {*strange, "step_5", "step_6"}
-
-
-def test_saving_the_same_again_writes_nothing(tmp_path, run, monkeypatch):
-    files = checkpoint.read(run)
-    assert save_folder(files, tmp_path / "step_1")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", None)
-        assert not save_folder(files, tmp_path / "step_1")
-    damage(tmp_path / "step_1")
-    assert save_folder(files, tmp_path / "step_1")
-    assert checkpoint.read(tmp_path / "step_1") == files
-
-
-class Killed(BaseException):
-    """The process is no more."""
-
-
-@contextlib.contextmanager
-def killed_at(monkeypatch, n):
-    """From the n-th file operation on nothing is done any more; yields the operations that were begun."""
-    begun = []
-
-    def dying(real, cut=False):
-        def act(*arguments, **keywords):
-            begun.append(real)
-            if len(begun) == n and cut:  # a write of which half arrives
-                real(arguments[0], arguments[1][: len(arguments[1]) // 2])
-            if len(begun) >= n:
-                raise Killed
-            return real(*arguments, **keywords)
-
-        return act
-
-    class File(io.FileIO):
-        write = dying(io.FileIO.write, cut=True)
-
-    real_open = Path.open
-    with monkeypatch.context() as patch:
-        for module, name in ((os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (os, "mkdir")):
-            patch.setattr(module, name, dying(getattr(module, name)))
-        patch.setattr(os, "fsync", dying(os.fsync))
-        patch.setattr(
-            Path,
-            "open",
-            lambda self, mode="r", *a, **k: (
-                File(self, "w") if mode == "wb" else real_open(self, mode, *a, **k)
-            ),
-        )
-        yield begun
-
-
-def survivors(run):
-    """What reading finds, before and after clearing up."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before = checkpoint.read(run)
-        recover(run)
-        assert checkpoint.read(run) == before
-    assert list(run.rglob(".*")) == []
-    return before
-
-
-@pytest.mark.parametrize("case", ["next", "only", "same step", "damaged step"])
-def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
-    finished, tmp_path, monkeypatch, case
-):
-    """`next` is a later step, which prunes; else the first there is, or the same step with other bits."""
-    old, new = checkpoint.read(step(finished, 64)), checkpoint.read(step(finished, 128))
-
-    def begin(run):
-        if case == "only":
-            (run / "checkpoints").mkdir(parents=True)
-            return
-        save_folder(old, step(run, 64))
-        point(run, "latest", step(run, 64))
-        point(run, "best", step(run, 64))
-        if case == "damaged step":
-            save_folder(old, step(run, 32))
-            damage(step(run, 64))
-
-    def save(run):
-        path = step(run, 128 if case == "next" else 64)
-        save_folder(new, path)
-        point(run, "latest", path)
-        point(run, "best", path)
-        prune(run, path, 1)
-
-    ended, n, seen = False, 0, []
-    while not ended:
-        n += 1
-        begin(run := tmp_path / f"run{n}")
-        with killed_at(monkeypatch, n) as begun:
-            try:
-                save(run)
-                ended = True
-            except Killed:
-                pass
-        if case == "only" and not list(run.glob("checkpoints/*/manifest.json")):
-            recover(run)
-            continue  # nothing had been saved yet
-        try:
-            found = survivors(run)
-        except CheckpointError:
-            assert case == "only", (n, names(run / "checkpoints"))
-            continue
-        assert found in (old, new)
-        seen.append(found == new)
-        save(run)  # the run that goes on ends as one that was never killed
-        assert checkpoint.read(run) == new
-        assert names(run / "checkpoints")[-1:] == [step(run, 128 if case == "next" else 64).name]
-        shutil.rmtree(run)
-    assert n == len(begun) + 1 > 15
-    assert seen == sorted(seen)  # once the new one is found, it always is
-    assert seen[-1]
 
 
 # ---------------------------------------------------------------- 38: numbers that are none
@@ -402,9 +254,9 @@ def test_a_reward_that_is_no_number_ends_a_run_and_the_good_checkpoint_stays(tmp
     assert told(run)["status"] == folder.status(run) == "failed"
     assert "expected finite rewards" in told(run)["reason"]
     assert names(run / "checkpoints") == ["step_32", "step_64"]  # the best one and the latest
-    for file, content in checkpoint.read(run).items():
+    for file, content in read(run).items():
         if file.endswith(".safetensors"):
-            tensors = checkpoint.read_tensors(content, run).values()
+            tensors = read_tensors(content, run).values()
             assert all(bool(torch.isfinite(x).all()) for x in tensors)
 
 
@@ -434,17 +286,6 @@ def test_what_is_no_number_is_never_saved(tmp_path, monkeypatch, part, bad):
     assert told(run)["status"] == "failed"
     assert told(run)["reason"] == f"FloatingPointError: {error.value}"
     agents.load(run)
-
-
-def test_a_file_of_what_is_no_number_is_not_written(make_model, tmp_path):
-    model = make_model(ema_decay=0.9).learn(64)
-    model.save(tmp_path / "agent.zip")
-    before = (tmp_path / "agent.zip").read_bytes()
-    with torch.no_grad():
-        next(iter(model.ema.parameters())).fill_(np.nan)
-    with pytest.raises(FloatingPointError, match=r"agent.zip: is not saved, .* of ema"):
-        model.save(tmp_path / "agent.zip")
-    assert (tmp_path / "agent.zip").read_bytes() == before
 
 
 # ---------------------------------------------------------------- 39: signals and closed pipes
@@ -688,7 +529,7 @@ def test_killed_around_its_last_evaluation_a_run_makes_it_and_ends(finished, tmp
     assert judged[0]["eval/vs/random/mean"] == next(
         line["eval/vs/random/mean"] for line in lines(finished) if "eval/vs/random/mean" in line
     )
-    assert checkpoint.read(run)["policy.safetensors"] == checkpoint.read(finished)["policy.safetensors"]
+    assert read(run)["policy.safetensors"] == read(finished)["policy.safetensors"]
     with pytest.raises(ValueError, match=r"is finished \(192 of 192 decisions\)"):
         resume(run, say=quiet)
 

@@ -14,11 +14,13 @@ import pytest
 import torch
 from PIL import Image
 from reading import at_decision, curves, lines, names, numbers, quiet
+from saved import KUHN, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import agents
 import envs
-from agents import checkpoint, fixed_player
+from agents import files, fixed_player
+from agents.files import read, save_folder
 from agents.play.arena import Result, tournament
 from agents.run import folder, keeper
 from agents.run import selfplay as training
@@ -26,7 +28,7 @@ from agents.run.config import AlgoConfig, Config, EvalConfig, OpponentsConfig, P
 from agents.run.curves import JSONLines, memory_statistics
 from agents.run.folder import MAY_CHANGE
 from agents.run.keeper import RunKeeper
-from agents.run.selfplay import SelfPlayKeeper, resume, train
+from agents.run.selfplay import SelfPlayKeeper, copy_weights, resume, train
 
 UPDATE = 64
 """Decisions of one update: 8 matches, 8 steps."""
@@ -70,7 +72,7 @@ EVERYTHING = {
 
 def newest(run):
     """The bytes of the latest checkpoint: weights, moving average, optimiser, generators, matches."""
-    return checkpoint.read(run)
+    return read(run)
 
 
 def status(run):
@@ -484,7 +486,7 @@ def test_a_resumed_run_changes_only_what_it_may(finished, monkeypatch, name):
     if name in MAY_CHANGE:
         went_on = []
         monkeypatch.setattr(training, "_run", lambda *arguments: went_on.append(arguments[1]))
-        monkeypatch.setattr(checkpoint, "write_file", lambda *_: None)
+        monkeypatch.setattr(files, "write_file", lambda *_: None)
         resume(finished.run, change, quiet)
         assert getattr(went_on[0], name) == OTHER[name]
     else:
@@ -549,6 +551,15 @@ def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
 
 
 # ---------------------------------------------------------------- beginning with an agent's weights
+
+
+def test_other_weights_begin_another_average(made, make_model, tmp_path):
+    save_folder(made[1], tmp_path / "a")
+    kwargs = {"lstm_hidden_size": 4, "features_dim": 4}
+    model = make_model(KUHN, ema_decay=0.9, policy_kwargs=kwargs).learn(64)
+    copy_weights(tmp_path / "a", model)
+    assert model.ema_steps == 0
+    assert same(model.ema, made[0].ema)
 
 
 def test_a_run_begins_with_the_averaged_weights_of_an_agent_and_nothing_else_of_it(finished, tmp_path):

@@ -1,0 +1,508 @@
+"""Files one can trust: complete, atomic, and nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import shutil
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reading import names
+from saved import TICTACTOE, TRAIN, damage, files_of, plays, refused, refused_when_saved, step
+
+import envs
+from agents import MaskableRecurrentPPO, load
+from agents.files import (
+    FILES,
+    MANIFEST,
+    CheckpointError,
+    find,
+    packed,
+    point,
+    prune,
+    read,
+    read_tensors,
+    recover,
+    save_folder,
+    save_zip,
+)
+from agents.play.agent_file import load_player
+from agents.play.players import Agent
+
+# ---------------------------------------------------------------- what stands in a file
+
+
+def test_parts_come_back(tmp_path):
+    """NumPy's and torch's numbers as Python's own; of tensors every bit."""
+    weights = {"b": torch.tensor([0.1, -0.0, 3e38]), "a": torch.tensor([[True], [False]])}
+    agent = {"timesteps": np.int64(7), "share": torch.tensor(0.5), "name": "one", "none": None}
+    files = packed({"agent.json": agent, "policy.safetensors": weights})
+    save_folder(files, tmp_path / "a")
+    stored = read(tmp_path / "a")
+    assert (stored, stored.path) == (files, tmp_path / "a")
+    assert stored.json("agent.json") == {"timesteps": 7, "share": 0.5, "name": "one", "none": None}
+    again = stored.tensors("policy.safetensors")
+    assert {name: x.numpy().tobytes() for name, x in again.items()} == {
+        name: x.numpy().tobytes() for name, x in weights.items()
+    }
+    for reader in (stored.json, stored.tensors):
+        with pytest.raises(CheckpointError, match="a: lacks training"):
+            reader("training.json")
+    with pytest.raises(TypeError, match="a file cannot hold <object"):
+        packed({"agent.json": {"thing": object()}})
+
+
+def test_what_reads_a_run_says_which_checkpoint_it_found(files, tmp_path):
+    save_folder(files, step(tmp_path, 5))
+    point(tmp_path, "latest", step(tmp_path, 5))
+    for path in (tmp_path, str(tmp_path), step(tmp_path, 5)):
+        place, stored = find(path)
+        assert (place, stored) == (step(tmp_path, 5), files)
+    save_zip(files, tmp_path / "a")
+    assert find(tmp_path / "a") == (tmp_path / "a.zip", files)
+
+
+# ---------------------------------------------------------------- names and places
+
+
+@pytest.mark.parametrize(
+    ("saved", "there"),
+    [
+        ("lr0.001_32_steps", "lr0.001_32_steps.zip"),
+        ("v1.7.zip", "v1.7.zip"),
+        ("v1.7", "v1.7.zip"),
+        ("best.model", "best.model.zip"),
+        ("agent.zip.old", "agent.zip.old.zip"),
+        ("plain", "plain.zip"),
+    ],
+)
+def test_endings_are_appended_never_replaced(make_model, tmp_path, saved, there):
+    """Beside it lie files that a replaced ending would name, and a folder of the very name."""
+    other = make_model("leduc_poker")
+    for name in ("lr0.zip", "v1.zip", "best.zip", "agent.zip"):
+        other.save(tmp_path / name)
+    before = {path.name for path in tmp_path.iterdir()}
+    make_model().save(tmp_path / saved)
+    assert {path.name for path in tmp_path.iterdir()} - before == {there}
+    for name in {saved, there, there.removesuffix(".zip")}:
+        if not (tmp_path / name).exists():
+            (tmp_path / name).mkdir()  # somebody's folder, no agent
+        for path in (tmp_path / name, str(tmp_path / name)):
+            assert MaskableRecurrentPPO.load(path, device="cpu").game == envs.make("kuhn_poker")
+            agent = load(path)
+            assert agent.game == envs.make("kuhn_poker")
+            assert agent.name == there.removesuffix(".zip")
+            assert load_player(path, None).game == agent.game
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "lr0.002_32_steps")
+
+
+def test_an_open_file_does_as_well(model, tmp_path):
+    memory = io.BytesIO()
+    model.save(memory)
+    with (tmp_path / "agent").open("wb") as file:
+        model.save(file)
+    assert (tmp_path / "agent").read_bytes() == memory.getvalue()
+    for source in (memory, io.BytesIO(memory.getvalue()), tmp_path / "agent"):
+        assert MaskableRecurrentPPO.load(source, device="cpu").num_timesteps == model.num_timesteps
+        assert torch.equal(plays(load(source, seed=3)), plays(Agent(model.ema, TICTACTOE, seed=3)))
+    with pytest.raises(CheckpointError, match="is not a fogbound agent"):
+        load(io.BytesIO(b"nothing"))
+    with pytest.raises(TypeError, match="expected a path or a file that is open for writing bytes"):
+        model.save(io.StringIO())
+    with pytest.raises(TypeError, match="expected a path or a file that is open for reading bytes"):
+        load(3)
+
+
+def test_saving_makes_the_folders_it_needs_and_leaves_no_others(model, tmp_path):
+    model.save(tmp_path / "a" / "b" / "agent.zip")
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == [
+        "a",
+        "a/b",
+        "a/b/agent.zip",
+    ]
+
+
+def test_the_zip_is_an_ordinary_one(model, tmp_path):
+    """Anyone can look inside; every entry is JSON or safetensors."""
+    model.save(tmp_path / "agent.zip")
+    with zipfile.ZipFile(io.BytesIO((tmp_path / "agent.zip").read_bytes())) as archive:
+        assert archive.testzip() is None
+        expected = set(FILES) - {"normalizer.safetensors"}  # of worlds alone
+        assert set(archive.namelist()) == {*expected, MANIFEST}
+
+
+def test_saving_the_same_again_writes_nothing(tmp_path, files, monkeypatch):
+    assert save_folder(files, tmp_path / "step_1")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", None)
+        assert not save_folder(files, tmp_path / "step_1")
+    damage(tmp_path / "step_1")
+    assert save_folder(files, tmp_path / "step_1")
+    assert read(tmp_path / "step_1") == files
+
+
+# ---------------------------------------------------------------- damaged and foreign files
+
+
+def test_there_is_nothing(tmp_path):
+    refused(tmp_path / "agent", FileNotFoundError, "there is no such run, checkpoint or agent")
+
+
+def test_an_empty_folder_is_no_agent(tmp_path):
+    refused(tmp_path, match="holds no checkpoint")
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(model, tmp_path):
+    model.save(whole := tmp_path / "whole.zip")
+    content = whole.read_bytes()
+    cut = tmp_path / "cut.zip"
+    for length in [*range(0, len(content), len(content) // 100), len(content) - 1]:
+        cut.write_bytes(content[:length])
+        refused(cut)
+
+
+def test_a_truncated_checkpoint_is_refused(files, tmp_path):
+    path = tmp_path / "agent"
+    save_folder(files, path)
+    for name in [*files, MANIFEST]:
+        content = (path / name).read_bytes()
+        for length in (0, len(content) // 2, len(content) - 1 - content.endswith(b"}\n")):
+            (path / name).write_bytes(content[:length])
+            refused(path)
+        (path / name).write_bytes(content)
+    load(path)
+
+
+def test_one_flipped_bit_in_any_file_is_noticed(files, tmp_path):
+    path = tmp_path / "agent"
+    save_folder(files, path)
+    for name in [*files, MANIFEST]:
+        content = (path / name).read_bytes()
+        for place in (0, len(content) // 3, len(content) // 2, len(content) - 3):
+            for bit in (0, 5):
+                flipped = bytearray(content)
+                flipped[place] ^= 1 << bit
+                (path / name).write_bytes(flipped)
+                refused(path)
+        (path / name).write_bytes(content)
+    load(path)
+
+
+def test_a_flipped_bit_in_a_zip_is_noticed_or_does_no_harm(model, tmp_path):
+    """Dates and attributes of entries mean nothing; a flip elsewhere is refused. Each bit of the directory
+    at the end and of one entry's header, and some bits of everything else."""
+    model.save(whole := tmp_path / "whole.zip")
+    expected, content = read(whole), whole.read_bytes()
+    directory = zipfile.ZipFile(whole).start_dir
+    places = [*range(50), *range(directory, len(content)), *range(50, directory, directory // 50)]
+    flipped, messages = tmp_path / "flipped.zip", []
+    for place in places:
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            flipped.write_bytes(damaged)
+            try:
+                assert read(flipped) == expected
+            except CheckpointError as error:
+                messages.append(str(error))
+    assert len(messages) > 4 * len(places)
+    assert not any("\n" in message for message in messages)
+
+
+def test_a_missing_file_is_named(files, tmp_path):
+    for name in [*files, MANIFEST]:
+        save_folder(files, path := tmp_path / "agent")
+        (path / name).unlink()
+        refused(path, match=f"{name}(, .*)? is missing|neither latest.json nor {name}")
+
+
+def test_an_entry_missing_from_a_zip_is_named(model, tmp_path):
+    model.save(whole := tmp_path / "whole.zip")
+    for left_out in ("policy.safetensors", MANIFEST):
+        with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "less.zip", "w") as new:
+            for name in old.namelist():
+                if name != left_out:
+                    new.writestr(name, old.read(name))
+        refused(tmp_path / "less.zip", match=f"{left_out} is missing")
+
+
+class Bomb:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch", "old torch", "sb3", "inside"])
+def test_nothing_is_ever_unpickled(form, files, tmp_path):
+    """A pickle by itself, torch files old and new, a zip as SB3 writes it, a bomb in place of the weights."""
+    exploded, path = tmp_path / "exploded", tmp_path / "agent.zip"
+    bomb = pickle.dumps(Bomb(exploded))
+    if form == "pickle":
+        path.write_bytes(bomb)
+    elif form == "torch":
+        torch.save(Bomb(exploded), path)
+    elif form == "old torch":
+        torch.save(Bomb(exploded), path, _use_new_zipfile_serialization=False)
+    elif form == "sb3":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("data", json.dumps({"policy_class": {":type:": "type", ":serialized:": "gASV"}}))
+            archive.writestr("policy.pth", bomb)
+    else:
+        save_folder(files | {"policy.safetensors": bomb, "ema.safetensors": bomb}, path)
+    refused(path)
+    refused(path, reader=MaskableRecurrentPPO.load)
+    assert not exploded.exists()
+    pickle.loads(bomb).close()  # noqa: S301  the bomb is live
+    assert exploded.exists()
+
+
+def test_a_plain_text_file_is_no_agent(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("an agent, honestly\n", encoding="utf-8")
+    refused(path, match="is not a fogbound agent or is damaged")
+
+
+def test_a_compressed_zip_is_refused(model, tmp_path):
+    """What is read can be no larger than the file: no small file fills the memory."""
+    model.save(whole := tmp_path / "whole.zip")
+    with zipfile.ZipFile(whole) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    for method, readable in ((zipfile.ZIP_STORED, True), (zipfile.ZIP_DEFLATED, False)):
+        with zipfile.ZipFile(tmp_path / "agent.zip", "w", method) as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content)
+        if readable:
+            load(tmp_path / "agent.zip")
+        else:
+            refused(tmp_path / "agent.zip", match="its entries are compressed")
+
+
+@pytest.mark.parametrize(
+    "target", ["../other", "/etc", "checkpoints/../../other", "none", ".", "a\0b", 7, None]
+)
+def test_a_pointer_stays_inside_its_run(files, tmp_path, target):
+    """`other` is a good checkpoint, but none of this run's."""
+    save_folder(files, tmp_path / "other")
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "latest.json").write_text(json.dumps({"checkpoint": target}), encoding="utf-8")
+    refused(run)
+
+
+def test_a_pointer_through_a_link_stays_inside_its_run(files, tmp_path):
+    save_folder(files, tmp_path / "other")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "link").symlink_to(tmp_path / "other")
+    (tmp_path / "run" / "latest.json").write_text('{"checkpoint": "link"}', encoding="utf-8")
+    refused(tmp_path / "run", match="names no checkpoint of this run")
+
+
+def test_a_manifest_lists_nothing_but_a_checkpoints_files(files, tmp_path):
+    """Neither paths out of the folder nor files of other kinds."""
+    path = tmp_path / "agent"
+    for name in ("../secret", "/etc/passwd", "code.py"):
+        save_folder(files, path)
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest["files"][name] = manifest["files"]["agent.json"]
+        (path / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        refused(path, match="the manifest lists other files than a checkpoint's")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x02\0\0\0\0\0\0\0{}"])
+def test_tensors_that_are_none_are_refused(files, tmp_path, content):
+    save_folder(files | {"policy.safetensors": content, "ema.safetensors": content}, tmp_path / "agent")
+    refused(tmp_path / "agent", match="its tensors cannot be read|the weights do not fit")
+
+
+def test_a_truth_that_is_neither(made, tmp_path):
+    """Bytes other than 0 and 1, which torch counts wrongly."""
+    content = made[1]["training.safetensors"]
+    state = read_tensors(content, "")
+    size = int.from_bytes(content[:8], "little")
+    first, _ = json.loads(content[8 : 8 + size])["collector.start"]["data_offsets"]
+    changed = bytearray(content)
+    changed[8 + size + first] = 200
+    assert state["collector.start"].dtype == torch.bool
+    refused_when_saved(
+        made[1] | {"training.safetensors": bytes(changed)}, tmp_path / "a", "neither true nor false", TRAIN
+    )
+
+
+# ---------------------------------------------------------------- interrupted saves
+
+
+@pytest.mark.parametrize("form", ["zip", "folder"])
+def test_an_interrupted_save_leaves_the_old_checkpoint_and_nothing_else(
+    make_model, tmp_path, monkeypatch, form
+):
+    """The disk fails at the n-th time it is asked to make a file durable, for every n there is."""
+    old, new = make_model(seed=1), make_model(seed=2).learn(64)
+    path = tmp_path / ("agent.zip" if form == "zip" else "agent")
+
+    def save(model):
+        model.save(path) if form == "zip" else save_folder(files_of(model), path)
+
+    real, calls = os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(real(descriptor)))
+    save(old)
+    total = len(calls)
+    before = read(path)
+    for n in range(1, total + 1):
+        left = iter(range(n - 1))
+
+        def fail_at_n(descriptor, left=left):
+            if next(left, None) is None:
+                raise OSError("no space left")
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fail_at_n)
+        with pytest.raises(OSError, match="no space left"):
+            save(new)
+        assert os.listdir(tmp_path) == [path.name]
+        if n < total:  # the last one is the folder's, when the new checkpoint has taken its place
+            assert read(path) == before
+        load(path)
+    monkeypatch.setattr(os, "fsync", real)
+    save(new)
+    assert read(path) == files_of(new)
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+@contextlib.contextmanager
+def killed_at(monkeypatch, n):
+    """From the n-th file operation on nothing is done any more; yields the operations that were begun."""
+    begun = []
+
+    def dying(real, cut=False):
+        def act(*arguments, **keywords):
+            begun.append(real)
+            if len(begun) == n and cut:  # a write of which half arrives
+                real(arguments[0], arguments[1][: len(arguments[1]) // 2])
+            if len(begun) >= n:
+                raise Killed
+            return real(*arguments, **keywords)
+
+        return act
+
+    class File(io.FileIO):
+        write = dying(io.FileIO.write, cut=True)
+
+    real_open = Path.open
+    with monkeypatch.context() as patch:
+        for module, name in ((os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (os, "mkdir")):
+            patch.setattr(module, name, dying(getattr(module, name)))
+        patch.setattr(os, "fsync", dying(os.fsync))
+        patch.setattr(
+            Path,
+            "open",
+            lambda self, mode="r", *a, **k: (
+                File(self, "w") if mode == "wb" else real_open(self, mode, *a, **k)
+            ),
+        )
+        yield begun
+
+
+def survivors(run):
+    """What reading finds, before and after clearing up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = read(run)
+        recover(run)
+        assert read(run) == before
+    assert list(run.rglob(".*")) == []
+    return before
+
+
+@pytest.mark.parametrize("case", ["next", "only", "same step", "damaged step"])
+def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
+    make_model, tmp_path, monkeypatch, case
+):
+    """`next` is a later step, which prunes; else the first there is, or the same step with other bits."""
+    model = make_model()
+    old, new = files_of(model.learn(64)), files_of(model.learn(64, reset_num_timesteps=False))
+
+    def begin(run):
+        if case == "only":
+            (run / "checkpoints").mkdir(parents=True)
+            return
+        save_folder(old, step(run, 64))
+        point(run, "latest", step(run, 64))
+        point(run, "best", step(run, 64))
+        if case == "damaged step":
+            save_folder(old, step(run, 32))
+            damage(step(run, 64))
+
+    def save(run):
+        path = step(run, 128 if case == "next" else 64)
+        save_folder(new, path)
+        point(run, "latest", path)
+        point(run, "best", path)
+        prune(run, path, 1)
+
+    ended, n, seen = False, 0, []
+    while not ended:
+        n += 1
+        begin(run := tmp_path / f"run{n}")
+        with killed_at(monkeypatch, n) as begun:
+            try:
+                save(run)
+                ended = True
+            except Killed:
+                pass
+        if case == "only" and not list(run.glob("checkpoints/*/manifest.json")):
+            recover(run)
+            continue  # nothing had been saved yet
+        try:
+            found = survivors(run)
+        except CheckpointError:
+            assert case == "only", (n, names(run / "checkpoints"))
+            continue
+        assert found in (old, new)
+        seen.append(found == new)
+        save(run)  # the run that goes on ends as one that was never killed
+        assert read(run) == new
+        assert names(run / "checkpoints")[-1:] == [step(run, 128 if case == "next" else 64).name]
+        shutil.rmtree(run)
+    assert n == len(begun) + 1 > 15
+    assert seen == sorted(seen)  # once the new one is found, it always is
+    assert seen[-1]
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+@pytest.mark.parametrize(
+    ("present", "best", "keep", "stay"),
+    [
+        (3, 3, 1, [3]),
+        (3, 5, 1, [3, 5]),  # the best one stays even of a future that was given up
+        (3, 1, 2, [1, 2, 3]),
+        (3, 3, 2, [2, 3]),  # 4 and 5 go before 2
+        (3, 3, 3, [1, 2, 3]),
+        (5, 5, 2, [4, 5]),
+        (1, 1, 9, [1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_future_that_was_given_up_goes_first_then_the_oldest(tmp_path, present, best, keep, stay):
+    for n in range(1, 6):
+        step(tmp_path, n).mkdir(parents=True)
+    point(tmp_path, "latest", step(tmp_path, present))
+    point(tmp_path, "best", step(tmp_path, best))
+    prune(tmp_path, step(tmp_path, present), keep)
+    assert names(tmp_path / "checkpoints") == [f"step_{n}" for n in stay]
