@@ -41,9 +41,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import envs
+from agents.learn.schedules import SCHEDULES, is_kept
 from agents.net import normalizer, settings
 from agents.net.policy import RecurrentPolicy, with_names
-from agents.net.schedules import SCHEDULES
 from agents.net.spaces import World, check_observations
 from agents.packaged import shipped_agent
 from agents.play.opposition import Opposition
@@ -1340,7 +1340,7 @@ def _number(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """An argument as JSON: numbers as they are, our schedules by name; of code only what it is called."""
-    if not settings.is_kept(value):
+    if not is_kept(value):
         return {"code": code_name(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = next(name for name, kind in SCHEDULES.items() if kind is type(value))

@@ -21,12 +21,14 @@ import tyro
 from tqdm import tqdm
 
 from agents.checkpoint import with_ending
+from agents.gym.config import WorldConfig, read_world
 from agents.gym.training import render_modes
 from agents.gym.training import watch as watch_in_world
 from agents.play.arena import watch
 from agents.play.players import Player
 from agents.run import cli
-from agents.run.config import OptionValue, WorldConfig, world_of
+from agents.run.choices import GAME
+from agents.run.config import OptionValue
 from envs import REFEREE, Game, Match
 from envs.core import Viewer
 from envs.drawing import rasterise, save_gif
@@ -74,14 +76,14 @@ class Arguments:
 
 
 def main() -> None:
-    a = cli.parse(Arguments, __doc__)
+    a = cli.parse(Arguments, __doc__, GAME)
     if a.games < 1:
         raise ValueError(f"--games must be at least 1, got {a.games}")
     if a.frames_per_second is not None and a.frames_per_second <= 0:
         raise ValueError(f"--frames-per-second must be above 0, got {a.frames_per_second}")
     if a.width is not None and a.width < 1:
         raise ValueError(f"--width must be at least 1, got {a.width}")
-    world = world_of(a.player)
+    world = read_world(a.player)
     if world is not None and a.opponent is None and a.game is None:
         in_world(world, a)
         return

@@ -36,12 +36,13 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
 from agents import checkpoint
-from agents.learn.ppo import Coefficients, follow, update
+from agents.learn.ppo import follow, update
 from agents.learn.rollout import Collector, Rollout
+from agents.learn.schedules import Schedule, at, is_kept
+from agents.learn.settings import NAMES, Settings
 from agents.learn.worlds import VecWorld
 from agents.net import normalizer, settings
 from agents.net.policy import Memory, RecurrentPolicy, with_names
-from agents.net.schedules import Schedule
 from agents.net.spaces import World, check_observations
 from agents.play import asked
 from agents.play.opposition import Opposition, below, set_generator
@@ -67,21 +68,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         env: a `Batch`: the policy plays all its seats, each with its own memory. Or what SB3 takes: a
             Gymnasium env, its id, or a `VecEnv`. Masks are found as MaskablePPO finds them, by
             `action_masks()`; worlds without it allow everything.
-        learning_rate, clip_range, ent_coef, kl_coef, magnet_coef, shaping_coef: a number or a schedule
-            (`Schedule`).
-        n_steps: T, decisions of each match in a rollout.
-        batch_size: decisions in a minibatch, a multiple of `n_steps` that divides the rollout.
-        kl_coef: weight of the reverse KL to the policy that played.
-        magnet_coef: weight of the KL to the magnet.
-        magnet: "uniform" (over the legal actions), "snapshot" (the policy as it was at the latest
-            multiple of `magnet_every` updates) or "ema".
-        shaping_coef: weight of the game's potential in the shaping of rewards, see `shaped_values`; in units
-            of the highest return. Rewards that are logged and matches that judge know nothing of it.
-        ema_decay: keep `model.ema`, a copy whose weights follow with this decay per gradient step, less at
-            the beginning (see `warmed_up`).
+        learning_rate: this and the other settings of the update, to `ema_decay`, are the fields of
+            `agents.learn.settings.Settings`, which tells of each what it does, what is usual, and when to
+            change it. Where it says `Schedule` a function of the progress that remains (1 to 0) may stand for
+            the number. Self-play by the command begins with others, see `agents.run.config.SELF_PLAY`.
+        use_sde, sde_sample_freq: SB3's; there is no state-dependent exploration here.
         opposition: gives a share of the matches to past selves or fixed players.
         snapshot_every: updates between two past selves added to the opposition's pool.
-        policy_kwargs: arguments of `RecurrentPolicy`.
+        policy_kwargs: arguments of `RecurrentPolicy`, see `agents.net.settings.Network`.
 
     One timestep is one decision, so an update uses `n_steps` times the number of matches or worlds.
     """
@@ -154,10 +148,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             env.device if isinstance(env, Batch) and device == "auto" else device,
             seed=seed,
         )
-        if magnet not in ("uniform", "snapshot", "ema"):
-            raise ValueError(f"magnet must be 'uniform', 'snapshot' or 'ema', got {magnet!r}")
         self.n_steps, self.n_epochs = n_steps, n_epochs
-        self.batch_size: int = batch_size  # type: ignore[assignment]  # None until an env says how many
+        self.batch_size = batch_size  # None until an env says how many
         self.gamma, self.gae_lambda = gamma, gae_lambda
         self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
         self.normalize_advantage, self.vf_coef = normalize_advantage, vf_coef
@@ -200,15 +192,25 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     def _check_settings(self) -> None:
         """Refuse settings that cannot be used; NumPy's and torch's numbers become Python's own."""
-        for name in checkpoint.ARGUMENTS:
-            if name != "batch_size" or self.batch_size is not None:
-                setattr(self, name, settings.check(name, getattr(self, name)))
+        for name, value in vars(self.settings).items():
+            setattr(self, _attribute(name), value)
+        for name in ("snapshot_every", "seed"):
+            setattr(self, name, settings.check(name, getattr(self, name)))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the update as they stand.
+
+        Raises:
+            ValueError: one has been set to what it may not be.
+        """
+        return Settings(**{name: getattr(self, _attribute(name)) for name in NAMES})
 
     def _warn_of_code(self) -> None:
         """Say before training what `save` will not be able to hold."""
         for name in checkpoint.ARGUMENTS:
             value = getattr(self, name)
-            if not settings.is_kept(value):
+            if not is_kept(value):
                 warnings.warn(
                     f"{name} is code ({checkpoint.code_name(value)}), which files do not hold: save leaves "
                     f"it out, and load(path, {name}=...) must be given it again",
@@ -288,7 +290,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """Make the networks for `game`; `set_env` does it for the first env."""
         self.game = game
         self.potential = game.potential if isinstance(game, Game) else None
-        if self.potential is None and _at(self.shaping_coef, 1.0) > 0.0:
+        if self.potential is None and at(self.shaping_coef, 1.0) > 0.0:
             raise ValueError(f"{game.name} has no potential to shape rewards with: shaping_coef must be 0")
         self.observation_space = game.observation_space
         self.action_space = game.action_space if isinstance(game, World) else spaces.Discrete(game.actions)
@@ -352,38 +354,19 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         rollout = self.rollout if rollout is None else rollout
         if rollout is None:
             raise ValueError("nothing has been played yet; learn plays and trains")
-        progress = self._current_progress_remaining
-        learning_rate = _at(self.learning_rate, progress)
+        now = self.settings.at(self._current_progress_remaining)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        coefficients = Coefficients(
-            clip_range=_at(self.clip_range, progress),
-            clip_range_vf=None if self.clip_range_vf is None else _at(self.clip_range_vf, progress),
-            normalize_advantage=self.normalize_advantage,
-            ent_coef=_at(self.ent_coef, progress),
-            vf_coef=self.vf_coef,
-            kl_coef=_at(self.kl_coef, progress),
-            magnet_coef=_at(self.magnet_coef, progress),
-        )
-        shaping_coef = _at(self.shaping_coef, progress)
+            group["lr"] = now.learning_rate
         self.policy.train()
         parts = update(
             self.policy,
             self.optimizer,
             rollout,
-            coefficients,
-            n_epochs=self.n_epochs,
-            batch_size=self.batch_size,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            max_grad_norm=self.max_grad_norm,
-            target_kl=self.target_kl,
+            now,
             reward_scale=self.reward_scale,
             potential=self.potential,
-            shaping_coef=shaping_coef,
             generator=self.shuffler,
             ema=self.ema,
-            ema_decay=self.ema_decay,
             ema_steps=self.ema_steps,
         )
         steps = int(parts.pop("steps"))
@@ -401,13 +384,11 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
         for name, value in parts.items():
             self.logger.record(f"train/{name}", value)
-        self.logger.record("train/learning_rate", learning_rate)
-        self.logger.record("train/clip_range", coefficients.clip_range)
-        if coefficients.clip_range_vf is not None:
-            self.logger.record("train/clip_range_vf", coefficients.clip_range_vf)
-        self.logger.record("train/ent_coef", coefficients.ent_coef)
+        for name in ("learning_rate", "clip_range", "clip_range_vf", "ent_coef"):
+            if (value := getattr(now, name)) is not None:
+                self.logger.record(f"train/{name}", value)
         if self.potential is not None:
-            self.logger.record("train/shaping_coef", shaping_coef)
+            self.logger.record("train/shaping_coef", now.shaping_coef)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def predict(  # type: ignore[override]
@@ -736,7 +717,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
         self.optimizer = torch.optim.Adam(
-            self.policy.parameters(), _at(self.learning_rate, 1.0), eps=1e-5, fused=True
+            self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True
         )
         if self.ema_decay > 0.0:
             self.ema = copy.deepcopy(self.policy).requires_grad_(False)
@@ -964,6 +945,6 @@ def _check_weights(name: str, module: nn.Module, given: Any, is_exact: bool) -> 
         )
 
 
-def _at(schedule: float | Schedule, progress_remaining: float) -> float:
-    """The value of a number or schedule now."""
-    return float(schedule(progress_remaining)) if callable(schedule) else float(schedule)
+def _attribute(setting: str) -> str:
+    """Where the model keeps a setting; `magnet` itself is the network."""
+    return "magnet_kind" if setting == "magnet" else setting

@@ -13,13 +13,15 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from agents import checkpoint
 from agents.run import lock
-from agents.run.config import Config, RunConfig, WorldConfig, read_config, write_config
+from agents.run.config import RunConfig, read_config, write_config
+from agents.run.records import plain, read_record
 from agents.run.stream import Say
 
 MAY_CHANGE = (
@@ -36,12 +38,13 @@ MAY_CHANGE = (
 STATUSES = ("running", "finished", "interrupted", "failed")
 """What `run.json` may say."""
 
-C = TypeVar("C", Config, WorldConfig)
+C = TypeVar("C", bound=RunConfig)
 
 
 def begin(config: RunConfig, name: str, command: str) -> Path:
     """Make a run's folder, `name` and the time in its own name; what was asked is written down in it."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
     run = _new_folder(Path(config.run_dir) / f"{name}__s{config.seed}__{now}")
     for folder in ("tensorboard", "checkpoints", "replays"):
         (run / folder).mkdir()
@@ -151,11 +154,15 @@ def compare(run: Path, kind: type[C], start: Path, say: Say) -> None:
         ValueError: it is another one; the message says where.
     """
     files = checkpoint.read(start)
-    kept = json.loads(files.get("training.json", b"{}")).get("config")
-    if kept is None:
+    told = json.loads(files.get("training.json", b"{}")).get("config")
+    if told is None:
         say(f"note         {start.name} does not tell its configuration: config.yaml is believed")
         return
-    asked, trained = _flat(kept(read_config(run / "config.yaml", kind))), _flat(kept)
+    try:
+        trained = _flat(kept(read_record(kind, told)))
+    except ValueError as error:
+        raise ValueError(f"{start}: training.json tells a configuration that no run has ({error})") from error
+    asked = _flat(kept(read_config(run / "config.yaml", kind)))
     differing = [key for key in {**asked, **trained} if asked.get(key) != trained.get(key)]
     if differing:
         key = differing[0]
@@ -168,9 +175,9 @@ def compare(run: Path, kind: type[C], start: Path, say: Say) -> None:
 
 def kept(config: RunConfig) -> dict[str, Any]:
     """What a resumed run keeps, as JSON gives it back."""
-    kept = {name: x for name, x in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
-    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
-    return plain
+    keeps = {name: x for name, x in plain(config).items() if name not in MAY_CHANGE}
+    told: dict[str, Any] = json.loads(json.dumps(keeps, default=str))
+    return told
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

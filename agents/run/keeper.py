@@ -337,7 +337,7 @@ def _crossed(before: int, now: int, every: int) -> bool:
 
 def _best_score(run: Path, tags: tuple[str, ...]) -> float:
     """The best sum of the `tags` that a resumed run has measured so far."""
-    lines = curves.read_lines(run / "curves.jsonl")
+    lines = curves.read_lines(run / "metrics.jsonl")
     scores = [
         sum(line[tag] for tag in tags) for line in lines if all(line.get(tag) is not None for tag in tags)
     ]

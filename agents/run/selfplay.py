@@ -14,8 +14,8 @@ from pathlib import Path
 import envs
 from agents import checkpoint
 from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.net.cells import CELLS, Cell
 from agents.net.policy import RecurrentPolicy
-from agents.net.schedules import SCHEDULES
 from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
 from agents.play.players import Agent, fixed_player, frozen
 from agents.run import curves, folder, keeper
@@ -23,6 +23,7 @@ from agents.run.config import Config
 from agents.run.keeper import Outcome, RunKeeper, resolve_device
 from agents.run.sizes import check_fits, check_judged, sizes_of
 from agents.run.stream import SAY, Say
+from envs import names
 from envs.batch import bytes_of, usable_device
 from envs.drawing import rasterise, save_gif
 from envs.seeds import derived_seed
@@ -73,6 +74,8 @@ def resume(
 
 def make_model(config: Config) -> MaskableRecurrentPPO:
     """The model that a configuration describes, before training."""
+    names.find("game", config.game, envs.GAMES, envs.Game, "fogbound.games")
+    names.find("cell", config.policy.cell, CELLS, Cell, "fogbound.cells")
     game = envs.make(config.game, **config.options)
     check_sizes(config, game)
     batch = envs.Batch(game, config.matches, resolve_device(config.device), config.seed)
@@ -85,10 +88,6 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
     for name in config.eval.players:
         fixed_player(name, game)  # an unknown name is refused now, not after the first evaluation
 
-    algo = dataclasses.asdict(config.algo)
-    for name in ("learning_rate", "ent_coef", "magnet_coef", "shaping_coef"):
-        kind = SCHEDULES[algo.pop(f"{name}_schedule")]
-        algo[name] = kind(algo[name])
     model = MaskableRecurrentPPO(
         "MlpLstmPolicy",
         batch,
@@ -96,7 +95,7 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
         seed=config.seed,
         opposition=opposition,
         snapshot_every=o.snapshot_every,
-        **algo,
+        **vars(config.algo),
     )
     if config.start_from is not None:
         checkpoint.copy_weights(config.start_from, model)
@@ -116,7 +115,7 @@ def check_sizes(config: Config, game: envs.Game) -> None:
         dataclasses.asdict(config.policy),
         matches=config.matches,
         n_steps=config.algo.n_steps,
-        batch_size=config.algo.batch_size,
+        batch_size=config.algo.batch_size or config.matches * config.algo.n_steps,
         seats=game.seats,
         match=bytes_of(game),
     )

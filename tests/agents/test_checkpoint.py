@@ -15,7 +15,7 @@ import torch
 import envs
 from agents import MaskableRecurrentPPO, Opposition, checkpoint, fixed_player, load
 from agents.checkpoint import CheckpointError, agent_files, files_of, point, save_folder
-from agents.net.schedules import Constant, Linear, Power
+from agents.learn.schedules import Constant, Linear, Power
 from agents.play.players import Agent
 
 TICTACTOE = envs.make("phantom_tictactoe")

@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 import agents
 import envs
 from agents import MaskableRecurrentPPO, RecurrentPolicy
-from agents.net.schedules import Linear
+from agents.learn.schedules import Linear
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)

@@ -16,8 +16,8 @@ import envs
 from agents import CELLS, MaskableRecurrentPPO, Opposition, fixed_player
 from agents.learn.ppo import Coefficients, Sample, evaluate, follow, ppo_loss, replay_drift, update, warmed_up
 from agents.learn.rollout import Collector
+from agents.learn.schedules import Constant, Linear, Power
 from agents.net.distributions import Categorical, kl_divergence, masked_log_softmax
-from agents.net.schedules import Constant, Linear, Power
 
 CHOICE = Categorical(2)
 PLAIN = Coefficients(clip_range=0.1, normalize_advantage=False, vf_coef=0.0)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from agents import MaskableRecurrentPPO, checkpoint
+from agents.learn.schedules import Constant, Linear, Power
 from agents.net import settings
-from agents.net.schedules import Constant, Linear, Power
 from agents.net.settings import SETTINGS, check, plain
 from agents.run.config import AlgoConfig, ArgumentsConfig, PolicyConfig, read_config
 

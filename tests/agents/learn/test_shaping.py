@@ -15,7 +15,7 @@ from agents.learn import algorithm
 from agents.learn.ppo import Coefficients, shaped_values, update
 from agents.learn.returns import seat_advantages
 from agents.learn.rollout import Collector
-from agents.net.schedules import Linear
+from agents.learn.schedules import Linear
 from agents.run.config import read_config
 from agents.run.selfplay import make_model as model_of
 
