@@ -1,4 +1,4 @@
-"""The configuration of a run in a Gymnasium world, and what its open parts may say (edge: Gymnasium, SB3)."""
+"""The configuration of a run in a Gymnasium world, and what its open parts may say."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import gymnasium
-import tyro
 from gymnasium.envs.registration import load_env_creator
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.gym.sb3 import RecurrentCellPolicy
-from agents.gym.stock import STOCK
-from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.gym.stock import algorithm
 from agents.learn.settings import NAMES, Settings
 from agents.net.cells import CELLS
 from agents.net.settings import check_all, plain_number
@@ -34,7 +31,7 @@ from agents.run.choices import (
     takes_any,
     without,
 )
-from agents.run.config import Paced, RunConfig, read_config, run_config, world_of
+from agents.run.config import Paced, RunConfig, Timesteps, read_config, run_config, world_of
 from agents.run.records import read_fields
 from agents.run.sentences import sentences
 from envs.adapters.gymnasium import ENTRY_POINT
@@ -72,7 +69,7 @@ class WorldConfig(RunConfig):
     """Each world in a process of its own, for worlds that are slow to step."""
     normalize: bool = False
     """Scale observations and rewards by their running mean and variance (VecNormalize)."""
-    total_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100_000
+    total_timesteps: Timesteps = 100_000
     """Decisions to train for, of all worlds together."""
     checkpoint_every: int = 25_000
     """Decisions between two checkpoints."""
@@ -95,11 +92,6 @@ class WorldConfig(RunConfig):
 def read_world(path: str | Path) -> WorldConfig | None:
     """The configuration of the run in a world that `path` is or is a checkpoint of; None if it is neither."""
     return None if world_of(path) is None else read_config(run_config(path), WorldConfig)
-
-
-def algorithm(name: str) -> type[BaseAlgorithm]:
-    """The algorithm of that name; ours if there is none."""
-    return STOCK.get(name, MaskableRecurrentPPO)
 
 
 # ---------------------------------------------------------------- what may be set

@@ -12,15 +12,22 @@ from pathlib import Path
 import torch
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents import checkpoint
+from agents.learn.algorithm import MaskableRecurrentPPO
 
 STOCK: dict[str, type[OnPolicyAlgorithm]] = {
     "recurrent_ppo": RecurrentPPO,
     "maskable_ppo": MaskablePPO,
     "ppo": PPO,
 }
+
+
+def algorithm(name: str) -> type[BaseAlgorithm]:
+    """The algorithm of that name; ours if the stock has none."""
+    return STOCK.get(name, MaskableRecurrentPPO)
 
 
 def files_of(model: OnPolicyAlgorithm) -> dict[str, bytes]:

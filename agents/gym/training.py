@@ -31,7 +31,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 import envs  # noqa: F401  (registers the ids of its worlds)
 from agents import checkpoint
 from agents.gym import stock
-from agents.gym.config import WorldConfig, algorithm, read_world
+from agents.gym.config import WorldConfig, read_world
 from agents.gym.episodes import MAX_FRAMES, Episodes, Film, Random, play, player_of, seen_by, takes_masks
 from agents.gym.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.learn.algorithm import MaskableRecurrentPPO
@@ -176,7 +176,7 @@ def make_worlds(config: WorldConfig) -> VecEnv:
     worlds = side_by_side(config, config.n_envs, config.subprocesses)
     worlds.seed(world_seed(config, "training"))
     if config.normalize:
-        defaults = inspect.signature(algorithm(config.algo)).parameters
+        defaults = inspect.signature(stock.algorithm(config.algo)).parameters
         gamma = config.arguments.get("gamma", defaults["gamma"].default)
         worlds = VecNormalize(worlds, gamma=gamma, norm_obs_keys=scaled)
     return worlds
@@ -192,7 +192,7 @@ def check_sizes(config: WorldConfig, world: gymnasium.Env[Any, Any]) -> None:
     Raises:
         ValueError: names the setting, what it needs, what there is, and what would fit.
     """
-    kind = algorithm(config.algo)
+    kind = stock.algorithm(config.algo)
     defaults, own = inspect.signature(kind).parameters, keywords(RecurrentPolicy)
     n_steps, batch_size = (config.arguments.get(n, defaults[n].default) for n in ("n_steps", "batch_size"))
     policy = {name: argument.default for name, argument in own.items()} | config.policy_kwargs
@@ -280,7 +280,7 @@ def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
     Raises:
         ValueError: an argument or the world does not fit the algorithm.
     """
-    kind = algorithm(config.algo)
+    kind = stock.algorithm(config.algo)
     if kind is MaskablePPO and not is_masking_supported(worlds):
         raise ValueError(
             f"maskable_ppo needs a world with action_masks(), {config.env} has none; use ppo or recurrent_ppo"

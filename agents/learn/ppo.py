@@ -137,8 +137,8 @@ def update(
     memory of that time, by themselves.
 
     Args:
-        c: the settings at this moment of the run. A minibatch's `batch_size` decisions are T times a divisor of
-            B (None: all); carried ones come on top.
+        c: the settings at this moment of the run. A minibatch's `batch_size` is T times a divisor of B (None:
+            all of it); carried decisions come on top.
         reward_scale: rewards are multiplied by it, so that values lie in about -1..1.
         potential: Phi, of observations [..., *] -> [...], see `envs.Game`; None = 0.
         generator: of the minibatches, on the CPU.

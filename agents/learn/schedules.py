@@ -83,8 +83,8 @@ def made(told: Any, where: str) -> Any:
     if len(told) != 1 or (name := str(next(iter(told)))) not in SCHEDULES:
         names = known(next(iter(told), ""), SCHEDULES)
         raise ValueError(
-            f"{where} must be a number or one schedule, such as {{linear: 3e-3}}, got {dict(told)}; known are "
-            f"{names}"
+            f"{where} must be a number or one schedule, such as {{linear: 3e-3}}, got {dict(told)!r:.80}; "
+            f"known are {names}"
         )
     (given,) = told.values()
     arguments = dict(given) if isinstance(given, Mapping) else {"initial": given}

@@ -96,7 +96,8 @@ class Settings:
     """How far the probability ratio may move in an update. Usual are 0.1 to 0.3; lower for a policy that must
     not forget, such as one that begins with another's weights."""
     clip_range_vf: Annotated[float | Schedule | None, Range(0.0, is_low_allowed=False)] = None
-    """The same for the value, in its own unit; None lets it move freely, which is usual."""
+    """The same for the value, in its own unit. None lets it move freely, which is usual; 0.2 of
+    the returns' size steadies a value that leaps."""
     normalize_advantage: bool = True
     """Scale a minibatch's advantages to mean 0 and deviation 1. Switch it off where their size should count,
     for instance when most decisions do not matter."""

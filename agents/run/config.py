@@ -23,6 +23,7 @@ from agents.run.written import read_yaml_file, write_yaml
 from envs.names import known
 
 OptionValue = bool | int | str
+Timesteps = Annotated[int, tyro.conf.arg(aliases=["-n"])]
 
 SELF_PLAY = Settings(
     learning_rate=Linear(1e-3),
@@ -81,7 +82,7 @@ class RunConfig:
     """Seed of everything."""
     device: str = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
-    total_timesteps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1_000_000
+    total_timesteps: Timesteps = 1_000_000
     """Decisions to train for, of all seats or worlds together."""
     run_dir: str = "runs"
     """Folder that the run's own folder is made in."""

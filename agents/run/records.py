@@ -47,7 +47,7 @@ def make_record(kind: type[Record], values: Mapping[str, Any], where: str) -> Re
 def read_fields(kind: type[Any], values: Any, where: str, default: Any = None) -> dict[str, Any]:
     """Those fields of a record that a mapping names, each as its type asks; see `read_record`."""
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where.rstrip('.') or 'the file'} must be a mapping of keys, got {values!r}")
+        raise ValueError(f"{where.rstrip('.') or 'the file'} must be a mapping of keys, got {values!r:.80}")
     hints, values = get_type_hints(kind), _newer(kind, values, where)
     for key in values:
         if key not in hints:
@@ -143,7 +143,7 @@ def _misfit(kind: Any, value: Any, where: str) -> ValueError:
         reason = " (a finite number is needed)"
     elif _is_number(value) and (kind is int or (float not in arguments and int in arguments)):
         reason = " (a whole number is needed)"
-    return ValueError(f"{where} must be {expected}, got {value!r}{reason}")
+    return ValueError(f"{where} must be {expected}, got {value!r:.80}{reason}")
 
 
 def _may_change(kind: Any) -> bool:

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from agents.gym.config import WorldConfig
 from agents.gym.training import train
-from agents.run.config import WorldConfig, read_config
+from agents.run.config import read_config
 
 ROOT = Path(__file__).parents[2]
 

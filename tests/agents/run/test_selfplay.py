@@ -19,10 +19,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import agents
 import envs
 from agents import checkpoint, fixed_player
+from agents.learn.schedules import Linear, Power
 from agents.play.arena import Result, tournament
 from agents.run import folder, keeper
 from agents.run import selfplay as training
-from agents.run.config import AlgoConfig, Config, EvalConfig, OpponentsConfig, PolicyConfig, read_config
+from agents.run.config import (
+    SELF_PLAY,
+    SELF_PLAY_NETWORK,
+    Config,
+    EvalConfig,
+    OpponentsConfig,
+    read_config,
+)
 from agents.run.curves import JSONLines, memory_statistics
 from agents.run.folder import MAY_CHANGE
 from agents.run.keeper import RunKeeper
@@ -41,25 +49,30 @@ def tiny(folder, **changes):
         total_timesteps=3 * UPDATE,
         run_dir=str(folder),
         checkpoint_every=UPDATE,
-        policy=PolicyConfig(lstm_hidden_size=8, features_dim=8),
-        algo=AlgoConfig(n_steps=8, batch_size=32, n_epochs=2),
+        policy=dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=8, features_dim=8),
+        algo=dataclasses.replace(SELF_PLAY, n_steps=8, batch_size=32, n_epochs=2),
         eval=EvalConfig(every=UPDATE, matches_per_seat=4, final_matches_per_seat=8),
     )
     return dataclasses.replace(config, **changes)
 
 
 EVERYTHING = {
-    "policy": PolicyConfig(
-        cell="lstm", lstm_hidden_size=8, features_dim=8, n_lstm_layers=2, lstm_kwargs={"dropout": 0.2}
+    "policy": dataclasses.replace(
+        SELF_PLAY_NETWORK,
+        cell="lstm",
+        lstm_hidden_size=8,
+        features_dim=8,
+        n_lstm_layers=2,
+        lstm_kwargs={"dropout": 0.2},
     ),
-    "algo": AlgoConfig(
+    "algo": dataclasses.replace(
+        SELF_PLAY,
         n_steps=8,
         batch_size=32,
         n_epochs=2,
-        learning_rate=1e-2,
+        learning_rate=Linear(1e-2),
         magnet="snapshot",
-        magnet_coef=0.1,
-        magnet_coef_schedule="power",
+        magnet_coef=Power(0.1),
         magnet_every=2,
         ema_decay=0.9,
     ),
@@ -468,8 +481,8 @@ OTHER = {
     "checkpoint_every": 7,
     "keep_checkpoints": 7,
     "progress": False,
-    "policy": PolicyConfig(cell="gru"),
-    "algo": AlgoConfig(learning_rate=0.5),
+    "policy": dataclasses.replace(SELF_PLAY_NETWORK, cell="gru"),
+    "algo": dataclasses.replace(SELF_PLAY, learning_rate=0.5),
     "opponents": OpponentsConfig(share=0.5, players=["random"]),
     "eval": EvalConfig(every=10 * UPDATE, players=["random"], final_matches_per_seat=2),
 }
@@ -563,7 +576,7 @@ def test_a_run_begins_with_the_averaged_weights_of_an_agent_and_nothing_else_of_
 
 
 def test_an_agent_of_one_size_of_board_begins_on_another(tmp_path):
-    policy = PolicyConfig(lstm_hidden_size=4, features_dim=4, spatial=True)
+    policy = dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=4, features_dim=4, spatial=True)
     boards = {"game": "generals", "policy": policy, "options": {"rows": 4, "cols": 5}}
     small = training.make_model(tiny(tmp_path, **boards))
     small.save(tmp_path / "small.zip")
@@ -575,7 +588,7 @@ def test_an_agent_of_one_size_of_board_begins_on_another(tmp_path):
 
 
 def test_another_network_is_no_beginning(finished, tmp_path):
-    policy = PolicyConfig(lstm_hidden_size=16, features_dim=8)
+    policy = dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=16, features_dim=8)
     with pytest.raises(ValueError, match="its network is not the one to train") as error:
         training.make_model(tiny(tmp_path, policy=policy, start_from=str(finished.run)))
     assert str(error.value).endswith(
@@ -594,8 +607,14 @@ def test_another_network_is_no_beginning(finished, tmp_path):
         ({"game": "chess"}, "unknown game 'chess'; known are .*dark_hex"),
         ({"options": {"cards": 3}}, "kuhn_poker: unknown option 'cards'; known are none"),
         ({"game": "dark_hex", "options": {"rows": 1}}, "rows"),
-        ({"policy": PolicyConfig(cell="warp")}, "unknown cell 'warp'; known are elman, gated, lstm, gru"),
-        ({"algo": AlgoConfig(n_steps=8, batch_size=33)}, "batch_size 33 does not fit .* 8, 16, 32, 64"),
+        (
+            {"policy": dataclasses.replace(SELF_PLAY_NETWORK, cell="warp")},
+            "unknown cell 'warp'; known are elman, gated, lstm, gru",
+        ),
+        (
+            {"algo": dataclasses.replace(SELF_PLAY, n_steps=8, batch_size=33)},
+            "batch_size 33 does not fit .* 8, 16, 32, 64",
+        ),
         ({"eval": EvalConfig(players=["grandmaster"])}, "grandmaster"),
         ({"opponents": OpponentsConfig(share=0.5)}, "matches against others need opponents"),
         ({"opponents": OpponentsConfig(share=1.5, pool_size=1)}, "must be in 0..1, got 1.5"),
