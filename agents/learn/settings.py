@@ -159,6 +159,9 @@ class Moment(Settings):
     magnet_coef: float
     shaping_coef: float
 
+    def __post_init__(self) -> None:
+        """Nothing is refused: a schedule may fall to a bound that a number that stays may not have."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Upkeep:

@@ -25,7 +25,7 @@ import agents
 from agents import checkpoint
 from agents.checkpoint import CheckpointError, point, prune, recover, save_folder
 from agents.gym import training as world_training
-from agents.gym.config import WorldConfig
+from agents.gym.config import EpisodesConfig, WorldConfig
 from agents.gym.stock import STOCK
 from agents.run import folder, keeper, lock
 from agents.run import selfplay as training
@@ -33,7 +33,6 @@ from agents.run.config import (
     SELF_PLAY,
     SELF_PLAY_NETWORK,
     Config,
-    EpisodesConfig,
     EvalConfig,
     write_config,
 )
