@@ -44,7 +44,8 @@ import envs
 from agents.learn.schedules import SCHEDULES, is_kept
 from agents.net import normalizer, settings
 from agents.net.policy import RecurrentPolicy, with_names
-from agents.net.spaces import World, check_observations
+from agents.net.spaces import check_observations
+from agents.net.task import World
 from agents.packaged import shipped_agent
 from agents.play.opposition import Opposition
 from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player

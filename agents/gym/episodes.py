@@ -62,7 +62,7 @@ def play(player: Any, worlds: VecEnv, episodes: int, deterministic: bool = False
         player: a model of SB3, or anything with its `predict`.
         seed: of what the player draws from torch's own generator, which is left as it was.
     """
-    is_told = takes_masks(player) and (is_masking_supported(worlds) or hasattr(player, "game"))
+    is_told = takes_masks(player) and (is_masking_supported(worlds) or hasattr(player, "task"))
     evaluate: Any = evaluation.evaluate_policy if is_told else evaluate_policy
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -103,7 +103,7 @@ class Recalling:
     """An agent, which remembers by itself, where SB3 expects a model: what `evaluate_policy` asks of one."""
 
     def __init__(self, agent: Agent) -> None:
-        self.agent, self.game = agent, agent.game
+        self.agent, self.task = agent, agent.task
 
     def predict(
         self,

@@ -17,8 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.net.observations import check_before_casts
-from envs import Game
-from envs.seated import seated_space
+from agents.net.task import Task
 
 
 class Told:
@@ -33,14 +32,10 @@ class Told:
         self.model, self.env = model, env
         check_before_casts(env)
         self.has_masks = is_masking_supported(env)
-        game = getattr(model, "game", None)
-        self.has_seats = isinstance(game, Game) and game.seats > 1
+        task: Task | None = getattr(model, "task", None)
+        self.has_seats = task is not None and task.seats > 1
         self.knows_seats = self.has_seats and env.has_attr("seat")
-        self.ends_with_seat = (
-            isinstance(game, Game)
-            and self.knows_seats
-            and env.observation_space == seated_space(game, "alternate")
-        )
+        self.ends_with_seat = task is not None and self.knows_seats and env.observation_space == task.seated
 
     def predict(self, observation: Any, **arguments: Any) -> Any:
         """The model's `predict` under the masks and in the seats of the moment.

@@ -16,7 +16,6 @@ from typing import IO, Any, ClassVar, Literal, NoReturn
 import gymnasium
 import numpy as np
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import (
     BaseCallback,
@@ -36,6 +35,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
 from agents import checkpoint
+from agents.learn.lanes import MatchLanes
 from agents.learn.ppo import follow, update
 from agents.learn.rollout import Collector, Rollout
 from agents.learn.schedules import Schedule, at, is_kept
@@ -43,7 +43,8 @@ from agents.learn.settings import NAMES, Settings
 from agents.learn.worlds import VecWorld
 from agents.net import normalizer, settings
 from agents.net.policy import Memory, RecurrentPolicy, with_names
-from agents.net.spaces import World, check_observations
+from agents.net.spaces import check_observations
+from agents.net.task import Lanes, Task, World, task_of
 from agents.play import asked
 from agents.play.opposition import Opposition, below, set_generator
 from envs import Batch, Game
@@ -176,9 +177,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.collector: Collector | None = None
         self.rollout: Rollout | None = None
         """The latest rollout it learned from."""
-        self.game: Game | World
+        self.task: Task
         """What it plays."""
-        self.world: Batch | VecWorld | None = None
+        self.lanes: Lanes | None = None
         if env is not None:
             self.set_env(env)
         self._warn_of_code()
@@ -225,11 +226,17 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             )
 
     @property
+    def game(self) -> Game | World:
+        """What it plays: the game, or what it knows of the world."""
+        return self.task.plays
+
+    @property
     def batch(self) -> Batch:
         """The matches it learns from."""
-        if not isinstance(self.world, Batch):
+        batch = getattr(self.lanes, "batch", None)
+        if batch is None:
             raise ValueError("the model has no matches of a game; give it a Batch with set_env")
-        return self.world
+        return batch  # type: ignore[no-any-return]
 
     def set_env(self, env: Batch | VecEnv | gymnasium.Env[Any, Any] | str, force_reset: bool = True) -> None:
         """Learn from these; from the second time on they must be of the same game or have the same spaces.
@@ -243,57 +250,61 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         Raises:
             ValueError: the env does not fit; the model keeps the one it has.
         """
-        is_new = not hasattr(self, "game")
-        is_same = self.world is not None and (env is self.env or env is self._given)
+        is_new = not hasattr(self, "task")
+        is_same = self.lanes is not None and (env is self.env or env is self._given)
         if is_same and not isinstance(env, str):
-            assert self.world is not None
-            self._check_sizes(self.world.matches)
+            assert self.lanes is not None
+            self._check_sizes(self.lanes.matches)
             if force_reset:
                 self.collector = None
             return
-        given = env
+        lanes, worlds = self._lanes_of(env)
+        task = lanes.task
+        if not is_new and task.plays != self.game:
+            raise ValueError(f"the model plays {self.game}, got an env of {task.plays}")
+        self._check_sizes(lanes.matches)
+        self._check_opposition(task, lanes.matches)
+        if worlds is not None:
+            if not is_new:
+                normalizer.hand_on(self, worlds)
+                self.task = task  # the same spaces; which entries come scaled is told by the env
+            self._vec_normalize_env = unwrap_vec_normalize(worlds)
+        self.env = env if worlds is None else worlds  # type: ignore[assignment]
+        self.lanes, self.n_envs = lanes, lanes.matches
+        self._given, self.collector = env, None
+        self._own_seed = lanes.own_seed or 0
+        if is_new:
+            self.begin(task)
+        if worlds is None and not force_reset and hasattr(self, "policy"):
+            self._sit_down()
+
+    def _lanes_of(self, env: Batch | VecEnv | gymnasium.Env[Any, Any] | str) -> tuple[Lanes, VecEnv | None]:
+        """What plays side by side, and the worlds behind it as SB3 wraps them, if there are any.
+
+        Raises:
+            ValueError: it is nothing that one learns from, or cannot be here.
+        """
         if isinstance(env, Batch):
             if env.device.type != self.device.type:
                 raise ValueError(f"the model computes on {self.device}, the matches lie on {env.device}")
-            world: Batch | VecWorld = env
-            game: Game | World = env.game
-        else:
-            if not isinstance(env, (VecEnv, gymnasium.Env, str)):
-                raise ValueError(
-                    f"env must be a Batch, a Gymnasium env, its id or a VecEnv, got {type(env).__name__}"
-                )
-            env = maybe_make_env(env, self.verbose)
-            check_observations(env.observation_space)
-            env = self._wrap_env(env, self.verbose)
-            normalizer.check_wrappers(env)
-            world = VecWorld(env, self.device)
-            game = world.world
-        if not is_new and game != self.game:
-            raise ValueError(f"the model plays {self.game}, got an env of {game}")
-        self._check_sizes(world.matches)
-        self._check_opposition(game, world.matches)
-        if isinstance(world, VecWorld):
-            if not is_new:
-                normalizer.hand_on(self, world.env)
-                self.game = game  # the same spaces; which entries come scaled is told by the env
-            self._vec_normalize_env = unwrap_vec_normalize(world.env)
-        self.env, self.world, self.n_envs = env, world, world.matches  # type: ignore[assignment]
-        self._given, self.collector = given, None
-        if isinstance(world, Batch):
-            self._own_seed = world.seed - 2**64 if world.seed >= 2**63 else world.seed
-        if is_new:
-            self.begin(game)
-        if isinstance(world, Batch) and not force_reset and hasattr(self, "policy"):
-            self._sit_down()
+            return MatchLanes(env), None
+        if not isinstance(env, (VecEnv, gymnasium.Env, str)):
+            raise ValueError(
+                f"env must be a Batch, a Gymnasium env, its id or a VecEnv, got {type(env).__name__}"
+            )
+        env = maybe_make_env(env, self.verbose)
+        check_observations(env.observation_space)
+        worlds = self._wrap_env(env, self.verbose)
+        normalizer.check_wrappers(worlds)
+        return VecWorld(worlds, self.device), worlds
 
-    def begin(self, game: Game | World) -> None:
-        """Make the networks for `game`; `set_env` does it for the first env."""
-        self.game = game
-        self.potential = game.potential if isinstance(game, Game) else None
+    def begin(self, played: Game | World | Task) -> None:
+        """Make the networks for a game or world; `set_env` does it for the first env."""
+        self.task = task = task_of(played)
+        self.potential = task.potential
         if self.potential is None and at(self.shaping_coef, 1.0) > 0.0:
-            raise ValueError(f"{game.name} has no potential to shape rewards with: shaping_coef must be 0")
-        self.observation_space = game.observation_space
-        self.action_space = game.action_space if isinstance(game, World) else spaces.Discrete(game.actions)
+            raise ValueError(f"{task.name} has no potential to shape rewards with: shaping_coef must be 0")
+        self.observation_space, self.action_space = task.observation_space, task.action_space
         if self._makes_networks:
             self._setup_model()
 
@@ -417,10 +428,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             ValueError: an argument does not fit the policy; the message says what would.
         """
         self._check_networks()
-        world = (
-            self.game if isinstance(self.game, World) else World(self.observation_space, self.action_space)
-        )
-        seen, is_single = world.pack(asked.observation_of(observation))
+        seen, is_single = self.task.pack(asked.observation_of(observation))
         B = len(seen)
         if B == 0:
             raise ValueError("expected at least one observation, got none")
@@ -431,7 +439,9 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self._warn_of_forgotten_state(state, episode_start)
         seen, legal, seats, start = (x.to(self.device) for x in (seen, legal, seats, start))
         decision, memory = self.policy.act(seen, legal, seats, start, memory, self.generator, deterministic)
-        actions = world.clip(decision.action.cpu().numpy())
+        actions = self.task.hand_out(decision.action)
+        if isinstance(actions, Tensor):
+            actions = actions.cpu().numpy()
         return (actions[0] if is_single else actions), memory
 
     def _warn_of_forgotten_state(self, state: Memory | None, episode_start: Any) -> None:
@@ -621,7 +631,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     def _check_networks(self) -> None:
         if not hasattr(self, "policy"):
-            how = "_setup_model()" if hasattr(self, "game") else "set_env(env)"
+            how = "_setup_model()" if hasattr(self, "task") else "set_env(env)"
             raise ValueError(f"the model has no networks yet; call {how} first")
 
     # ---------------------------------------------------------------- its state
@@ -641,8 +651,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         parts: dict[str, Mapping[str, Tensor]] = {}
         if self.opposition is not None:
             parts["opposition"] = self.opposition.state_dict()
-        if isinstance(self.world, Batch):  # worlds cannot be saved
-            parts["batch"] = self.world.state_dict()
+        if self.lanes is not None and (matches := self.lanes.state_dict()):
+            parts["batch"] = matches
             if self.collector is not None:
                 parts["collector"] = self.collector.state_dict()
         state |= {f"{part}.{name}": x for part, told in parts.items() for name, x in told.items()}
@@ -671,7 +681,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             self.batch.load_state_dict(matches)
         if remembered:
             self._own_seed = own_seed  # of a Batch that is gone
-            self.collector = Collector(self.batch, self.policy, self.opposition)
+            assert self.lanes is not None
+            self.collector = Collector(self.lanes, self.policy, self.opposition)
             self.collector.load_state_dict(remembered, self.policy)
         opposite = below(state, "opposition.")
         if self.opposition is not None and matches:
@@ -698,7 +709,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         return derived_seed(self.seed or 0, f"{purpose} on another device", self.num_timesteps)
 
     def _setup_model(self) -> None:
-        game = self.game
         if self.seed is None:
             seed = int(torch.randint(2**31, ()))  # from torch's generator, as the weights are
         else:
@@ -706,13 +716,10 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             set_random_seed(seed)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.shuffler = torch.Generator().manual_seed(seed)
-        if isinstance(game, World):
-            self.reward_scale = 1.0  # rewards are the user's to scale, e.g. by VecNormalize
-        else:
-            self.reward_scale = 1.0 / max(abs(bound) for bound in game.return_range)
+        self.reward_scale = self.task.reward_scale
         policy_class: Any = self.policy_class
         self.policy = policy_class(
-            self.observation_space, self.action_space, game.seats, **self.policy_kwargs
+            self.observation_space, self.action_space, self.task.seats, **self.policy_kwargs
         ).to(self.device)
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
@@ -734,11 +741,11 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         tb_log_name: str,
         progress_bar: bool,
     ) -> tuple[int, BaseCallback]:
-        if self.world is None:
+        if self.lanes is None:
             raise ValueError("the model has nothing to learn from; give it an env with set_env")
         self._check_networks()
         self._check_settings()
-        self._check_sizes(self.world.matches)
+        self._check_sizes(self.lanes.matches)
         given, total_timesteps = total_timesteps, settings.plain_number(total_timesteps)
         is_number = isinstance(total_timesteps, (int, float)) and not isinstance(total_timesteps, bool)
         if not is_number or not math.isfinite(total_timesteps):
@@ -765,39 +772,33 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     def _deal(self) -> None:
         """Begin matches anew: other ones each time, and the same ones again with the same seed."""
+        assert self.lanes is not None
         number = self._beginnings
         self._beginnings += 1
-        if isinstance(self.world, Batch):
-            self.world.reset(
-                derived_seed(self._own_seed if self.seed is None else self.seed, "training", number)
-            )
-        else:
-            assert self.world is not None
-            if self.seed is not None:
-                self.world.env.seed(derived_seed(self.seed, "training", number, bits=31))
-            self.world.reset()
+        has_own = self.seed is None and self.lanes.own_seed is not None
+        self.lanes.deal(self._own_seed if has_own else self.seed, number)
         self._sit_down()
 
     def _sit_down(self) -> None:
         """Play what the env shows from now on, with nothing remembered."""
-        assert self.world is not None
-        self.collector = Collector(self.world, self.policy, self.opposition)
+        assert self.lanes is not None
+        self.collector = Collector(self.lanes, self.policy, self.opposition)
         if self.opposition is not None:
-            self.opposition.restart(torch.ones_like(self.world.over))
+            self.opposition.restart(torch.ones_like(self.lanes.over))
 
     def _collect(self, callback: BaseCallback) -> Rollout | None:
         """One rollout, with SB3's calls to the callback."""
-        assert self.collector is not None
-        reads_locals = _reads_locals(callback)
+        collector, lanes = self.collector, self.lanes
+        assert collector is not None
+        assert lanes is not None
+        is_told = lanes.tells_episodes or _reads_locals(callback)
 
         def on_step() -> bool:
             self.num_timesteps += self.n_envs
             told: dict[str, Any] = {}
-            if isinstance(self.world, VecWorld):
-                told = self.world.last
-            elif reads_locals:
-                told = self._told()
-            if told:
+            if is_told:
+                t, record = collector.latest
+                told = lanes.told(record, t, time.perf_counter() - self._started)
                 self._update_info_buffer(told["infos"], told["dones"])
             callback.update_locals(told | {"self": self})
             return callback.on_step()
@@ -805,38 +806,17 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         callback.on_rollout_start()
         uses_magnet = self.magnet is not None and (callable(self.magnet_coef) or self.magnet_coef > 0.0)
         began = time.perf_counter()
-        rollout = self.collector.collect(
+        rollout = collector.collect(
             self.policy, self.n_steps, self.generator, self.magnet if uses_magnet else None, on_step
         )
         self._rollout_seconds = time.perf_counter() - began
         callback.on_rollout_end()
         return rollout
 
-    def _told(self) -> dict[str, Any]:
-        """The latest step of a Batch in SB3's words, see `learn`."""
-        assert self.collector is not None
-        t, r = self.collector.latest
-        seat, over = r["seat"][t], r["over"][t].cpu().numpy()
-        infos: list[dict[str, Any]] = [{"seat": p, "TimeLimit.truncated": False} for p in seat.cpu().tolist()]
-        if over.any():
-            earned, length, illegal = (r[name][t].cpu().tolist() for name in ("earned", "length", "illegal"))
-            seconds = round(time.perf_counter() - self._started, 6)
-            for b in np.flatnonzero(over):
-                episode = {"r": round(earned[b][0], 6), "l": length[b], "t": seconds}
-                infos[b] |= {"returns": earned[b], "illegal": illegal[b], "episode": episode}
-        return {
-            "new_obs": self.batch.observation.cpu().numpy().copy(),
-            "rewards": r["reward"][t].gather(1, seat[:, None])[:, 0].cpu().numpy(),
-            "dones": over,
-            "infos": infos,
-            "actions": r["action"][t].cpu().numpy(),
-            "n_steps": t,
-        }
-
     def dump_logs(self, iteration: int = 0) -> None:
         """Write what the latest rollout showed, under SB3's names and ours; `iteration` 0 is none."""
         record = self.logger.record
-        if isinstance(self.world, VecWorld):
+        if self.lanes is not None and self.lanes.tells_episodes:
             self._log_episodes()
         elif self.rollout is not None:
             self._log_matches(self.rollout)
@@ -873,14 +853,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if self.ep_success_buffer:
             self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
 
-    def _check_opposition(self, game: Game | World, matches: int) -> None:
+    def _check_opposition(self, task: Task, matches: int) -> None:
         """The opposition sits at these matches, or ValueError."""
         if self.opposition is None:
             return
-        if isinstance(game, World):
+        if task.rules is None:
             raise ValueError("an opposition sits at the matches of a game; a Gymnasium world takes none")
-        if self.opposition.game != game:
-            raise ValueError(f"the opposition plays {self.opposition.game}, the env {game}")
+        if self.opposition.game != task.rules:
+            raise ValueError(f"the opposition plays {self.opposition.game}, the env {task.rules}")
         if self.opposition.matches != matches:
             raise ValueError(
                 f"the opposition sits at {self.opposition.matches} matches, the env has {matches}"

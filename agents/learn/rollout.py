@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.learn.worlds import VecWorld
+from agents.learn.lanes import lanes_of
 from agents.net.policy import Memory, RecurrentPolicy
+from agents.net.task import Lanes
 from agents.play.opposition import Opposition, below
 from envs import Batch
 from envs.batch import fitting
@@ -82,23 +83,21 @@ class Collector:
     """B matches going on, and what the learning policy remembers of them from rollout to rollout.
 
     Args:
-        batch: the matches, of a game or of Gymnasium worlds.
+        lanes: the matches, of a game or of Gymnasium worlds.
         policy: decides the shape of the memory.
         opposition: who sits opposite; None = the policy in every seat.
     """
 
     def __init__(
-        self, batch: Batch | VecWorld, policy: RecurrentPolicy, opposition: Opposition | None = None
+        self, lanes: Batch | Lanes, policy: RecurrentPolicy, opposition: Opposition | None = None
     ) -> None:
-        self.batch = batch
-        if isinstance(batch, Batch):
-            batch.keep_actions()
+        self.lanes = lanes = lanes_of(lanes)
         self.opposition = opposition
-        self.memory = policy.initial_memory(batch.matches)
+        self.memory = policy.initial_memory(lanes.matches)
         self.magnet_cores = self.memory.cores
-        self.start = torch.ones_like(batch.over)
-        self.length = torch.zeros_like(batch.seat)
-        self.earned = torch.zeros_like(batch.reward)
+        self.start = torch.ones_like(lanes.over)
+        self.length = torch.zeros_like(lanes.seat)
+        self.earned = torch.zeros_like(lanes.reward)
         self.latest: tuple[int, dict[str, Tensor]] = (0, {})
         """The latest step and the record it is in, while it is being made."""
         self.before: Rollout | None = None
@@ -124,9 +123,9 @@ class Collector:
         Returns:
             the record, or None if `on_step` stopped it.
         """
-        batch, memory = self.batch, self.memory
+        lanes, memory = self.lanes, self.memory
         late = memory
-        carried = min(CARRIED, n_steps) if batch.reward.shape[1] > 1 else 0
+        carried = min(CARRIED, n_steps) if lanes.reward.shape[1] > 1 else 0
         before, self.before = self.before, None
         if before is not None and (before.magnet.numel() > 0) != (magnet is not None):
             before = None  # a magnet came or went in between
@@ -134,45 +133,45 @@ class Collector:
         for t in range(n_steps):
             if t == n_steps - carried:
                 late = self.memory
-            r["observation"][t], r["legal"][t], r["seat"][t] = batch.observation, batch.legal, batch.seat
+            r["observation"][t], r["legal"][t], r["seat"][t] = lanes.observation, lanes.legal, lanes.seat
             r["start"][t] = self.start
-            _, r["previous"][t] = policy.recall(self.memory, batch.seat, self.start)
+            _, r["previous"][t] = policy.recall(self.memory, lanes.seat, self.start)
             if magnet is not None:
                 beside = Memory(self.magnet_cores, self.memory.previous)
                 r["magnet"][t], _, self.magnet_cores, _ = magnet.look(
-                    batch.observation, batch.legal, batch.seat, self.start, beside
+                    lanes.observation, lanes.legal, lanes.seat, self.start, beside
                 )
 
             decision, self.memory = policy.act(
-                batch.observation, batch.legal, batch.seat, self.start, self.memory, generator
+                lanes.observation, lanes.legal, lanes.seat, self.start, self.memory, generator
             )
             r["log_prob"][t], r["distribution"][t] = decision.log_prob, decision.distribution
             r["value"][t], action = decision.value, decision.action
-            if self.opposition is not None and isinstance(batch, Batch):
-                action, r["is_own"][t] = self.opposition.act(batch, action)
+            if self.opposition is not None:
+                action, r["is_own"][t] = self.opposition.act(lanes, action)
             r["action"][t] = action
 
-            batch.step(action)
-            r["reward"][t], r["over"][t], r["illegal"][t] = batch.reward, batch.over, batch.illegal
-            r["length"][t], r["earned"][t] = self.length + 1, self.earned + batch.reward
-            if isinstance(batch, VecWorld) and batch.truncated.any():
-                r["bootstrap"][t] = self._value_of_cut_off(batch, policy)
+            lanes.step(action)
+            r["reward"][t], r["over"][t], r["illegal"][t] = lanes.reward, lanes.over, lanes.illegal
+            r["length"][t], r["earned"][t] = self.length + 1, self.earned + lanes.reward
+            if lanes.truncated is not None and lanes.truncated.any():
+                r["bootstrap"][t] = self._value_of_cut_off(policy, lanes.truncated)
             self.start = r["over"][t]
             self.length = r["length"][t].masked_fill(self.start, 0)
             self.earned = r["earned"][t].masked_fill(self.start[:, None], 0.0)
             if self.opposition is not None:
-                self.opposition.restart(batch.over)
+                self.opposition.restart(lanes.over)
             self.latest = t, r
             if not on_step():
                 return None
 
-        _, next_value, _, _ = policy.look(batch.observation, batch.legal, batch.seat, self.start, self.memory)
+        _, next_value, _, _ = policy.look(lanes.observation, lanes.legal, lanes.seat, self.start, self.memory)
         rollout = Rollout(
             **r,
             memory=memory,
-            next_seat=batch.seat.clone(),
+            next_seat=lanes.seat.clone(),
             next_value=next_value,
-            next_observation=batch.observation.clone(),
+            next_observation=lanes.observation.clone(),
             before=before,
         )
         if carried > 0:
@@ -180,7 +179,7 @@ class Collector:
         return rollout
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What the policy remembers of the matches, as tensors; `batch` and `opposition` tell their own."""
+        """What the policy remembers of the matches, as tensors; `lanes` and `opposition` tell their own."""
         state = {f"core.{k}": part for k, part in enumerate(self.memory.cores)}
         state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
         state |= {"previous": self.memory.previous, "start": self.start}
@@ -224,8 +223,8 @@ class Collector:
         steps = min(max(len(tensors.get("seat", ())), 1), CARRIED)
         has_magnet = tensors.get("magnet", torch.zeros(0)).numel() > 0
         expected = remembered | self._empty(steps, policy, has_magnet)
-        expected |= {"next_seat": self.batch.seat, "next_value": self.batch.reward[:, 0]}
-        expected |= {"next_observation": self.batch.observation}
+        expected |= {"next_seat": self.lanes.seat, "next_value": self.lanes.reward[:, 0]}
+        expected |= {"next_observation": self.lanes.observation}
         if tensors.keys() != expected.keys():
             raise ValueError(f"the saved end of a rollout holds {sorted(tensors)}, not {sorted(expected)}")
         illegal = torch.finfo(torch.float32).min  # log-probabilities are -inf where an action is
@@ -235,38 +234,40 @@ class Collector:
         }
         for name, like in expected.items():
             fitting(numbers, name, like)
-        seats = self.batch.reward.shape[1]
+        seats = self.lanes.reward.shape[1]
         for name in ("seat", "next_seat"):
             if bool(((tensors[name] < 0) | (tensors[name] >= seats)).any()):
                 raise ValueError(f"the saved end of a rollout: {name} must be in 0..{seats - 1}")
         for name in ("previous", "action", "remembered"):
             policy.family.check_known(tensors[name])
-        *cores, previous = (tensors[name].to(self.batch.device) for name in remembered)
+        *cores, previous = (tensors[name].to(self.lanes.device) for name in remembered)
         plain: dict[str, Any] = {
-            name: tensors[name].to(self.batch.device) for name in expected if name not in remembered
+            name: tensors[name].to(self.lanes.device) for name in expected if name not in remembered
         }
         return Rollout(**plain, memory=Memory(tuple(cores), previous))
 
-    def _value_of_cut_off(self, world: VecWorld, policy: RecurrentPolicy) -> Tensor:
+    def _value_of_cut_off(self, policy: RecurrentPolicy, truncated: Tensor) -> Tensor:
         """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""
-        rows = torch.nonzero(world.truncated)[:, 0]
-        seat, goes_on = world.seat[rows], torch.zeros_like(world.over[rows])
+        lanes = self.lanes
+        assert lanes.final is not None
+        rows = torch.nonzero(truncated)[:, 0]
+        seat, goes_on = lanes.seat[rows], torch.zeros_like(lanes.over[rows])
         _, value, _, _ = policy.look(
-            world.final[rows], world.legal[rows], seat, goes_on, self.memory.select(rows)
+            lanes.final[rows], lanes.legal[rows], seat, goes_on, self.memory.select(rows)
         )
-        return torch.zeros_like(world.reward[:, 0]).index_put((rows,), value)
+        return torch.zeros_like(lanes.reward[:, 0]).index_put((rows,), value)
 
     def _empty(self, T: int, policy: RecurrentPolicy, has_magnet: bool) -> dict[str, Tensor]:
         """Memory for a rollout's record."""
-        batch, B = self.batch, self.batch.matches
-        A, P, D = batch.legal.shape[1], batch.reward.shape[1], policy.family.parameters
+        lanes, B = self.lanes, self.lanes.matches
+        A, P, D = lanes.legal.shape[1], lanes.reward.shape[1], policy.family.parameters
 
         def of(pattern: Tensor, *shape: int) -> Tensor:
-            return torch.empty(T, B, *shape, dtype=pattern.dtype, device=batch.device)
+            return torch.empty(T, B, *shape, dtype=pattern.dtype, device=lanes.device)
 
-        integer, number, truth, action = batch.seat, batch.reward, batch.over, policy.no_action
+        integer, number, truth, action = lanes.seat, lanes.reward, lanes.over, policy.no_action
         return {
-            "observation": of(batch.observation, *batch.observation.shape[1:]),
+            "observation": of(lanes.observation, *lanes.observation.shape[1:]),
             "legal": of(truth, A),
             "seat": of(integer),
             "start": of(truth),

@@ -1,7 +1,8 @@
-"""Gymnasium worlds in the form of a `Batch` with one seat, so that one rollout serves both (edge: SB3)."""
+"""Gymnasium's worlds as `Lanes` with one seat, so that one rollout serves both (edge: SB3)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,32 +14,27 @@ from torch import Tensor
 from agents.net.encoders import pack, packed
 from agents.net.normalizer import scaled_entries
 from agents.net.observations import check_before_casts
-from agents.net.spaces import World, check_masks
+from agents.net.spaces import check_masks
+from agents.net.task import World
+from envs.seeds import derived_seed
 
 
 class VecWorld:
-    """B worlds behind SB3's `VecEnv`, stepped together.
+    """B worlds behind SB3's `VecEnv`, stepped together: `Lanes`.
 
-    Attributes as `envs.Batch`'s, on `device`:
-
-        observation  [B, ...]  as `agents.net.encoders.pack` lays it out
-        legal        [B, M]    bool, from `action_masks()` where the worlds have it, else all True
-        seat         [B]       int64, 0
-        reward       [B, 1]    float32, of the last step
-        over         [B]       bool, the last step ended an episode and a new one has begun
-        illegal      [B]       bool, False: what an illegal action does is the world's business
-
-    and what only worlds have:
-
-        truncated    [B]       bool, over by a time limit
-        final        [B, ...]  the last observation of an episode that was truncated
+    Of them `observation` is laid out as `agents.net.encoders.pack` does, `legal` is from `action_masks()`
+    where the worlds have it, else all True, `seat` is 0, and `illegal` False: what an illegal action does is
+    the world's business. They cannot be saved.
     """
+
+    own_seed = None
+    tells_episodes = True
 
     def __init__(self, env: VecEnv, device: torch.device | str = "cpu") -> None:
         self.env, self.matches, self.device = env, env.num_envs, torch.device(device)
         check_before_casts(env)
-        self.world = World(env.observation_space, env.action_space, scaled_entries(env))
-        self.family = self.world.family
+        self.task = World(env.observation_space, env.action_space, scaled_entries(env))
+        self.family = self.task.family
         self.has_masks = is_masking_supported(env)
         shape, dtype = packed(env.observation_space)
         B = self.matches
@@ -48,13 +44,19 @@ class VecWorld:
         self.seat = torch.zeros(B, dtype=torch.int64, device=self.device)
         self.reward = torch.zeros(B, 1, device=self.device)
         self.over = torch.zeros(B, dtype=torch.bool, device=self.device)
-        self.illegal, self.truncated = torch.zeros_like(self.over), torch.zeros_like(self.over)
-        self.last: dict[str, Any] = {}
-        """The last step in SB3's words, which callbacks read: new_obs, rewards, dones, infos, actions."""
+        self.illegal = torch.zeros_like(self.over)
+        self.truncated = torch.zeros_like(self.over)
+        self._told: dict[str, Any] = {}
 
     def reset(self) -> None:
         """Begin anew in all worlds."""
         self._show(self.env.reset())
+
+    def deal(self, seed: int | None, number: int) -> None:
+        """See `Lanes`."""
+        if seed is not None:
+            self.env.seed(derived_seed(seed, "training", number, bits=31))
+        self.reset()
 
     def step(self, actions: Tensor) -> None:
         """Act once in every world.
@@ -63,7 +65,7 @@ class VecWorld:
             ValueError: an observation or reward is not a number, or a mask cannot be used.
             RuntimeError: the process of a world ended.
         """
-        chosen = self.world.clip(actions.cpu().numpy())
+        chosen = self.task.hand_out(actions)
         try:
             observation, rewards, dones, infos = self.env.step(chosen)
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
@@ -74,7 +76,7 @@ class VecWorld:
             raise ValueError(
                 f"expected finite rewards, got {rewards[~np.isfinite(rewards)][0]}{_where(rewards)}"
             )
-        self.last = {
+        self._told = {
             "new_obs": observation, "rewards": rewards, "dones": dones, "infos": infos, "actions": chosen,
         }  # fmt: skip
         self.reward[:, 0] = torch.as_tensor(rewards, dtype=torch.float32)
@@ -82,12 +84,25 @@ class VecWorld:
         is_cut = [info.get("TimeLimit.truncated", False) and "terminal_observation" in info for info in infos]
         self.truncated.copy_(torch.as_tensor(is_cut))
         for b in np.flatnonzero(is_cut):
-            last, _ = self.world.checked(infos[b]["terminal_observation"], f" in world {b} at its end")
-            self.final[b] = pack(self.world.observation_space, last)[0]
+            last, _ = self.task.checked(infos[b]["terminal_observation"], f" in world {b} at its end")
+            self.final[b] = pack(self.task.observation_space, last)[0]
         self._show(observation)
 
+    def told(self, record: Mapping[str, Tensor], t: int, seconds: float) -> dict[str, Any]:  # noqa: ARG002
+        """See `Lanes`: what the worlds told."""
+        return self._told
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: worlds cannot be saved."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse what nobody can have saved."""
+        if state:
+            raise ValueError(f"worlds cannot be saved, yet the state holds {sorted(state)[0]}")
+
     def _show(self, observation: Any) -> None:
-        self.observation.copy_(self.world.pack(observation)[0])
+        self.observation.copy_(self.task.pack(observation)[0])
         if self.has_masks and self.family.mask > 0:
             masks = np.asarray(get_action_masks(self.env))
             if masks.shape != self.legal.shape:

@@ -6,7 +6,6 @@ agent as its weights do, and are kept in its files.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +84,7 @@ def scaled_entries(worlds: VecEnv) -> frozenset[str]:
 def keep(model: Any, state: Mapping[str, Tensor]) -> None:
     """Let a model that has no worlds yet keep the statistics that it learned with."""
     model.statistics = dict(state)
-    model.game = dataclasses.replace(model.game, scaled=Normalizer(state).entries)
+    model.task = model.task.scaled_by(Normalizer(state).entries)
 
 
 def known_to(model: BaseAlgorithm) -> dict[str, Tensor] | None:

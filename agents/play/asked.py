@@ -1,4 +1,6 @@
-"""What `predict` is asked: observations, masks, seats, starts and memory, each checked and as a tensor.
+"""What a decision is asked of: observations, masks, seats, starts and memory, each checked and as a tensor.
+
+`MaskableRecurrentPPO.predict` and `Player.act` look at what they are given here, and nowhere else.
 
 Every function raises a ValueError of one line that says what was expected and what came.
 """
@@ -14,12 +16,13 @@ from torch import Tensor
 
 from agents.net.distributions import Family
 from agents.net.policy import Memory, RecurrentPolicy
+from agents.net.spaces import check_masks
 
 Shape = tuple[int, ...]
 
 
 def observation_of(observation: Any) -> Any:
-    """What was seen; `World.pack` checks it, but for the pair that reset() returns."""
+    """What was seen; `Task.pack` checks it, but for the pair that reset() returns."""
     if isinstance(observation, tuple) and len(observation) == 2 and isinstance(observation[1], Mapping):
         raise ValueError(
             "expected an observation, got the pair (observation, info) that reset() returns; unpack it: "
@@ -28,24 +31,21 @@ def observation_of(observation: Any) -> Any:
     return observation
 
 
-def masks_of(family: Family, masks: Any, B: int, is_single: bool) -> Tensor:
+def masks_of(family: Family, masks: Any, B: int, is_single: bool, what: str = "action_masks") -> Tensor:
     """Masks bool [B, M], each of which leaves an action; [M] will do for one observation without B."""
     M = family.mask
     if masks is None:
         return torch.ones(B, M, dtype=torch.bool)
-    legal = _truths(masks, "action_masks")
-    shape = legal.shape
-    if is_single and legal.ndim == 1:
+    is_ready = isinstance(masks, Tensor) and masks.dtype == torch.bool
+    legal = masks if is_ready else torch.from_numpy(_truths(masks, what))
+    shape = tuple(legal.shape)
+    if is_single and legal.dim() == 1:
         legal = legal[None]
     if legal.shape != (B, M) or M == 0:
-        expected = f"action_masks of shape {(B, M)}" if M > 0 else "no action_masks for Box actions"
+        expected = f"{what} of shape {(B, M)}" if M > 0 else f"no {what} for Box actions"
         raise ValueError(f"expected {expected}, got {shape}")
-    given = torch.from_numpy(legal)
-    allowed = family.allows_something(given)
-    if not allowed.all():
-        row = int(torch.nonzero(~allowed)[0])
-        raise ValueError(f"the mask of world {row} allows no action; at least one must be allowed")
-    return given
+    check_masks(family, legal)
+    return legal
 
 
 def seats_of(P: int, seat: Any, B: int) -> Tensor:
@@ -53,7 +53,8 @@ def seats_of(P: int, seat: Any, B: int) -> Tensor:
     if seat is None:
         if P > 1:
             raise ValueError(
-                f"say who decides with seat=...: the policy sits in {P} seats, 0..{P - 1}, and does not guess"
+                f"say who decides, seat=0..{P - 1}: there are {P} seats, and nobody guesses (a Batch, an "
+                'environment and its info have "seat")'
             )
         return torch.zeros(B, dtype=torch.int64)
     seats = _numbers(seat, "seat")

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from agents.net.policy import RecurrentPolicy
+from agents.net.task import Lanes
 from agents.play.players import Agent, Player, ScriptedPlayer, frozen
-from envs import Batch, Game
+from envs import Game
 from envs.batch import fitting
 
 SELF = -1
@@ -83,20 +84,20 @@ class Opposition:
         self.players[self.newest] = agent
         self.pool = [*self.pool, self.newest][-self.pool_size :]
 
-    def act(self, batch: Batch, action: Tensor) -> tuple[Tensor, Tensor]:
+    def act(self, lanes: Lanes, action: Tensor) -> tuple[Tensor, Tensor]:
         """Replace the policy's actions where another player decides.
 
         Returns:
             actions [B] to play, and bool [B]: the policy decided itself.
         """
-        seat = batch.seat.cpu()
+        seat = lanes.seat.cpu()
         theirs = (self.opponent != SELF) & (seat != self.own_seat)
         for number, player in self.players.items():
-            rows = torch.nonzero(theirs & (self.opponent == number))[:, 0].to(batch.device)
+            rows = torch.nonzero(theirs & (self.opponent == number))[:, 0].to(lanes.device)
             if len(rows) > 0:
-                chosen = player.act(batch.observation[rows], batch.legal[rows], batch.seat[rows], rows)
+                chosen = player.act(lanes.observation[rows], lanes.legal[rows], lanes.seat[rows], rows)
                 action = action.index_put((rows,), chosen)
-        return action, ~theirs.to(batch.device)
+        return action, ~theirs.to(lanes.device)
 
     def restart(self, over: Tensor) -> None:
         """The matches marked in `over` (bool [B]) have ended: swap seats and draw their opponents anew."""

@@ -10,37 +10,43 @@ A player sits at B matches at once and keeps its own memory of each:
 from __future__ import annotations
 
 import copy
-import dataclasses
-import functools
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
-from agents.net.distributions import Categorical
 from agents.net.normalizer import Normalizer
-from agents.net.observations import Check, checks_of
 from agents.net.policy import Memory, RecurrentPolicy
-from agents.net.spaces import World
+from agents.net.task import Task, World, task_of
+from agents.play import asked
 from agents.play.bots import BOTS, batched
 from envs import Game
 from envs.compiled import compiled
 from envs.core import mix
 from envs.names import known
-from envs.seated import seated_space, with_seats
+from envs.seated import with_seats
 
 
 class Player:
-    """Holds a seat in B matches of `game`; a subclass decides in `choose`."""
+    """Holds a seat in B matches of `game`; a subclass decides in `choose`.
 
-    def __init__(self, game: Game | World, name: str) -> None:
-        self.game = game
+    Args:
+        game: a game, a Gymnasium world as an agent knows it, or the task that either is.
+        name: shown in tables.
+    """
+
+    def __init__(self, game: Game | World | Task, name: str) -> None:
+        self.task = task_of(game)
         self.name = name
         self.matches = 1
+
+    @property
+    def game(self) -> Game | World:
+        """What it plays."""
+        return self.task.plays
 
     def reset(self, matches: int = 1) -> None:
         """Forget everything and sit down at `matches` fresh matches."""
@@ -57,7 +63,7 @@ class Player:
 
         Args:
             observation: [B, ...] of the seat that decides, or one observation without B (B = 1).
-            legal: bool [B, A]; None = every action.
+            legal: bool [B, M]; None = every action.
             seat: int [B], who decides; None only in games with one seat.
             rows: int64 [R], the matches that are asked, all by default; then B above is R.
 
@@ -68,62 +74,27 @@ class Player:
             ValueError: a shape or dtype does not fit the game, or nobody says who decides; the message says
                 what would fit.
         """
-        asked = self.matches if rows is None else len(rows)
-        observation, is_single = self._batched(observation, asked)
-        if legal is None:
-            legal = torch.ones(asked, self.game.actions, dtype=torch.bool)
-        legal = torch.as_tensor(legal)
-        if is_single and legal.dim() == 1:
-            legal = legal[None]
-        if legal.shape != (asked, self.game.actions):
-            raise ValueError(
-                f"{self.name} plays {self.game}: it expects a mask of shape {(asked, self.game.actions)}, "
-                f"got {tuple(legal.shape)}"
-            )
-        legal = legal.bool()
-        family = self.game.family if isinstance(self.game, World) else Categorical(self.game.actions)
-        if not family.allows_something(legal).all():
-            raise ValueError(f"{self.name}: the mask of a decision allows no action")
-        if seat is None and self.game.seats > 1:
-            raise ValueError(untold_seat(self.name, self.game))
-        seat = torch.zeros(asked) if seat is None else torch.as_tensor(seat)
-        seat = seat.reshape(-1).long()
-        if seat.shape != (asked,) or not ((seat >= 0) & (seat < self.game.seats)).all():
-            raise ValueError(
-                f"{self.name}: expected {asked} seats in 0..{self.game.seats - 1}, got {seat.tolist()}"
-            )
-        actions = self.choose(observation, legal, seat.to(observation.device), rows)
-        if isinstance(self.game, World):
-            actions = self.game.clip(actions.numpy())
+        task, B = self.task, self.matches if rows is None else len(rows)
+        try:
+            observation, is_single = task.pack(self._seen(observation))
+            if len(observation) != B:
+                raise ValueError(f"it sits in {B} matches, got {len(observation)} observations")
+            legal = asked.masks_of(task.family, legal, B, is_single, "legal")
+            if seat is not None:
+                seat = torch.as_tensor(seat).reshape(-1).long()
+                if len(seat) != B:
+                    raise ValueError(f"expected {B} seats in 0..{task.seats - 1}, got {seat.tolist()}")
+            seat = asked.seats_of(task.seats, seat, B)
+        except ValueError as error:
+            raise ValueError(f"{self.name} plays {self.game}: {error}") from error
+        actions = task.hand_out(self.choose(observation, legal, seat.to(observation.device), rows))
         if not is_single:
             return actions
         return actions[0] if actions.ndim > 1 else int(actions[0])
 
-    def _batched(self, observation: Any, asked: int) -> tuple[Tensor, bool]:
-        """`asked` observations as one tensor [B, ...], and whether it was a single one without B."""
-        shape = self.game.observation_space.shape
-        if isinstance(self.game, World):
-            observation, is_single = self.game.pack(observation)
-        else:
-            observation = torch.as_tensor(observation)
-            is_single = observation.shape == shape
-            observation = observation[None] if is_single else observation
-            if observation.shape[1:] == shape:
-                for check in self._checks.values():
-                    try:
-                        check(observation.cpu(), is_single=False, is_scaled=False, where="")
-                    except ValueError as error:
-                        raise ValueError(f"{self.name} plays {self.game}: {error}") from error
-        if len(observation) != asked or (isinstance(self.game, Game) and observation.shape[1:] != shape):
-            raise ValueError(
-                f"{self.name} plays {self.game} in {asked} matches: it expects observations of shape "
-                f"{(asked, *(shape or ()))}, got {tuple(observation.shape)}"
-            )
-        return observation, is_single
-
-    @functools.cached_property
-    def _checks(self) -> dict[str, Check]:
-        return checks_of(self.game.observation_space)
+    def _seen(self, observation: Any) -> Any:
+        """What was shown, as the player reads it."""
+        return observation
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         """`act` on checked tensors: int64 [B]."""
@@ -135,14 +106,6 @@ class Player:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where `state_dict` was taken."""
-
-
-def untold_seat(name: str, game: Game | World) -> str:
-    """Why a player that may sit in several seats does not decide: nobody guesses which one it is."""
-    return (
-        f"{name} plays {game}, which has {game.seats} seats: say who decides, seat=0..{game.seats - 1} (a "
-        'Batch, an environment and its info have "seat")'
-    )
 
 
 class Agent(Player):
@@ -164,15 +127,14 @@ class Agent(Player):
     def __init__(
         self,
         policy: RecurrentPolicy,
-        game: Game | World,
+        game: Game | World | Task,
         name: str = "agent",
         deterministic: bool = False,
         seed: int = 0,
         scale: Normalizer | None = None,
     ) -> None:
-        if scale is not None and isinstance(game, World):
-            game = dataclasses.replace(game, scaled=scale.entries)
-        super().__init__(game, name)
+        task = task_of(game)
+        super().__init__(task if scale is None else task.scaled_by(scale.entries), name)
         if broken := [part for part, x in policy.state_dict().items() if not torch.isfinite(x).all()]:
             raise ValueError(
                 f"{name}: expected weights that are numbers, {broken[0]} holds NaN or infinity"
@@ -196,10 +158,10 @@ class Agent(Player):
     def reseed(self, seed: int) -> None:
         self.generator.manual_seed(seed)
 
-    def _batched(self, observation: Any, asked: int) -> tuple[Tensor, bool]:
-        if self.scale is not None and isinstance(self.game, World):  # infinity would be cut to clip_obs
-            observation = self.scale(self.game.checked(observation)[0])
-        return super()._batched(observation, asked)
+    def _seen(self, observation: Any) -> Any:
+        if self.scale is None:
+            return observation
+        return self.scale(self.task.checked(observation)[0])  # scaled, infinity would be cut to clip_obs
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         here = (observation.to(self.device), legal.to(self.device), seat.to(self.device))
@@ -245,20 +207,23 @@ class SeatedAgent(Player):
 
     def __init__(self, agent: Agent, game: Game) -> None:
         super().__init__(game, agent.name)
-        seen, chosen = agent.game.observation_space, getattr(agent.game, "action_space", None)
-        with_seat = seated_space(game, "alternate")
-        if seen not in (game.observation_space, with_seat) or chosen != spaces.Discrete(game.actions):
+        seen, own = agent.task.observation_space, self.task
+        if (
+            agent.task.rules is not None
+            or agent.task.action_space != own.action_space
+            or seen not in (own.observation_space, own.seated)
+        ):
             raise ValueError(f"{agent.name!r} plays {agent.game}, expected an agent of {game}")
         self.agent = agent
-        self.sees_seat = seen == with_seat
+        self.sees_seat = seen == own.seated
         self.reset()
 
     def reset(self, matches: int = 1) -> None:
         super().reset(matches)
-        self.agent.reset(matches * self.game.seats)
+        self.agent.reset(matches * self.task.seats)
 
     def restart(self, over: Tensor) -> None:
-        self.agent.restart(over.repeat_interleave(self.game.seats))
+        self.agent.restart(over.repeat_interleave(self.task.seats))
 
     def reseed(self, seed: int) -> None:
         self.agent.reseed(seed)
@@ -266,14 +231,14 @@ class SeatedAgent(Player):
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         rows = torch.arange(self.matches, device=seat.device) if rows is None else rows.to(seat.device)
         seen = with_seats(observation, seat) if self.sees_seat else observation
-        return self.agent.choose(seen, legal, torch.zeros_like(seat), rows * self.game.seats + seat)
+        return self.agent.choose(seen, legal, torch.zeros_like(seat), rows * self.task.seats + seat)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.agent.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.agent.load_state_dict(state)
-        self.matches = self.agent.matches // self.game.seats
+        self.matches = self.agent.matches // self.task.seats
 
 
 def frozen(policy: RecurrentPolicy) -> RecurrentPolicy:
@@ -352,7 +317,7 @@ class Bot(ScriptedPlayer):
 
     def reset(self, matches: int = 1) -> None:
         super().reset(matches)
-        self.notes = torch.zeros(matches, self.game.seats, self.game.actions, dtype=torch.int16)
+        self.notes = torch.zeros(matches, self.task.seats, self.task.actions, dtype=torch.int16)
 
     def restart(self, over: Tensor) -> None:
         self.notes[over.cpu()] = 0

@@ -163,12 +163,12 @@ def sit_down(
         if spec in FIXED_PLAYERS:
             continue
         agent = load_player(spec, world, device=device, deterministic=deterministic, seed=seed + k)
-        if not isinstance(agent.game, envs.Game):
+        if agent.task.rules is None:
             raise ValueError(
                 f"{spec!r} was trained in a Gymnasium world; expected an agent of a game (of a file from a "
                 "world fogbound/<Game>-v0 say which game with --game)"
             )
-        world, players[k] = agent.game, agent
+        world, players[k] = agent.task.rules, agent
     if world is None:
         raise ValueError(f"say which game with --game; known are {', '.join(envs.GAMES)}")
     named = [p or fixed_player(specs[k], world, seed + k) for k, p in enumerate(players)]

@@ -159,10 +159,10 @@ def compare(run: Path, kind: type[C], start: Path, say: Say) -> None:
         say(f"note         {start.name} does not tell its configuration: config.yaml is believed")
         return
     try:
-        trained = _flat(kept(read_record(kind, told)))
+        trained = _flat(kept_of(read_record(kind, told)))
     except ValueError as error:
         raise ValueError(f"{start}: training.json tells a configuration that no run has ({error})") from error
-    asked = _flat(kept(read_config(run / "config.yaml", kind)))
+    asked = _flat(kept_of(read_config(run / "config.yaml", kind)))
     differing = [key for key in {**asked, **trained} if asked.get(key) != trained.get(key)]
     if differing:
         key = differing[0]
@@ -173,7 +173,7 @@ def compare(run: Path, kind: type[C], start: Path, say: Say) -> None:
         )
 
 
-def kept(config: RunConfig) -> dict[str, Any]:
+def kept_of(config: RunConfig) -> dict[str, Any]:
     """What a resumed run keeps, as JSON gives it back."""
     keeps = {name: x for name, x in plain(config).items() if name not in MAY_CHANGE}
     told: dict[str, Any] = json.loads(json.dumps(keeps, default=str))

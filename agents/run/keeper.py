@@ -22,7 +22,7 @@ from tqdm import tqdm
 from agents import checkpoint
 from agents.run import curves
 from agents.run.config import RunConfig
-from agents.run.folder import kept
+from agents.run.folder import kept_of
 from agents.run.stream import Say, Unfailing
 from agents.run.written import typed
 
@@ -221,7 +221,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         path = self.run / "checkpoints" / f"step_{self.model.num_timesteps}"
         files = self.files()
         checkpoint.check_finite(files, path)
-        training = json.loads(files.get("training.json", b"{}")) | {"config": kept(self.config)}
+        training = json.loads(files.get("training.json", b"{}")) | {"config": kept_of(self.config)}
         is_other = path.exists()
         was_written = checkpoint.save_folder(files | {"training.json": checkpoint.json_bytes(training)}, path)
         if checkpoint.pointed(self.run, "latest") != path.resolve():

@@ -34,7 +34,7 @@ from agents.learn.schedules import Linear
 from agents.net import normalizer
 from agents.net.encoders import pack
 from agents.net.normalizer import Normalizer
-from agents.net.spaces import World
+from agents.net.task import World
 from agents.play.arena import play_matches
 from agents.run.config import read_config
 from envs.adapters.gymnasium import FogboundEnv

@@ -137,7 +137,7 @@ def test_each_name_works_or_says_what_does(name):
             (AttributeError, NotImplementedError), match=r"there (is|are) no|there is not"
         ) as told:
             use(model)
-        assert re.search(r"model\.(rollout|train)|agents\.rollout", str(told.value))
+        assert re.search(r"model\.(rollout|train)|agents\.learn\.rollout", str(told.value))
 
 
 def test_the_arguments_come_in_the_stocks_order():
@@ -448,7 +448,7 @@ def cards(model, learns=1):
 
     class First(callbacks.BaseCallback):
         def _on_rollout_start(self):
-            shown.append(model.world.observation.clone())
+            shown.append(model.lanes.observation.clone())
 
         def _on_step(self):
             return True
@@ -582,8 +582,8 @@ def test_another_batch_goes_on_where_it_stands(make_model):
             loaded = MaskableRecurrentPPO.load(saved(model), batch, "cpu", force_reset=False)
         else:
             loaded.set_env(batch, force_reset=False)
-        assert loaded.world is batch
-        assert loaded.collector.batch is batch
+        assert loaded.batch is batch
+        assert loaded.collector.lanes is loaded.lanes
         assert loaded.collector.start.all()
         assert not loaded.collector.memory.cores[0].any()
         assert all(torch.equal(x, before[name]) for name, x in batch.state_dict().items())
@@ -661,7 +661,7 @@ GOOD = {
         ({"action_masks": np.ones((1, 3), bool)}, r"action_masks of shape \(2, 3\), got \(1, 3\)"),
         ({"action_masks": np.full((2, 3), 0.5)}, "expected action_masks of True and False, got 0.5"),
         ({"action_masks": np.full((2, 3), np.nan)}, "expected action_masks of True and False, got nan"),
-        ({"action_masks": np.zeros((2, 3), bool)}, "the mask of world 0 allows no action"),
+        ({"action_masks": np.zeros((2, 3), bool)}, "the mask of row 0 allows no action"),
         ({"episode_start": [True]}, r"expected episode_start of shape \(2,\), got \(1,\)"),
         ({"episode_start": True}, r"expected episode_start of shape \(2,\), got \(\)"),
         ({"episode_start": [0.5, 1]}, "expected episode_start of True and False, got 0.5"),
@@ -691,9 +691,7 @@ def test_predict_refuses_the_memory_of_others(vector, make_model):
 
 def test_predict_asks_who_decides_where_several_may(make_model):
     model, seen = make_model(), np.zeros((3, 4), np.uint8)
-    with pytest.raises(
-        ValueError, match=r"say who decides with seat=...: the policy sits in 2 seats, 0\.\.1"
-    ):
+    with pytest.raises(ValueError, match=r"say who decides, seat=0\.\.1: there are 2 seats"):
         model.predict(seen)
     seats, first = (0, 1, [0, 1, 0], torch.tensor([0, 1, 1])), np.ones(3, bool)
     told = [model.predict(seen, episode_start=first, seat=seat)[1].cores[0] for seat in seats]

@@ -28,7 +28,7 @@ from agents.gym.evaluation import MaskableEvalCallback
 from agents.gym.evaluation import evaluate_policy as evaluate_with_masks
 from agents.learn.rollout import Collector
 from agents.learn.worlds import VecWorld
-from agents.net.spaces import World
+from agents.net.task import World
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 DICT = spaces.Dict({
@@ -209,7 +209,7 @@ def test_a_mask_of_a_wrong_length_or_without_an_action_is_refused():
             return np.zeros(self.wrong, bool)
 
     for wrong, told in ((5, r"expected masks of shape \(1, 3\) by action_masks\(\), got \(1, 5\)"),
-                        (3, "the mask of world 0 allows no action")):  # fmt: skip
+                        (3, "the mask of row 0 allows no action")):  # fmt: skip
         Wrong.wrong = wrong
         with pytest.raises(ValueError, match=told):
             model_of(Wrong()).learn(8)
@@ -357,10 +357,10 @@ def test_predict_names_the_mask_it_expects():
 @pytest.mark.parametrize("mask", [[0, 0, 1, 0, 0], [1, 1, 0, 0, 0]])
 def test_a_mask_that_leaves_a_component_without_an_action_is_refused(mask, tmp_path):
     model = model_of(Anything(action_space=spaces.MultiDiscrete([2, 3])))
-    with pytest.raises(ValueError, match="the mask of world 0 allows no action"):
+    with pytest.raises(ValueError, match="the mask of row 0 allows no action"):
         model.predict(np.array(1), action_masks=np.array(mask, bool))
     model.save(tmp_path / "agent.zip")
-    with pytest.raises(ValueError, match="the mask of a decision allows no action"):
+    with pytest.raises(ValueError, match="the mask of row 0 allows no action"):
         agents.load(tmp_path / "agent.zip").act(np.array(1), np.array(mask, bool))
 
 

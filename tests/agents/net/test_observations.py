@@ -20,7 +20,7 @@ from agents import MaskableRecurrentPPO
 from agents.gym.episodes import play, player_of, seen_by
 from agents.gym.evaluation import MaskableEvalCallback, evaluate_policy
 from agents.net.observations import checks_of, turned
-from agents.net.spaces import World
+from agents.net.task import World
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 

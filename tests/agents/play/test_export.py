@@ -17,7 +17,7 @@ from gymnasium import spaces
 import envs
 from agents import CELLS, RecurrentPolicy
 from agents.net.normalizer import Normalizer
-from agents.net.spaces import World
+from agents.net.task import World
 from agents.play.export import export_onnx, onnx_model
 from agents.play.players import Agent
 

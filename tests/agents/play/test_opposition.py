@@ -185,7 +185,7 @@ def test_saved_and_loaded_it_goes_on_the_same():
     collector = Collector(batch, policy, one)
     collector.collect(policy, 11, torch.Generator().manual_seed(0))
     other = Collector(envs.Batch(TICTACTOE, B, seed=99), policy, two)
-    other.batch.load_state_dict(batch.state_dict())
+    other.lanes.load_state_dict(batch.state_dict())
     assert two.load_state_dict(one.state_dict(), policy)
     other.load_state_dict(collector.state_dict(), policy)
     r, s = (c.collect(policy, 30, torch.Generator().manual_seed(1)) for c in (collector, other))

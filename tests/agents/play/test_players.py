@@ -13,7 +13,7 @@ from listed import small
 import envs
 from agents import FIXED_PLAYERS, fixed_player
 from agents.net.policy import RecurrentPolicy
-from agents.net.spaces import World
+from agents.net.task import World
 from agents.play.arena import play_alone, play_matches
 from agents.play.players import BOTS, Agent, Bot, RandomPlayer, SeatedAgent
 from envs.adapters.gymnasium import FogboundEnv
@@ -522,17 +522,17 @@ FITTING = {
     [
         (
             {"observation": np.zeros((3, 9))},
-            r"in 2 matches: it expects observations of shape \(2, 9\), got \(3, 9\)",
+            r"it sits in 2 matches, got 3 observations",
         ),
-        ({"observation": np.zeros((2, 4))}, r"expects observations of shape \(2, 9\), got \(2, 4\)"),
-        ({"observation": np.zeros(9)}, r"expects observations of shape \(2, 9\), got \(1, 9\)"),
-        ({"legal": np.ones((2, 8), bool)}, r"expects a mask of shape \(2, 9\), got \(2, 8\)"),
-        ({"legal": np.ones(9, bool)}, r"expects a mask of shape \(2, 9\), got \(9,\)"),
-        ({"legal": np.zeros((2, 9), bool)}, r"the mask of a decision allows no action"),
-        ({"seat": np.array([0, 2])}, r"expected 2 seats in 0..1, got \[0, 2\]"),
-        ({"seat": np.array([0, -1])}, r"expected 2 seats in 0..1, got \[0, -1\]"),
+        ({"observation": np.zeros((2, 4))}, r"expected observations of shape \[B, \(9,\)\], got \(2, 4\)"),
+        ({"observation": np.zeros(9)}, r"it sits in 2 matches, got 1 observations"),
+        ({"legal": np.ones((2, 8), bool)}, r"expected legal of shape \(2, 9\), got \(2, 8\)"),
+        ({"legal": np.ones(9, bool)}, r"expected legal of shape \(2, 9\), got \(9,\)"),
+        ({"legal": np.zeros((2, 9), bool)}, r"the mask of row 0 allows no action"),
+        ({"seat": np.array([0, 2])}, r"expected seats in 0..1, got 2"),
+        ({"seat": np.array([0, -1])}, r"expected seats in 0..1, got -1"),
         ({"seat": 0}, r"expected 2 seats in 0..1, got \[0\]"),
-        ({"seat": None}, r"which has 2 seats: say who decides, seat=0..1"),
+        ({"seat": None}, r"say who decides, seat=0..1: there are 2 seats"),
     ],
 )
 @pytest.mark.parametrize("kind", ["agent", "random"])
