@@ -120,7 +120,8 @@ class Settings:
     towards an equilibrium, as the entropy does, but towards the magnet."""
     magnet: Literal["uniform", "snapshot", "ema"] = "uniform"
     """What the policy is drawn to: uniform (over the legal actions), snapshot (itself as it was at the latest
-    multiple of magnet_every updates) or ema (its averaged weights; needs an ema_decay)."""
+    multiple of magnet_every updates) or ema (its averaged weights; needs an ema_decay). Begin with uniform; the
+    others let a strategy that is good already stay as it is."""
     magnet_every: Count = 100
     """Updates between two snapshots of the magnet. Usual are 50 to 500; the more, the slower it follows."""
     shaping_coef: Weight = 0.0

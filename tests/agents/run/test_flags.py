@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
 import tyro
 
 import envs
+from agents import CELLS
 from agents.gym.config import WORLD_CHOICES, WorldConfig
 from agents.learn.schedules import Linear, Power
 from agents.run.choices import GAME, SELF_PLAY_CHOICES, options_of
 from agents.run.config import CONFIGS, Config, read_config
 from agents.run.flags import read_flags
+from agents.run.selfplay import make_model
 from envs import GAMES
 
 GENERALS, BATTLESHIP, HEX = (
@@ -97,6 +100,72 @@ def test_a_cell_keeps_the_options_it_has_and_says_which_it_leaves_out():
         ValueError, match=r"--policy.lstm-kwargs.chrono; known are --policy.lstm-kwargs.dropout;"
     ):
         read(BATTLESHIP, "--policy.cell", "feedforward", "--policy.lstm-kwargs.chrono", 64)
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A module of one's own in the current folder, with a game and a cell; both are forgotten afterwards."""
+    (tmp_path / "my_own.py").write_text(OUTSIDE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_own", raising=False)
+    yield
+    for registry, name in ((envs.GAMES, "my_own:Kuhn"), (CELLS, "my_own:Slow")):
+        registry.pop(name, None)
+    sys.modules.pop("my_own", None)
+
+
+OUTSIDE = '''
+import dataclasses
+from agents.net.cells import Elman
+from envs.games.kuhn_poker import KuhnPoker
+
+@dataclasses.dataclass(frozen=True)
+class Kuhn(KuhnPoker):
+    """Kuhn poker with an option that says nothing.
+
+    Args:
+        colour: of the cards.
+    """
+    colour: str = "red"
+
+class Slow(Elman):
+    """An Elman cell with an option that does nothing.
+
+    Args:
+        patience: how slow it is.
+    """
+    def __init__(self, input_size, hidden_size, patience: float = 1.0):
+        super().__init__(input_size, hidden_size)
+'''
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_game_and_a_cell_from_outside_bring_their_options(tmp_path, capsys):
+    """Named by flags, or by a file."""
+    chosen = ["--game", "my_own:Kuhn", "--policy.cell", "my_own:Slow"]
+    config, _ = read(HEX, *chosen, "--options.colour", "blue", "--policy.lstm-kwargs.patience", 2)
+    assert (config.options, config.policy.lstm_kwargs) == ({"colour": "blue"}, {"patience": 2.0})
+    path = tmp_path / "mine.yaml"
+    path.write_text("{game: 'my_own:Kuhn', policy: {cell: 'my_own:Slow'}}", encoding="utf-8")
+    config, _ = read(path, "--options.colour", "green")
+    assert config.options == {"colour": "green"}
+    with pytest.raises(SystemExit):
+        read(path, "--help")
+    assert "How slow it is." in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    config, _ = world("--policy-kwargs.cell", "my_own:Slow", "--policy-kwargs.lstm-kwargs.patience", 3)
+    assert config.policy_kwargs["lstm_kwargs"] == {"patience": 3.0}
+    with pytest.raises(ValueError, match="cell 'my_own:Fast': expected module:Name of a class"):
+        read(HEX, "--policy.cell", "my_own:Fast")
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_game_and_a_cell_from_outside_are_trained(tmp_path):
+    path = tmp_path / "mine.yaml"
+    small = "{cell: 'my_own:Slow', lstm_hidden_size: 4, features_dim: 4, lstm_kwargs: {patience: 2}}"
+    path.write_text(f"{{game: 'my_own:Kuhn', matches: 32, policy: {small}}}", encoding="utf-8")
+    model = make_model(read_config(path))
+    assert type(model.game).__name__ == "Kuhn"
+    assert type(model.policy.core.cells[0]).__name__ == "Slow"
 
 
 def test_arguments_of_the_policy_and_of_the_world():

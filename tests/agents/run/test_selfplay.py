@@ -35,6 +35,7 @@ from agents.run.curves import JSONLines, memory_statistics
 from agents.run.folder import MAY_CHANGE
 from agents.run.keeper import RunKeeper
 from agents.run.selfplay import SelfPlayKeeper, resume, train
+from agents.run.written import read_yaml, write_yaml
 
 UPDATE = 64
 """Decisions of one update: 8 matches, 8 steps."""
@@ -467,6 +468,36 @@ def test_a_finished_run_asked_for_more_goes_on(copy):
     assert numbers(copy)[: len(before)] == before
     assert {line["step"] for line in numbers(copy)[len(before) :]} == {256, 320}
     assert read_config(copy / "config.yaml").total_timesteps == 5 * UPDATE
+
+
+def as_before(config):
+    """The configuration as it was written when a schedule's name stood beside its number."""
+    for name in ("learning_rate", "ent_coef", "magnet_coef", "shaping_coef"):
+        told = config["algo"][name]
+        kind, number = next(iter(told.items())) if isinstance(told, dict) else ("constant", told)
+        config["algo"] |= {name: number, f"{name}_schedule": kind}
+    del config["policy"]["log_std_init"]
+    return config
+
+
+def test_a_run_from_before_schedules_were_values_goes_on(copy):
+    """In its config.yaml as in what its checkpoint says; another number in either is still told."""
+    latest = checkpoint.find(copy)
+    files = checkpoint.read(latest)
+    training_json = json.loads(files["training.json"])
+    training_json["config"] = as_before(training_json["config"])
+    checkpoint.save_folder(files | {"training.json": checkpoint.json_bytes(training_json)}, latest)
+    old = as_before(read_yaml((copy / "config.yaml").read_bytes()))
+    (copy / "config.yaml").write_text(write_yaml(old), encoding="utf-8")
+    assert "learning_rate_schedule: linear" in (copy / "config.yaml").read_text(encoding="utf-8")
+    resume(copy, lambda config: dataclasses.replace(config, total_timesteps=4 * UPDATE), quiet)
+    assert "learning_rate:\n    linear: 0.001" in (copy / "config.yaml").read_text(encoding="utf-8")
+
+    old["algo"]["learning_rate"] = 0.5
+    (copy / "config.yaml").write_text(write_yaml(old), encoding="utf-8")
+    refused(
+        copy, r"says algo.learning_rate.linear 0.5, step_\d+ was trained with 0.001; a resumed run keeps it"
+    )
 
 
 OTHER = {
