@@ -50,6 +50,7 @@ class Arguments:
 
 
 def main() -> None:
+    """Play one match as the command line says."""
     a = cli.parse(Arguments, __doc__, GAME)
     seed = secrets.randbits(31) if a.seed is None else a.seed
     game, (player,) = cli.sit_down(

@@ -1,6 +1,6 @@
 """Train an agent by self-play.
 
-python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate 5e-4 --seed 3
+python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate linear:5e-4 --seed 3
 
 python scripts/selfplay.py --resume runs/<run>
 
@@ -22,6 +22,7 @@ from agents.run.written import typed
 
 
 def main() -> None:
+    """Train as the command line says."""
     report(cli.start_or_resume(Config, train, resume, __doc__, SELF_PLAY_CHOICES))
 
 

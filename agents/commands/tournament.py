@@ -48,6 +48,7 @@ class Arguments:
 
 
 def main() -> None:
+    """Play everyone against every other and print the table."""
     a = cli.parse(Arguments, __doc__, GAME)
     if len(a.players) < 2:
         raise ValueError(f"a tournament needs at least two players, got {len(a.players)}")

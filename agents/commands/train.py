@@ -24,6 +24,7 @@ from agents.run.written import typed
 
 
 def main() -> None:
+    """Train as the command line says."""
     report(cli.start_or_resume(WorldConfig, train, resume, __doc__, WORLD_CHOICES))
 
 

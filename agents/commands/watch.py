@@ -76,6 +76,7 @@ class Arguments:
 
 
 def main() -> None:
+    """Show what the command line asks for."""
     a = cli.parse(Arguments, __doc__, GAME)
     if a.games < 1:
         raise ValueError(f"--games must be at least 1, got {a.games}")
@@ -109,8 +110,9 @@ def play(game: Game, players: list[Player], a: Arguments) -> Iterator[tuple[int,
             yield number, match, viewer, f"game {number + 1}: {names}"
 
 
-def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:  # noqa: ARG001
-    for _, match, viewer, headline in moments:
+def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], _: Arguments) -> None:
+    """Every moment as text, and at a match's end what it paid."""
+    for _number, match, viewer, headline in moments:
         print(f"{headline}\n{match.text(viewer)}\n")
         if match.over:
             returns = (f"seat {seat} {value:+.6g}" for seat, value in enumerate(match.returns))
@@ -118,6 +120,7 @@ def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments)
 
 
 def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    """One drawing a moment, in a folder."""
     folder = a.out or Path("match")
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -130,6 +133,7 @@ def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
 
 
 def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    """One film of all moments."""
     path = with_ending(a.out or Path("match"), ".gif")
     frames = [rasterise(match.svg(viewer), a.width) for _, match, viewer, _ in bar(moments, a)]
     save_gif(path, frames, a.frames_per_second or PACE)
@@ -137,6 +141,7 @@ def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
 
 
 def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    """One moment after another on the screen, until the window is closed."""
     window = Window("fogbound", a.frames_per_second or PACE)
     try:
         for _, match, viewer, headline in moments:

@@ -36,11 +36,10 @@ from agents.gym.episodes import MAX_FRAMES, Episodes, Film, Random, play, player
 from agents.gym.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.learn.settings import NAMES
-from agents.net.cells import CELLS, Cell
 from agents.net.policy import ACTIVATIONS, RecurrentPolicy
 from agents.net.spaces import check_observations
 from agents.run import curves, folder, keeper
-from agents.run.choices import keywords
+from agents.run.choices import find_cell, keywords
 from agents.run.keeper import Outcome, RunKeeper
 from agents.run.sizes import check_fits, sizes_of
 from agents.run.stream import SAY, Say
@@ -289,8 +288,7 @@ def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
     _refuse_unknown(config.algo, "argument", config.arguments, known)
     if config.algo in stock.STOCK:
         _check_stock_sizes(kind, config.arguments, config.n_envs)
-    if isinstance(cell := config.policy_kwargs.get("cell"), str):
-        names.find("cell", cell, CELLS, Cell, "fogbound.cells")
+    _find_cell(config)
     policy = _policy(config, kind, worlds.observation_space)
     try:
         return kind(
@@ -313,12 +311,19 @@ def restore(path: str | Path, config: WorldConfig, worlds: VecEnv) -> BaseAlgori
     Raises:
         FileNotFoundError, CheckpointError: there is no whole checkpoint.
     """
+    _find_cell(config)
     if config.algo not in stock.STOCK:
         return MaskableRecurrentPPO.load(path, worlds, usable_device(keeper.resolve_device(config.device)))
     files, model = checkpoint.read(path), make_model(config, worlds)
     assert isinstance(model, OnPolicyAlgorithm)
     stock.restore(model, files, path)
     return model
+
+
+def _find_cell(config: WorldConfig) -> None:
+    """Import the cell from outside the package, if there is one."""
+    if isinstance(cell := config.policy_kwargs.get("cell"), str):
+        find_cell(cell)
 
 
 def _check_stock_sizes(kind: type[BaseAlgorithm], arguments: Mapping[str, Any], n_envs: int) -> None:

@@ -124,20 +124,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         opposition: Opposition | None = None,
         snapshot_every: int = 50,
     ) -> None:
-        if not isinstance(policy, str) and not (
-            inspect.isclass(policy) and issubclass(policy, RecurrentPolicy)
-        ):
-            raise ValueError(
-                f"policy must be {', '.join(self.policy_aliases)} or a subclass of RecurrentPolicy, "
-                f"got {policy!r}"
-            )
-        if use_sde or sde_sample_freq != -1:
-            raise ValueError(
-                "use_sde must be False and sde_sample_freq -1: there is no state-dependent exploration here; "
-                "policy_kwargs={'log_std_init': ...} says how widely Box actions are drawn"
-            )
-        if not isinstance(verbose, (int, np.integer)) or verbose not in (0, 1, 2):
-            raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
+        self._check_given(policy, use_sde, sde_sample_freq, verbose)
         super().__init__(
             policy,  # type: ignore[arg-type]
             None,
@@ -162,11 +149,35 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self._check_settings()
         if magnet == "ema" and self.ema_decay == 0.0:
             raise ValueError("magnet='ema' needs an ema_decay above 0")
+        self._begin_empty(_init_setup_model)
+        if env is not None:
+            self.set_env(env)
+        self._warn_of_code()
+
+    def _check_given(self, policy: Any, use_sde: bool, sde_sample_freq: int, verbose: int) -> None:
+        """Refuse what SB3 would take and this algorithm cannot."""
+        if not isinstance(policy, str) and not (
+            inspect.isclass(policy) and issubclass(policy, RecurrentPolicy)
+        ):
+            raise ValueError(
+                f"policy must be {', '.join(self.policy_aliases)} or a subclass of RecurrentPolicy, "
+                f"got {policy!r}"
+            )
+        if use_sde or sde_sample_freq != -1:
+            raise ValueError(
+                "use_sde must be False and sde_sample_freq -1: there is no state-dependent exploration here; "
+                "policy_kwargs={'log_std_init': ...} says how widely Box actions are drawn"
+            )
+        if not isinstance(verbose, (int, np.integer)) or verbose not in (0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
+
+    def _begin_empty(self, makes_networks: bool) -> None:
+        """What the model has before an env says what it plays."""
         self._predictions = 0  # calls of predict that began in the middle of nothing
         self._beginnings = 0  # how often `learn` has begun matches anew
         self._own_seed = 0  # of the Batch, which deals where the model has no seed
         self._started, self._rollout_seconds = time.perf_counter(), math.inf
-        self._makes_networks = _init_setup_model
+        self._makes_networks = makes_networks
         self._given: Any = None
         """The env as it was given, before it was wrapped."""
         self.statistics: dict[str, Tensor] | None = None
@@ -180,9 +191,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.task: Task
         """What it plays."""
         self.lanes: Lanes | None = None
-        if env is not None:
-            self.set_env(env)
-        self._warn_of_code()
 
     def _get_policy_from_name(self, policy_name: str) -> Any:
         if policy_name not in self.policy_aliases:
@@ -600,6 +608,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     @lr_schedule.setter
     def lr_schedule(self, schedule: Schedule) -> None:
+        """SB3's way to set `learning_rate`."""
         self.learning_rate = settings.check("learning_rate", schedule)
 
     def _setup_lr_schedule(self) -> None:

@@ -6,7 +6,7 @@ Plain functions on tensors; they know nothing of who calls them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -152,48 +152,65 @@ def update(
     Raises:
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
-    T, B = rollout.shape
     played = decisions_of(rollout, c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef)
-    device = rollout.value.device
-
     sums: dict[str, Tensor] = {}
-    drift, steps, stop = None, 0, False
-    for _ in range(c.n_epochs):
-        for shuffled in torch.randperm(B, generator=generator).split((c.batch_size or T * B) // T):
-            rows = shuffled.to(device)
-            if drift is None:
-                drift = replay_drift(policy, rollout, rows)
-            replayed = [evaluate(policy, piece, rows) for piece in pieces_of(rollout)]
-            distribution, value = (torch.cat(parts) for parts in zip(*replayed, strict=True))
-            sample = Sample(*(x[:, rows] if x.numel() > 0 else x for x in played))
-            loss, parts = ppo_loss(policy.family, distribution, value, sample, c)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
-                )
-            stop = c.target_kl is not None and bool(parts["approx_kl"] > 1.5 * c.target_kl)
-            if stop:
-                break
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), c.max_grad_norm)
-            optimizer.step()
-            if ema is not None:
-                follow(ema, policy, warmed_up(c.ema_decay, ema_steps + steps))
-            steps += 1
-            for name, part in parts.items():
-                sums[name] = sums[name] + part if name in sums else part
-        if stop:
+    drift, steps = None, 0
+    for rows in _minibatches(rollout, c, generator):
+        if drift is None:
+            drift = replay_drift(policy, rollout, rows)
+        loss, parts = _loss_of(policy, rollout, rows, played, c)
+        if c.target_kl is not None and bool(parts["approx_kl"] > 1.5 * c.target_kl):
             break
+        parts["grad_norm"] = _descend(policy, optimizer, loss, c.max_grad_norm)
+        if ema is not None:
+            follow(ema, policy, warmed_up(c.ema_decay, ema_steps + steps))
+        steps += 1
+        for name, part in parts.items():
+            sums[name] = sums[name] + part if name in sums else part
 
     means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
     chosen = played.counts.cpu().numpy()
     fit = explained_variance(played.value.cpu().numpy()[chosen], played.target.cpu().numpy()[chosen])
-    return means | {
-        "replay_drift": float(drift) if drift is not None else 0.0,
-        "explained_variance": float(fit),
-        "steps": float(steps),
-    }
+    drifted = float(drift) if drift is not None else 0.0
+    return means | {"replay_drift": drifted, "explained_variance": float(fit), "steps": float(steps)}
+
+
+def _minibatches(rollout: Rollout, c: Moment, generator: torch.Generator | None) -> Iterator[Tensor]:
+    """The matches of one minibatch after another (int64 [R]), shuffled anew in each epoch."""
+    T, B = rollout.shape
+    for _ in range(c.n_epochs):
+        for rows in torch.randperm(B, generator=generator).split((c.batch_size or T * B) // T):
+            yield rows.to(rollout.value.device)
+
+
+def _loss_of(
+    policy: RecurrentPolicy, rollout: Rollout, rows: Tensor, played: Sample, c: Moment
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss over a minibatch, the matches `rows`, and its parts.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
+    replayed = [evaluate(policy, piece, rows) for piece in pieces_of(rollout)]
+    distribution, value = (torch.cat(parts) for parts in zip(*replayed, strict=True))
+    sample = Sample(*(x[:, rows] if x.numel() > 0 else x for x in played))
+    loss, parts = ppo_loss(policy.family, distribution, value, sample, c)
+    if not torch.isfinite(loss):
+        raise FloatingPointError(
+            "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
+        )
+    return loss, parts
+
+
+def _descend(
+    policy: RecurrentPolicy, optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float
+) -> Tensor:
+    """One gradient step; returns the gradient's norm before it was clipped."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
+    optimizer.step()
+    return norm
 
 
 def pieces_of(rollout: Rollout) -> list[Rollout]:

@@ -66,7 +66,7 @@ Weight = Annotated[float | Schedule, Range(0.0)]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What an update reads.
+    """The settings of training; names are Stable-Baselines3's where it has them.
 
     These are Python's defaults, SB3's where it has the setting. Self-play begins with seven others, see
     `agents.run.config.SELF_PLAY`.
@@ -121,7 +121,7 @@ class Settings:
     magnet: Literal["uniform", "snapshot", "ema"] = "uniform"
     """What the policy is drawn to: uniform (over the legal actions), snapshot (itself as it was at the latest
     multiple of magnet_every updates) or ema (its averaged weights; needs an ema_decay). Begin with uniform; the
-    others let a strategy that is good already stay as it is."""
+    others keep a strategy near what it was."""
     magnet_every: Count = 100
     """Updates between two snapshots of the magnet. Usual are 50 to 500; the more, the slower it follows."""
     shaping_coef: Weight = 0.0

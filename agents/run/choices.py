@@ -70,6 +70,24 @@ Choices = Mapping[str, Callable[[Chosen], Choice]]
 """For each open part of a record, by its key, what may be set there."""
 
 
+def find_game(name: str) -> type[envs.Game]:
+    """The game that a person calls `name`; one from outside the package is imported.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return find("game", name, envs.GAMES, envs.Game, "fogbound.games")
+
+
+def find_cell(name: str) -> type[Cell]:
+    """The cell that a person calls `name`; one from outside the package is imported.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return find("cell", name, CELLS, Cell, "fogbound.cells")
+
+
 def kept(chosen: Chosen, key: str, by: str) -> Mapping[str, Any]:
     """What the record says of `key`; nothing if another `by` (a game, a world) is chosen now."""
     values, before, now = chosen.before(key) or {}, chosen.before(by), chosen.now(by)
@@ -100,7 +118,7 @@ def options_of(game: str) -> Section:
     Raises:
         ValueError: there is none of that name.
     """
-    made: type[Any] = find("game", game, envs.GAMES, envs.Game, "fogbound.games")
+    made: type[Any] = find_game(game)
     hints, told, usual = get_type_hints(made), sentences(made), defaults(made)
     return {
         name: Entry(hints[name], usual.get(name), told.get(name, "")) for name in made.__dataclass_fields__
@@ -118,7 +136,7 @@ def options_of_cell(chosen: Chosen, above: str, before: str, cell: str) -> Choic
     Raises:
         ValueError: there is no cell of that name.
     """
-    made = find("cell", cell, CELLS, Cell, "fogbound.cells")
+    made = find_cell(cell)
     where, told = f"{above}.lstm_kwargs", sentences(made)
     values: Mapping[str, Any] = chosen.before(where) or {}
     _, _, *own = keywords(made, with_required=True).items()

@@ -113,7 +113,7 @@ def _made_record(
         usual = inner[name].default if name in inner else held.get(name, dataclasses.MISSING)
         fields.append((name, told_hint, _field(usual)))
     made_kind: Any = dataclasses.make_dataclass(kind.__name__, fields, frozen=True)
-    made_kind.__doc__ = kind.__doc__
+    made_kind.__doc__ = (kind.__doc__ or "").partition("\n\n")[0]  # what follows is for readers of the code
 
     def plain(read: Any) -> Any:
         values = {name: getattr(read, name) for name in hints}
@@ -237,13 +237,13 @@ def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         return None
     kind: Any = info.type
 
-    def read(words: list[str]) -> int | float:
+    def read(words: list[str]) -> Any:
         told = number(words[0])
         if told is None or told != told or told in (float("inf"), -float("inf")):
             raise ValueError(f"expected a {'whole' if kind is int else 'finite'} number, got {words[0]!r}")
         if kind is int and told != int(told):
             raise ValueError(f"expected a whole number, got {words[0]!r}")
-        return kind(told)  # type: ignore[no-any-return]
+        return kind(told)
 
     return PrimitiveConstructorSpec(
         nargs=1,

@@ -10,7 +10,7 @@ import pytest
 import tyro
 
 import envs
-from agents import CELLS
+from agents import CELLS, MaskableRecurrentPPO
 from agents.gym.config import WORLD_CHOICES, WorldConfig
 from agents.learn.schedules import Linear, Power
 from agents.run.choices import GAME, SELF_PLAY_CHOICES, options_of
@@ -166,6 +166,8 @@ def test_a_game_and_a_cell_from_outside_are_trained(tmp_path):
     model = make_model(read_config(path))
     assert type(model.game).__name__ == "Kuhn"
     assert type(model.policy.core.cells[0]).__name__ == "Slow"
+    model = MaskableRecurrentPPO("MlpLstmPolicy", "CartPole-v1", policy_kwargs={"cell": "my_own:Slow"})
+    assert type(model.policy.core.cells[0]).__name__ == "Slow"  # it is registered by now
 
 
 def test_arguments_of_the_policy_and_of_the_world():
