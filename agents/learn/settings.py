@@ -80,9 +80,9 @@ class Settings:
     """T, decisions of each match or world in a rollout; gradients run through all of them. Usual are 16 to
     128, in self-play about the length of a match: what must be remembered longer is learned less well."""
     batch_size: Annotated[int | None, Range(1, MOST)] = 128
-    """Decisions in a minibatch, a multiple of n_steps that divides the rollout; None takes the whole rollout
-    at once. Usual are 4 to 16 minibatches a rollout; larger ones are steadier and faster, and learn less of
-    each."""
+    """Decisions in a minibatch: it divides the rollout (n_steps times the matches or worlds) and, but for the
+    stock algorithms, is a multiple of n_steps; None takes the whole rollout at once. Usual are 4 to 16
+    minibatches a rollout; larger ones are steadier and faster, and learn less of each."""
     n_epochs: Count = 10
     """Passes over each rollout. Usual are 2 to 10: more where decisions are dear, fewer where
     `train/clip_fraction` exceeds 0.2."""
@@ -96,14 +96,15 @@ class Settings:
     """How far the probability ratio may move in an update. Usual are 0.1 to 0.3; lower for a policy that must
     not forget, such as one that begins with another's weights."""
     clip_range_vf: Annotated[float | Schedule | None, Range(0.0, is_low_allowed=False)] = None
-    """The same for the value, in its own unit. None lets it move freely, which is usual; 0.2 of
-    the returns' size steadies a value that leaps."""
+    """The same for the value, in its own unit. None lets it move freely, which is usual; 0.2 of the returns'
+    size steadies a value that leaps."""
     normalize_advantage: bool = True
     """Scale a minibatch's advantages to mean 0 and deviation 1. Switch it off where their size should count,
     for instance when most decisions do not matter."""
     ent_coef: Weight = 0.0
-    """Weight of the entropy bonus. In worlds 0 to 0.01; in self-play 0.02 to 0.2, and constant: it is what
-    keeps a strategy mixed, and where it falls to 0 the policy may become exploitable again."""
+    """Weight of the entropy bonus. In worlds 0 to 0.01; in self-play 0.02 to 0.2 and constant: it keeps a
+    strategy mixed. On phantom tic-tac-toe 0.05, and a weight that falls to 0, became more exploitable over
+    the last third of a run; 0.1 with more matches did not."""
     vf_coef: Annotated[float, Range(0.0)] = 0.5
     """Weight of the value loss. 0.5 is usual; lower if a shared core serves the value more than the
     policy."""
@@ -120,8 +121,8 @@ class Settings:
     towards an equilibrium, as the entropy does, but towards the magnet."""
     magnet: Literal["uniform", "snapshot", "ema"] = "uniform"
     """What the policy is drawn to: uniform (over the legal actions), snapshot (itself as it was at the latest
-    multiple of magnet_every updates) or ema (its averaged weights; needs an ema_decay). Begin with uniform; the
-    others keep a strategy near what it was."""
+    multiple of magnet_every updates) or ema (its averaged weights; needs an ema_decay). Begin with uniform;
+    the others keep a strategy near what it was."""
     magnet_every: Count = 100
     """Updates between two snapshots of the magnet. Usual are 50 to 500; the more, the slower it follows."""
     shaping_coef: Weight = 0.0
@@ -129,9 +130,9 @@ class Settings:
     has one; see `agents.learn.ppo.shaped_values`. Usual is {linear: 0.5}: a hint at the beginning, no say at
     the end. Rewards that are logged and matches that judge know nothing of it."""
     ema_decay: Annotated[float, Range(0.0, 1.0, is_high_allowed=False)] = 0.0
-    """Decay per gradient step of `model.ema`, an average of the weights, which plays better than any of them;
-    0 keeps none. Usual are 0.99 to 0.999: about a tenth of the run's steps, less at its beginning
-    (`warmed_up`)."""
+    """Decay per gradient step of `model.ema`, an average of the weights, which is steadier than the latest
+    ones; 0 keeps none. Usual are 0.99 to 0.999: it is then about that of the latest 100 to 1,000 steps, of
+    fewer at the beginning (`warmed_up`)."""
 
     def __post_init__(self) -> None:
         """Refuse what no update can use.

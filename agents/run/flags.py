@@ -272,7 +272,7 @@ def _changing(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
             return None
         if isinstance(told, (bool, str)) or told is None:
             raise ValueError(f"expected a number or a schedule such as linear:3e-3, got {words[0]!r}")
-        return float(told) if isinstance(told, int) else schedules.made(told, "it")
+        return float(told) if isinstance(told, int) else schedules.made(told, "value")
 
     return PrimitiveConstructorSpec(
         nargs=1,
