@@ -1,6 +1,7 @@
 # make train   set everything up, train the default agent by self-play, show how good it is
 # make test    the tests          make check   formatting, lint and types
 # make bench   the slow learning proofs and the speed comparisons
+# make docs    the API reference, into build/docs
 # make install only the environment          make clean   remove what these made
 # make resolve can it be installed elsewhere? make floors  the tests on the lowest versions pyproject allows
 
@@ -9,7 +10,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install train test check bench resolve floors clean
+.PHONY: install train test check bench docs resolve floors clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +40,9 @@ bench: $(VENV)/.installed-dev
 	$(RUN) -m pytest -m slow $(ARGS)
 	$(RUN) scripts/benchmark.py env
 	$(RUN) scripts/benchmark.py train
+
+docs: $(VENV)/.installed-dev
+	$(RUN) scripts/reference.py
 
 resolve:
 	PYTHON=$(PYTHON) scripts/resolve.sh $(ARGS)

@@ -11,7 +11,10 @@ action = agent.act(match.observation(0), match.mask(), seat=0)
 from __future__ import annotations
 
 from agents.checkpoint import load
+from agents.gym.evaluation import MaskableEvalCallback, evaluate_policy
+from agents.gym.sb3 import RecurrentCellPolicy
 from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.learn.schedules import Constant, Linear, Power
 from agents.net.cells import CELLS
 from agents.net.policy import RecurrentPolicy
 from agents.net.scan import scan
@@ -25,11 +28,17 @@ __all__ = [
     "CELLS",
     "FIXED_PLAYERS",
     "Agent",
+    "Constant",
+    "Linear",
+    "MaskableEvalCallback",
     "MaskableRecurrentPPO",
     "Opposition",
     "Player",
+    "Power",
+    "RecurrentCellPolicy",
     "RecurrentPolicy",
     "__version__",
+    "evaluate_policy",
     "fixed_player",
     "load",
     "scan",

@@ -43,6 +43,7 @@ from torch.overrides import TorchFunctionMode
 import envs
 from agents.learn.schedules import SCHEDULES, is_kept
 from agents.net import normalizer, settings
+from agents.net.cells import CELLS
 from agents.net.policy import RecurrentPolicy, with_names
 from agents.net.spaces import check_observations
 from agents.net.task import World
@@ -52,7 +53,7 @@ from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed
 from agents.run.config import world_of
 from envs.adapters.gymnasium import game_played
 from envs.batch import fitting, usable_device
-from envs.names import known
+from envs.names import known, registered
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -1085,7 +1086,9 @@ def _check_policy_arguments(told: Any, numbers: int, tensors: int) -> None:
     for name, value in told.items():
         if name in POLICY_ARGUMENTS:
             kind = POLICY_ARGUMENTS[name]
-            if kind.type is int:
+            if name == "cell":  # only looked up: a policy of one's own might import what it is told
+                registered("cell", _argument(name, value, kind), CELLS)
+            elif kind.type is int:
                 check_size(name, value, tensors if name == "n_lstm_layers" else numbers)
             elif _argument(name, value, kind) in (math.inf, -math.inf):
                 raise ValueError(f"{name} must be finite, got {value}")

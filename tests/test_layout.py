@@ -24,11 +24,12 @@ ONLY_IN = {
         *("agents/learn/algorithm.py", "agents/learn/worlds.py", "agents/run/curves.py"),
         *("agents/run/keeper.py", "agents/gym/evaluation.py", "agents/gym/episodes.py"),
         *("agents/gym/training.py", "agents/gym/sb3.py", "agents/gym/stock.py", "envs/adapters/sb3.py"),
-        "scripts/benchmark.py",
+        *(f"scripts/benchmarks/{name}.py" for name in ("learners", "self_play", "worlds")),
     },
     "sb3_contrib": {
         *("agents/learn/worlds.py", "agents/gym/evaluation.py", "agents/gym/episodes.py"),
-        *("agents/gym/training.py", "agents/gym/sb3.py", "agents/gym/stock.py", "scripts/benchmark.py"),
+        *("agents/gym/training.py", "agents/gym/sb3.py", "agents/gym/stock.py"),
+        "scripts/benchmarks/learners.py",
     },
     "torch.utils.tensorboard": {"agents/run/curves.py"},
     "resvg_py": {"envs/drawing.py"},
@@ -41,13 +42,15 @@ ONLY_IN = {
     "safetensors": {"agents/checkpoint.py"},
     "rich": {"agents/run/cli.py", "agents/commands/train.py"},
     "tyro": {
-        *("agents/run/config.py", "agents/run/flags.py", "scripts/benchmark.py"),
+        *("agents/run/config.py", "agents/run/flags.py"),
+        *("scripts/benchmark.py", "scripts/benchmarks/options.py"),
         *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
-    "pyspiel": {"scripts/benchmark.py"},
-    "open_spiel": {"scripts/benchmark.py"},
-    "generals": {"scripts/benchmark.py"},
+    "pdoc": {"scripts/reference.py"},
+    "pyspiel": {"scripts/benchmarks/openspiel.py"},
+    "open_spiel": {"scripts/benchmarks/openspiel.py"},
+    "generals": {"scripts/benchmarks/generals.py"},
 }
 """Libraries at the edge, and the files that may touch them."""
 
@@ -329,7 +332,7 @@ def test_every_package_is_installed():
     packages = {name_of(folder).replace("/", ".") for folder in folders}
     assert set(told["packages"]) == packages | {"agents.configs"}
     assert told["package-dir"] == {"agents.configs": "configs"}
-    code = {path.parent for path in FILES if path.parts[-2] != "scripts"}
+    code = {path.parent for path in FILES if not path.is_relative_to(ROOT / "scripts")}
     assert code == set(folders)  # no folder of code lacks its __init__.py
     for package in ("agents", "envs"):
         assert (ROOT / package / "py.typed").is_file()

@@ -34,6 +34,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from agents.net.cells import cell_class
 from agents.net.policy import Core
 
 
@@ -94,6 +95,7 @@ class RecurrentCellPolicy(RecurrentActorCriticPolicy):
             lstm_kwargs={"device": "meta"},  # the stock's own LSTMs, replaced below, take no memory
             **stock,
         )
+        cell_class(cell)  # here a person names it, no agent's file
         self.cell = cell
         self.lstm_kwargs = dict(lstm_kwargs or {})
         self.lstm_actor = self._make_core()

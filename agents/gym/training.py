@@ -36,10 +36,11 @@ from agents.gym.episodes import MAX_FRAMES, Episodes, Film, Random, play, player
 from agents.gym.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.learn.settings import NAMES
+from agents.net.cells import cell_class
 from agents.net.policy import ACTIVATIONS, RecurrentPolicy
 from agents.net.spaces import check_observations
 from agents.run import curves, folder, keeper
-from agents.run.choices import find_cell, keywords
+from agents.run.choices import keywords
 from agents.run.keeper import Outcome, RunKeeper
 from agents.run.sizes import check_fits, sizes_of
 from agents.run.stream import SAY, Say
@@ -323,7 +324,7 @@ def restore(path: str | Path, config: WorldConfig, worlds: VecEnv) -> BaseAlgori
 def _find_cell(config: WorldConfig) -> None:
     """Import the cell from outside the package, if there is one."""
     if isinstance(cell := config.policy_kwargs.get("cell"), str):
-        find_cell(cell)
+        cell_class(cell)
 
 
 def _check_stock_sizes(kind: type[BaseAlgorithm], arguments: Mapping[str, Any], n_envs: int) -> None:

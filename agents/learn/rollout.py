@@ -19,7 +19,7 @@ from envs.batch import fitting
 CARRIED = 4
 """So many decisions at a rollout's end may still count in the next update, where several seats take turns.
 A decision waits longer only where the other seat tries again and again: of dark hex's at the end of a rollout
-of 4 decisions 1 in 1,000 does (`docs/how_it_learns.md`)."""
+of 4 decisions 1 in 1,000 does (`docs/rollout-ends.md`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Collector:
             _, r["previous"][t] = policy.recall(self.memory, lanes.seat, self.start)
             if magnet is not None:
                 beside = Memory(self.magnet_cores, self.memory.previous)
-                r["magnet"][t], _, self.magnet_cores, _ = magnet.look(
+                r["magnet"][t], _, (self.magnet_cores, _) = magnet.weigh(
                     lanes.observation, lanes.legal, lanes.seat, self.start, beside
                 )
 
@@ -165,7 +165,7 @@ class Collector:
             if not on_step():
                 return None
 
-        _, next_value, _, _ = policy.look(lanes.observation, lanes.legal, lanes.seat, self.start, self.memory)
+        _, next_value, _ = policy.weigh(lanes.observation, lanes.legal, lanes.seat, self.start, self.memory)
         rollout = Rollout(
             **r,
             memory=memory,
@@ -252,7 +252,7 @@ class Collector:
         assert lanes.final is not None
         rows = torch.nonzero(truncated)[:, 0]
         seat, goes_on = lanes.seat[rows], torch.zeros_like(lanes.over[rows])
-        _, value, _, _ = policy.look(
+        _, value, _ = policy.weigh(
             lanes.final[rows], lanes.legal[rows], seat, goes_on, self.memory.select(rows)
         )
         return torch.zeros_like(lanes.reward[:, 0]).index_put((rows,), value)

@@ -65,7 +65,8 @@ class LinearEncoder(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """[..., *shape] -> [..., E]."""
         x = observation.to(self.linear.weight.dtype)
-        return self.linear(x.flatten(-self.dimensions) if self.dimensions else x.unsqueeze(-1))  # type: ignore[no-any-return]
+        features: Tensor = self.linear(x.flatten(-self.dimensions) if self.dimensions else x.unsqueeze(-1))
+        return features
 
 
 class PlaneScale(nn.Module):
@@ -108,7 +109,8 @@ class PlaneEncoder(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         """[..., C, h, w] -> [..., E]."""
         x = self.convolutions(self.scale(planes.flatten(0, -4)))
-        return self.linear(x).unflatten(0, planes.shape[:-3])  # type: ignore[no-any-return]
+        features: Tensor = self.linear(x).unflatten(0, planes.shape[:-3])
+        return features
 
 
 class Board(NamedTuple):
@@ -171,7 +173,8 @@ class BoardEncoder(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         """[..., C, rows, cols] -> [..., S, E]."""
         x = self.convolutions(self.scale(planes.flatten(0, -4))).flatten(2).transpose(1, 2)
-        return (x + self.whole(pooled(x))[:, None]).unflatten(0, planes.shape[:-3])  # type: ignore[no-any-return]
+        features: Tensor = (x + self.whole(pooled(x))[:, None]).unflatten(0, planes.shape[:-3])
+        return features
 
 
 class BoardContext(nn.Module):
@@ -226,7 +229,8 @@ class ImageEncoder(nn.Module):
         """[..., C, h, w] -> [..., E]."""
         leading = image.shape[:-3]
         x = image.to(self.linear.weight.dtype).flatten(0, -4) / 255.0
-        return self.linear(self.convolutions(x)).unflatten(0, leading)  # type: ignore[no-any-return]
+        features: Tensor = self.linear(self.convolutions(x)).unflatten(0, leading)
+        return features
 
 
 class DictEncoder(nn.Module):

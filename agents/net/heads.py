@@ -78,4 +78,5 @@ class BoardValueHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., S, I] -> [..., 1]."""
-        return self.layers(pooled(x))  # type: ignore[no-any-return]
+        value: Tensor = self.layers(pooled(x))
+        return value

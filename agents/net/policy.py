@@ -16,9 +16,10 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from agents.net import settings
-from agents.net.cells import CELLS, Cell
+from agents.net.cells import CELLS, Cell, cell_class
 from agents.net.distributions import Categorical, Gaussian, make_family
 from agents.net.encoders import (
+    Board,
     BoardContext,
     BoardEncoder,
     LinearEncoder,
@@ -34,7 +35,16 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "si
 
 
 def with_names(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """An activation given as its class, SB3's way, by its name, which files can hold."""
+    """A person's arguments of a policy, as files can hold them.
+
+    The cell is found, and so registered, see `agents.net.cells.cell_class`. An activation may be given as its
+    class, SB3's way, and comes back as its name.
+
+    Raises:
+        ValueError: there is no such cell or activation.
+    """
+    if isinstance(cell := policy_kwargs.get("cell"), str):
+        cell_class(cell)
     given = policy_kwargs.get("activation_fn")
     if not inspect.isclass(given):
         return dict(policy_kwargs)
@@ -55,6 +65,11 @@ class Memory(NamedTuple):
         """The memory of the matches `rows` (int64 [R] or bool [B])."""
         return Memory(tuple(part[:, rows] for part in self.cores), self.previous[rows])
 
+    def remember(self, seat: Tensor, action: Tensor) -> Memory:
+        """The memory once each `seat` (int64 [B]) knows that its own latest action is `action` [B, *]."""
+        here = _seat_of(self.previous, seat)
+        return self._replace(previous=self.previous.scatter(1, here, action[:, None]))
+
 
 class Decision(NamedTuple):
     """What the policy did, one row a match."""
@@ -69,12 +84,13 @@ class Core(nn.Module):
     """L cells of one kind on top of each other.
 
     Args:
-        cell: a name in `agents.CELLS`.
+        cell: a name in `agents.CELLS`; nothing is imported here, `agents.net.cells.cell_class` does.
         input_size: I.
         hidden_size: H.
         layers: L.
         options: sb3-contrib's `lstm_kwargs`: `dropout` between the layers, and the options of the cell:
-            `nonlinearity` of elman, `forget_bias` and `chrono` of gated, lstm and gru.
+            `nonlinearity` of elman, `forget_bias` and `chrono` of gated, lstm and gru, the keyword
+            arguments of one's own.
 
     Raises:
         ValueError: an argument does not fit; the message says what would.
@@ -84,11 +100,10 @@ class Core(nn.Module):
         self, cell: str, input_size: int, hidden_size: int, layers: int, options: Mapping[str, Any]
     ) -> None:
         super().__init__()
-        if cell not in CELLS:
-            raise ValueError(f"unknown cell {cell!r}; known are {names.known(cell, CELLS)}")
+        kind = names.registered("cell", cell, CELLS)  # a file's word reaches this line, too
         hidden_size = settings.check("lstm_hidden_size", hidden_size)
         layers = settings.check("n_lstm_layers", layers)
-        _, _, *own = inspect.signature(CELLS[cell]).parameters  # after input_size and hidden_size
+        _, _, *own = inspect.signature(kind).parameters  # after input_size and hidden_size
         known = ["dropout", *own]
         if unknown := sorted(set(options) - set(known)):
             raise ValueError(
@@ -103,11 +118,10 @@ class Core(nn.Module):
                 "dropout works between layers, and n_lstm_layers is 1: raise it, or leave dropout out"
             )
         self.cells = nn.ModuleList(
-            CELLS[cell](input_size if layer == 0 else hidden_size, hidden_size, **of_cell)
-            for layer in range(layers)
+            kind(input_size if layer == 0 else hidden_size, hidden_size, **of_cell) for layer in range(layers)
         )
         self.dropout = nn.Dropout(dropout)
-        self.parts = len(CELLS[cell].parts)
+        self.parts = len(kind.parts)
 
     def initial_state(self, matches: int, seats: int) -> tuple[Tensor, ...]:
         """Zeros, [L, B, P, H] per part."""
@@ -169,7 +183,7 @@ class RecurrentPolicy(nn.Module):
         observation_space: decides the encoder, see `agents.net.encoders`.
         actions: A, or the action space: Discrete, MultiDiscrete or Box, see `agents.net.distributions`.
         seats: P; every seat has its own memory.
-        cell: a name in `agents.CELLS`.
+        cell: a name in `agents.CELLS`, where `agents.net.cells.cell_class` puts one of your own.
         lstm_hidden_size: H, of whichever cell.
         n_lstm_layers: L.
         lstm_kwargs: options of the cores, see `Core`.
@@ -234,52 +248,56 @@ class RecurrentPolicy(nn.Module):
         log_std_init = settings.check("log_std_init", log_std_init)
         if shared_lstm and enable_critic_lstm:
             raise ValueError("choose one of shared_lstm and enable_critic_lstm: the critic has one core")
-        if activation_fn not in ACTIVATIONS:
-            told = names.known(activation_fn, ACTIVATIONS)
-            raise ValueError(f"unknown activation_fn {activation_fn!r}; known are {told}")
+        activation = _activation(activation_fn)
         self.family = Categorical(actions) if isinstance(actions, int) else make_family(actions)
         self.seats = seats
         self.shared_lstm, self.detach_critic = shared_lstm, detach_critic
         self.skip_connection = skip_connection
-        activation = ACTIVATIONS[activation_fn]
-
-        board = None
-        if spatial:
-            discrete = self.family.actions if isinstance(self.family, Categorical) else 0
-            board = board_of(observation_space, discrete)
-
+        self.feeds_seat, self.feeds_previous = seat_input and seats > 1, previous_action
+        board = self._board(observation_space) if spatial else None
         E = settings.check("features_dim", features_dim)
         H = settings.check("lstm_hidden_size", lstm_hidden_size)
+
+        # The order of what follows is that of the random draws and of the names in files.
+        self._make_encoders(observation_space, board, E)
+        self.register_buffer("no_action", self.family.no_action(), persistent=False)
+        deviations = torch.full((self.family.outputs,), log_std_init)
+        self.log_std = nn.Parameter(deviations) if isinstance(self.family, Gaussian) else None
+        self.activation = activation()
+        make_core = Core if board is None else functools.partial(BoardCore, board.squares)
+        core = functools.partial(make_core, cell, E, H, n_lstm_layers, lstm_kwargs or {})
+        self.core, self.critic_core = core(), core() if enable_critic_lstm else None
+        self.critic = None if shared_lstm or enable_critic_lstm else nn.Linear(E, H)
+        self._make_heads(board, H + E if skip_connection else H, H, net_arch, activation)
+
+    def _board(self, observation_space: spaces.Space[Any]) -> Board:
+        """Where the actions lie on what is observed, or ValueError."""
+        actions = self.family.actions if isinstance(self.family, Categorical) else 0
+        return board_of(observation_space, actions)
+
+    def _make_encoders(self, observation_space: spaces.Space[Any], board: Board | None, E: int) -> None:
+        """Of what is observed, and of what else is fed to the core."""
         self.encoder = (
             make_encoder(observation_space, E) if board is None else BoardEncoder(observation_space, E)
         )
-        self.feeds_seat, self.feeds_previous = seat_input and seats > 1, previous_action
-        slots = [seats] if self.feeds_seat else []
+        slots = [self.seats] if self.feeds_seat else []
         slots += [n + 1 for n in self.family.codes] if self.feeds_previous else []
         self.context: nn.Module | None = None
         if slots and board is None:
             self.context = SlotEncoder(slots, E)
         elif slots and board is not None:
-            self.context = BoardContext(board, seats if self.feeds_seat else 0, self.feeds_previous, E)
-        has_numbers = isinstance(self.family, Gaussian)
+            self.context = BoardContext(board, self.seats if self.feeds_seat else 0, self.feeds_previous, E)
         self.previous_numbers = (
             LinearEncoder(self.family.outputs, len(self.family.shape), E)
-            if has_numbers and self.feeds_previous
+            if isinstance(self.family, Gaussian) and self.feeds_previous
             else None
         )
-        self.register_buffer("no_action", self.family.no_action(), persistent=False)
-        self.log_std = nn.Parameter(torch.full((self.family.outputs,), log_std_init)) if has_numbers else None
-        self.activation = activation()
 
-        options = lstm_kwargs or {}
-        make_core = Core if board is None else functools.partial(BoardCore, board.squares)
-        self.core = make_core(cell, E, H, n_lstm_layers, options)
-        self.critic_core = make_core(cell, E, H, n_lstm_layers, options) if enable_critic_lstm else None
-        has_memory = shared_lstm or enable_critic_lstm
-        self.critic = None if has_memory else nn.Linear(E, H)
-
+    def _make_heads(
+        self, board: Board | None, inputs: int, H: int, net_arch: Any, activation: type[nn.Module]
+    ) -> None:
+        """Of the actions and of the value, on `inputs` numbers."""
         pi, vf = _widths(net_arch)
-        inputs = H + E if skip_connection else H
         self.action_head: nn.Module
         self.value_head: nn.Module
         if board is None:
@@ -349,7 +367,57 @@ class RecurrentPolicy(nn.Module):
             features = features + self.context(torch.cat(slots, -1))
         if self.previous_numbers is not None:
             features = features + self.previous_numbers(previous)
-        return self.activation(features)  # type: ignore[no-any-return]
+        activated: Tensor = self.activation(features)
+        return activated
+
+    @torch.no_grad()
+    def look(
+        self, observation: Tensor, legal: Tensor, seat: Tensor, start: Tensor, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        """What it would do in each of B matches, for solvers, pages and exporters that choose by themselves.
+
+        The whole loop of one who does:
+
+            probabilities, memory = policy.look(observation, legal, seat, start, memory)
+            action = ...                            # int64 [B], whichever
+            memory = memory.remember(seat, action)  # before the next decision
+
+        Args:
+            observation: [B, ...] of the seat that decides.
+            legal: bool [B, A], at least one True a row; of MultiDiscrete one in each component.
+            seat: int64 [B].
+            start: bool [B], the first decision of a match: all its seats' memories are cleared first.
+            memory: of the B matches.
+
+        Returns:
+            the probabilities that `act` draws from, float32 [B, A], 0 exactly where illegal; of MultiDiscrete
+            those of the components, one after another. And the memory after the decision, in which the seat
+            does not know its own action yet: `Memory.remember` tells it.
+
+        Raises:
+            ValueError: the actions are a Box, where numbers have a density and no probability; `weigh`
+                returns its parameters.
+        """
+        if isinstance(self.family, Gaussian):
+            raise ValueError(
+                f"look tells probabilities, which Discrete and MultiDiscrete actions have, got Box "
+                f"{list(self.family.shape)}; weigh tells means and log standard deviations"
+            )
+        distribution, _, memory = self.weigh(observation, legal, seat, start, memory)
+        return distribution.exp(), memory
+
+    @torch.no_grad()
+    def weigh(
+        self, observation: Tensor, legal: Tensor, seat: Tensor, start: Tensor, memory: Memory
+    ) -> tuple[Tensor, Tensor, Memory]:
+        """What `act` and `look` decide from, of every family; same arguments as `look`.
+
+        Returns:
+            distributions [B, D], values [B], and the memory after it as `look` returns it.
+        """
+        known, previous = self.recall(memory, seat, start)
+        outputs, value, cores = self(observation[None], seat[None], previous[None], start[None], memory.cores)
+        return self.family.normalise(outputs[0], legal), value[0], Memory(cores, known)
 
     @torch.no_grad()
     def act(
@@ -362,42 +430,35 @@ class RecurrentPolicy(nn.Module):
         generator: torch.Generator | None = None,
         deterministic: bool = False,
     ) -> tuple[Decision, Memory]:
-        """One decision in each of B matches.
+        """One decision in each of B matches, and the memory after it; see `look` for the first arguments.
 
         Args:
             observation: [B, ...].
-            legal: bool [B, A], at least one True a row; of MultiDiscrete one in each component.
+            legal: bool [B, A].
             seat: int64 [B].
-            start: bool [B], the first decision of a match: all its seats' memories are cleared first.
+            start: bool [B].
             memory: of the B matches.
             generator: torch's default if None.
             deterministic: take the most probable action instead of drawing one.
         """
         family = self.family
-        distribution, value, cores, known = self.look(observation, legal, seat, start, memory)
+        distribution, value, memory = self.weigh(observation, legal, seat, start, memory)
         action = family.mode(distribution) if deterministic else family.sample(distribution, generator)
-        memory = Memory(cores, known.scatter(1, _seat_of(known, seat), action[:, None]))
-        return Decision(action, family.log_prob(distribution, action), value, distribution), memory
-
-    @torch.no_grad()
-    def look(
-        self, observation: Tensor, legal: Tensor, seat: Tensor, start: Tensor, memory: Memory
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], Tensor]:
-        """What `act` decides from, without deciding; same arguments.
-
-        Returns:
-            distributions [B, D], values [B], the new cores, and the previous actions [B, P, *] as known at
-            this decision.
-        """
-        known, previous = self.recall(memory, seat, start)
-        outputs, value, cores = self(observation[None], seat[None], previous[None], start[None], memory.cores)
-        return self.family.normalise(outputs[0], legal), value[0], cores, known
+        decision = Decision(action, family.log_prob(distribution, action), value, distribution)
+        return decision, memory.remember(seat, action)
 
     def recall(self, memory: Memory, seat: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Previous actions of all seats [B, P, *] and of the seats that decide [B, *]; none at a start."""
         begins = start.reshape(-1, *[1] * (memory.previous.dim() - 1))
         known = torch.where(begins, self.no_action, memory.previous)
         return known, known.gather(1, _seat_of(known, seat))[:, 0]
+
+
+def _activation(name: str) -> type[nn.Module]:
+    """The activation of this name, or ValueError."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation_fn {name!r}; known are {names.known(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]
 
 
 def _widths(net_arch: Any) -> tuple[list[int], list[int]]:

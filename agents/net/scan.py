@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.net.cells import Cell, CellState
-from agents.net.kernels import explicit
+from agents.net.kernels import Kernel, explicit
 
 
 def scan(
@@ -24,7 +24,7 @@ def scan(
     """Run `cell` along time.
 
     Args:
-        cell: one of `agents.CELLS`.
+        cell: of `agents.CELLS`, or of one's own.
         inputs: [T, B, I].
         state: parts [B, P, H], as `cell.initial_state(B, P)` makes them.
         start: bool [T, B]; the decision is the first of a new match.
@@ -39,10 +39,9 @@ def scan(
     """
     seat = _check(cell, inputs, state, start, seat)
     z = cell.project(inputs)  # one product for all steps
-    gates = explicit.pointwise(cell)
-    if gates is not None and torch.is_grad_enabled():
-        return explicit.recurrence(cell, gates, z, state, start, seat)
-    return reference(cell, z, state, start, seat)
+    needs_gradient = torch.is_grad_enabled()
+    kernel = next(kernel for kernel in KERNELS if kernel.fits(cell, z.device, needs_gradient))
+    return kernel.run(cell, z, state, start, seat)
 
 
 def reference(
@@ -58,6 +57,11 @@ def reference(
         state = tuple(part.index_put((matches, seat[t]), new) for part, new in zip(state, mine, strict=True))
         outputs.append(mine[0])
     return torch.stack(outputs), state
+
+
+KERNELS: list[Kernel] = [explicit.KERNEL, Kernel("reference", lambda *_: True, reference)]
+"""Asked in this order which of them fits; the last is the readable one, which fits everything. A new kernel
+is one file in `agents.net.kernels` and one entry here."""
 
 
 def _check(cell: Cell, inputs: Tensor, state: CellState, start: Tensor, seat: Tensor | None) -> Tensor:

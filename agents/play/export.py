@@ -1,6 +1,6 @@
 """One decision of an agent as an ONNX file, for programs without torch (edge: onnx, the extra `onnx`).
 
-The file computes what `RecurrentPolicy.look` does: what each of B agents thinks of its next action. It keeps
+The file computes what `RecurrentPolicy.weigh` does: what each of B agents thinks of its next action. It keeps
 nothing between calls, so the memory goes in and comes out; and it draws nothing, so the caller chooses the
 action and writes it where the seat will look for its own previous one. The whole loop:
 
@@ -125,7 +125,7 @@ def onnx_model(agent: Agent) -> onnx.ModelProto:
 
 
 class _Step(nn.Module):
-    """`RecurrentPolicy.look` on a row of tensors that go by `names`; observations go through `scale`."""
+    """`RecurrentPolicy.weigh` on a row of tensors that go by `names`; observations go through `scale`."""
 
     def __init__(self, policy: RecurrentPolicy, names: list[str], scale: nn.Module) -> None:
         super().__init__()
@@ -136,10 +136,10 @@ class _Step(nn.Module):
         cores = tuple(part for name, part in given.items() if name.startswith("core_"))
         legal = given.get("legal", given["start"])  # a family without masks does not read it
         observation = self.scale(given["observation"])
-        distribution, value, new_cores, known = self.policy.look(
+        distribution, value, after = self.policy.weigh(
             observation, legal, given["seat"], given["start"], Memory(cores, given["previous"])
         )
-        return distribution, value, known, *new_cores
+        return distribution, value, after.previous, *after.cores
 
 
 def _inputs(policy: RecurrentPolicy, space: spaces.Space[Any]) -> dict[str, Input]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 import envs
-from agents.net.cells import CELLS, Cell
+from agents.net.cells import cell_class
 from agents.run import words
 from agents.run.records import defaults
 from agents.run.sentences import sentences
@@ -79,15 +79,6 @@ def find_game(name: str) -> type[envs.Game]:
     return find("game", name, envs.GAMES, envs.Game, "fogbound.games")
 
 
-def find_cell(name: str) -> type[Cell]:
-    """The cell that a person calls `name`; one from outside the package is imported.
-
-    Raises:
-        ValueError: there is none.
-    """
-    return find("cell", name, CELLS, Cell, "fogbound.cells")
-
-
 def kept(chosen: Chosen, key: str, by: str) -> Mapping[str, Any]:
     """What the record says of `key`; nothing if another `by` (a game, a world) is chosen now."""
     values, before, now = chosen.before(key) or {}, chosen.before(by), chosen.now(by)
@@ -136,7 +127,7 @@ def options_of_cell(chosen: Chosen, above: str, before: str, cell: str) -> Choic
     Raises:
         ValueError: there is no cell of that name.
     """
-    made = find_cell(cell)
+    made = cell_class(cell)
     where, told = f"{above}.lstm_kwargs", sentences(made)
     values: Mapping[str, Any] = chosen.before(where) or {}
     _, _, *own = keywords(made, with_required=True).items()

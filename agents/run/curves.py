@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from agents.checkpoint import write_file
 from agents.learn.rollout import Rollout
-from agents.net.cells import GRU, Cell, Gated
+from agents.net.cells import Cell
 from agents.net.policy import RecurrentPolicy
 from agents.play.arena import NOBODY, Result
 from agents.run.records import plain
@@ -43,11 +43,9 @@ class JSONLines(KVWriter):
         self.file = path.open("a", encoding="utf-8")
 
     def write(
-        self,
-        key_values: dict[str, Any],
-        key_excluded: Mapping[str, tuple[str, ...]],  # noqa: ARG002
-        step: int = 0,
+        self, key_values: dict[str, Any], _key_excluded: Mapping[str, tuple[str, ...]], step: int = 0
     ) -> None:
+        """Append a line with the numbers among `key_values`; texts and pictures are TensorBoard's."""
         numbers = {
             key: _finite(value.item() if isinstance(value, np.generic) else value)
             for key, value in key_values.items()
@@ -58,6 +56,7 @@ class JSONLines(KVWriter):
             self.file.flush()
 
     def close(self) -> None:
+        """The file is complete."""
         self.file.close()
 
 
@@ -138,7 +137,7 @@ def record_memory(logger: Logger, policy: RecurrentPolicy, rollout: Rollout) -> 
 
 @torch.no_grad()
 def memory_statistics(policy: RecurrentPolicy, rollout: Rollout) -> dict[str, float]:
-    """How the memory is used in a rollout: norm of h, and for gated cells mean and saturation of the gates.
+    """How the memory is used in a rollout: norm of h, and mean and saturation of the gates that the cell has.
 
     Taken at the rollout's first step from the state that was stored there, first layer of the actor.
     """
@@ -152,15 +151,11 @@ def memory_statistics(policy: RecurrentPolicy, rollout: Rollout) -> dict[str, fl
         for part in rollout.memory.cores[: policy.core.parts]
     )
     statistics = {"rnn/hidden_norm": float(state[0].norm(dim=-1).mean())}
-    if not isinstance(cell, (Gated, GRU)):
+    if not cell.gates:
         return statistics
     features = policy.features(rollout.observation[0], seat, rollout.previous[0])
     z = cell.project(features.reshape(-1, cell.input_size))
-    u = state[0] @ cell.U.t()
-    names = "ifo" if isinstance(cell, Gated) else "ry"
-    u = u.unflatten(-1, (cell.recurrent_blocks, -1))  # the gated cell's one block serves every gate
-    gates = torch.sigmoid(z.unflatten(-1, (cell.blocks, -1)) + u)
-    named = dict(zip(names, gates[:, : len(names)].unbind(1), strict=True))
+    named = dict(zip(cell.gates, cell.open_gates(z, state), strict=True))
     everything = torch.cat(list(named.values()))
     is_saturated = (everything < SATURATED) | (everything > 1.0 - SATURATED)
     statistics |= {f"rnn/gate_mean/{name}": float(gate.mean()) for name, gate in named.items()}

@@ -44,7 +44,7 @@ C = TypeVar("C", bound=RunConfig)
 def begin(config: RunConfig, name: str, command: str) -> Path:
     """Make a run's folder, `name` and the time in its own name; what was asked is written down in it."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name)  # what lies outside the package is named module:Name
     run = _new_folder(Path(config.run_dir) / f"{name}__s{config.seed}__{now}")
     for folder in ("tensorboard", "checkpoints", "replays"):
         (run / folder).mkdir()

@@ -14,11 +14,12 @@ from pathlib import Path
 import envs
 from agents import checkpoint
 from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy
 from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
 from agents.play.players import Agent, fixed_player, frozen
 from agents.run import curves, folder, keeper
-from agents.run.choices import find_cell, find_game
+from agents.run.choices import find_game
 from agents.run.config import Config
 from agents.run.keeper import Outcome, RunKeeper, resolve_device
 from agents.run.sizes import check_fits, check_judged, sizes_of
@@ -65,7 +66,7 @@ def resume(
         start = start or checkpoint.find(run)
         folder.compare(run, Config, start, say)
         find_game(config.game)
-        find_cell(config.policy.cell)
+        cell_class(config.policy.cell)
         model = MaskableRecurrentPPO.load(start, device=resolve_device(config.device))
         for name in config.eval.players:
             fixed_player(name, model.batch.game)
@@ -76,7 +77,7 @@ def resume(
 def make_model(config: Config) -> MaskableRecurrentPPO:
     """The model that a configuration describes, before training."""
     find_game(config.game)
-    find_cell(config.policy.cell)
+    cell_class(config.policy.cell)
     game = envs.make(config.game, **config.options)
     check_sizes(config, game)
     batch = envs.Batch(game, config.matches, resolve_device(config.device), config.seed)

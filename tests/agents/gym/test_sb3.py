@@ -304,7 +304,7 @@ def test_a_counter_begins_again_wherever_an_episode_does(monkeypatch):
     """h' = h + 1: three sequences, the first and the last going on from 7; c is nobody's."""
 
     class Counter(Cell):
-        def step(self, z, state):  # noqa: ARG002
+        def step(self, _z, state, /):
             return (state[0] + 1,)
 
     monkeypatch.setitem(CELLS, "counter", Counter)
@@ -385,7 +385,7 @@ def test_the_options_of_a_cell():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "rnn"}, "unknown cell 'rnn'; known are elman, gated, lstm, gru"),
+        ({"cell": "rnn"}, "unknown cell 'rnn'; known are elman, feedforward, gated, gru, lstm"),
         (
             {"cell": "lstm", "lstm_kwargs": {"bidirectional": True}},
             "lstm_kwargs of cell 'lstm' may hold dropout, forget_bias, chrono; got bidirectional",

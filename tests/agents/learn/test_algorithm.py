@@ -422,8 +422,8 @@ def test_a_dict_may_have_any_keys(tmp_path):
     assert loaded.get_vec_normalize_env().normalize_obs(plain).keys() == scaled.keys()
     start = {"episode_start": [True], "deterministic": True}
     values = [
-        m.policy.look(m.game.pack(scaled)[0], torch.ones(1, 3).bool(), torch.zeros(1).long(),
-                      torch.ones(1).bool(), m.policy.initial_memory(1))[1]
+        m.policy.weigh(m.game.pack(scaled)[0], torch.ones(1, 3).bool(), torch.zeros(1).long(),
+                       torch.ones(1).bool(), m.policy.initial_memory(1))[1]
         for m in (model, loaded)
     ]  # fmt: skip
     assert torch.equal(*values)

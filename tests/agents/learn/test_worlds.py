@@ -261,7 +261,7 @@ def test_the_last_state_is_valued_with_the_memory_of_its_episode():
             rollout.observation[t], rollout.legal[t], rollout.seat[t], rollout.start[t], memory
         )
         memory.previous[:, 0] = rollout.action[t]
-    _, value, _, _ = model.policy.look(
+    _, value, _ = model.policy.weigh(
         finals[4], rollout.legal[4], rollout.seat[4], torch.zeros(3, dtype=torch.bool), memory
     )
     torch.testing.assert_close(rollout.bootstrap[4], value)
@@ -470,7 +470,9 @@ def test_an_error_in_another_process_is_shown(capfd):
 
 
 def test_an_unknown_cell_is_named():
-    with pytest.raises(ValueError, match="unknown cell 'mgu'; known are gru, elman, gated, lstm"):
+    with pytest.raises(
+        ValueError, match="unknown cell 'mgu'; known are gru, elman, feedforward, gated, lstm"
+    ):
         model_of(Anything(), policy_kwargs={"cell": "mgu"})
 
 

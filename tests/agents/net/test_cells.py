@@ -17,9 +17,8 @@ def doubled(cell):
     """The cell in float64, with biases that are not zero."""
     torch.manual_seed(0)
     cell = cell.double()
-    for bias in (cell.b, getattr(cell, "d", None)):
-        if bias is not None:
-            nn.init.normal_(bias)
+    for bias in (x for x in cell.parameters() if x.dim() == 1):
+        nn.init.normal_(bias)
     return cell
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+import envs
 from agents.net.cells import CELLS
 from agents.net.distributions import entropy, masked_log_softmax, sample
 from agents.net.encoders import SlotEncoder, make_encoder
@@ -30,7 +31,7 @@ def make_policy(space=SLOTS, actions=A, seats=P, **arguments):
 
 
 def situation(matches=B, seat=0, start=False):
-    """Arguments of `look` and `act` before the memory: observation, legal, seat, start."""
+    """Arguments of `look`, `weigh` and `act` before the memory: observation, legal, seat, start."""
     return (
         torch.tensor([[b % 4, b % 3] for b in range(matches)]),
         torch.ones(matches, A, dtype=torch.bool),
@@ -198,14 +199,90 @@ def test_deterministic_takes_the_most_probable_legal_action():
     assert torch.equal(second.action, free.distribution.topk(2).indices[:, 1])
 
 
-def test_looking_changes_nothing():
+def test_weighing_changes_nothing():
     policy = make_policy()
     memory = experienced(policy)
     before = [part.clone() for part in (*memory.cores, memory.previous)]
-    one, two = (policy.look(*situation(), memory)[0] for _ in range(2))
+    one, two = (policy.weigh(*situation(), memory)[0] for _ in range(2))
     assert torch.equal(one, two)
     for part, old in zip((*memory.cores, memory.previous), before, strict=True):
         assert torch.equal(part, old)
+
+
+# ---------------------------------------------------------------- the one question
+
+
+def looks_and_acts(policy, rounds, play):
+    """What `look` says and `act` does at the same decisions, in pairs; their memories are bitwise the same.
+
+    `play` gives observation, legal, seat and start of each round, and is told the actions.
+    """
+    looked, acted = policy.initial_memory(B), policy.initial_memory(B)
+    generator, told = torch.Generator().manual_seed(0), []
+    for _ in range(rounds):
+        asked = play.send(None) if not told else play.send(told[-1][1].action)
+        probabilities, looked = policy.look(*asked, looked)
+        decision, acted = policy.act(*asked, acted, generator)
+        looked = looked.remember(asked[2], decision.action)
+        told.append((probabilities, decision))
+        for mine, own in zip((*looked.cores, looked.previous), (*acted.cores, acted.previous), strict=True):
+            assert torch.equal(mine, own)
+    return told
+
+
+def matches(game):
+    """Of two seats, side by side; matches end and begin anew."""
+    batch, start = envs.Batch(game, B, seed=3), torch.ones(B, dtype=torch.bool)
+    while True:
+        action = yield batch.observation, batch.legal, batch.seat, start
+        batch.step(action)
+        start = batch.over.clone()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"cell": "gru"}, {"n_lstm_layers": 2, "enable_critic_lstm": False}]
+)
+def test_look_tells_the_probabilities_that_act_draws_from(arguments):
+    """20 decisions in each of 4 matches of Kuhn poker, which end and begin anew on the way."""
+    game = envs.make("kuhn_poker")
+    policy = make_policy(game.observation_space, game.actions, game.seats, **arguments)
+    for probabilities, decision in looks_and_acts(policy, 20, matches(game)):
+        assert torch.equal(probabilities, decision.distribution.exp())
+        torch.testing.assert_close(probabilities.sum(1), torch.ones(B))
+        assert probabilities.gather(1, decision.action[:, None]).gt(0).all()
+
+
+def test_whoever_looks_may_choose_another_action():
+    """Its next decision is then another's: what it did itself is fed to it."""
+    policy = make_policy()
+    _, memory = policy.look(*situation(start=True), policy.initial_memory(B))
+    assert (memory.previous == A).all()  # nobody has told it yet
+    zero, seat = torch.zeros(B, dtype=torch.int64), situation()[2]
+    one, other = (policy.look(*situation(), memory.remember(seat, zero + a))[0] for a in (0, 1))
+    assert not torch.allclose(one, other)
+    assert memory.remember(seat, zero + 1).previous[:, 1].eq(A).all()  # it is nobody else's
+
+
+def test_an_illegal_action_has_probability_zero_and_every_component_its_own():
+    policy = make_policy(actions=spaces.MultiDiscrete([2, 3]))
+    observation, _, seat, start = situation()
+    legal = torch.tensor([[True, False, True, True, True]]).expand(B, 5)
+    probabilities, memory = policy.look(observation, legal, seat, start, policy.initial_memory(B))
+    assert probabilities[:, :2].tolist() == [[1.0, 0.0]] * B
+    torch.testing.assert_close(probabilities[:, 2:].sum(1), torch.ones(B))
+    memory = memory.remember(seat, torch.tensor([[0, 2]]).expand(B, 2))
+    assert memory.previous[:, 0].tolist() == [[0, 2]] * B
+
+
+def test_numbers_have_no_probabilities():
+    policy = make_policy(actions=spaces.Box(-1.0, 1.0, (2,)))
+    observation, _, seat, start = situation()
+    asked = (observation, torch.ones(B, 0, dtype=torch.bool), seat, start, policy.initial_memory(B))
+    with pytest.raises(
+        ValueError, match=r"Discrete and MultiDiscrete actions have, got Box \[2\]; weigh tells"
+    ):
+        policy.look(*asked)
+    assert policy.weigh(*asked)[0].shape == (B, 4)  # means and log standard deviations
 
 
 # ---------------------------------------------------------------- memory
@@ -260,14 +337,14 @@ def test_the_previous_action_matters_when_it_is_fed(matters):
     policy = make_policy(previous_action=matters)
     memory = policy.initial_memory(B)
     other = memory._replace(previous=torch.zeros_like(memory.previous))
-    one, two = (policy.look(*situation(), m)[0] for m in (memory, other))
+    one, two = (policy.weigh(*situation(), m)[0] for m in (memory, other))
     assert torch.equal(one, two) == (not matters)
 
 
 @pytest.mark.parametrize("matters", [True, False])
 def test_the_seat_matters_when_it_is_fed(matters):
     policy = make_policy(seat_input=matters)
-    one, two = (policy.look(*situation(seat=p), policy.initial_memory(B))[0] for p in range(2))
+    one, two = (policy.weigh(*situation(seat=p), policy.initial_memory(B))[0] for p in range(2))
     assert torch.equal(one, two) == (not matters)
 
 
@@ -299,7 +376,7 @@ def test_the_memory_holds_the_parts_of_every_core(arguments, parts):
 def test_without_a_core_the_critic_has_no_memory():
     policy = make_policy(shared_lstm=False, enable_critic_lstm=False, previous_action=False)
     fresh, old = policy.initial_memory(B), experienced(policy)
-    (one_log_probs, one, *_), (two_log_probs, two, *_) = (policy.look(*situation(), m) for m in (fresh, old))
+    (one_log_probs, one, _), (two_log_probs, two, _) = (policy.weigh(*situation(), m) for m in (fresh, old))
     assert torch.equal(one, two)
     assert not torch.allclose(one_log_probs, two_log_probs)
 
@@ -308,14 +385,14 @@ def test_a_separate_critic_reads_its_own_core():
     """Forgetting the actor's parts changes no value, forgetting the critic's no probability."""
     policy = make_policy()
     memory = experienced(policy)
-    log_probs, value, *_ = policy.look(*situation(), memory)
+    log_probs, value, _ = policy.weigh(*situation(), memory)
     blank = tuple(torch.zeros_like(part) for part in memory.cores)
     no_actor = memory._replace(cores=blank[:2] + memory.cores[2:])
     no_critic = memory._replace(cores=memory.cores[:2] + blank[2:])
-    assert torch.equal(policy.look(*situation(), no_actor)[1], value)
-    assert not torch.allclose(policy.look(*situation(), no_actor)[0], log_probs)
-    assert torch.equal(policy.look(*situation(), no_critic)[0], log_probs)
-    assert not torch.allclose(policy.look(*situation(), no_critic)[1], value)
+    assert torch.equal(policy.weigh(*situation(), no_actor)[1], value)
+    assert not torch.allclose(policy.weigh(*situation(), no_actor)[0], log_probs)
+    assert torch.equal(policy.weigh(*situation(), no_critic)[0], log_probs)
+    assert not torch.allclose(policy.weigh(*situation(), no_critic)[1], value)
 
 
 @pytest.mark.parametrize("detached", [True, False])
@@ -387,7 +464,10 @@ def test_the_heads_have_the_layers_of_net_arch(net_arch, pi, vf):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "transformer"}, "unknown cell 'transformer'; known are elman, gated, lstm, gru"),
+        (
+            {"cell": "transformer"},
+            "unknown cell 'transformer'; known are elman, feedforward, gated, gru, lstm",
+        ),
         ({"n_lstm_layers": 0}, r"n_lstm_layers must be a whole number in 1\.\.1024, got 0"),
         ({"lstm_hidden_size": 0}, r"lstm_hidden_size must be a whole number in 1\.\.2147483647, got 0"),
         ({"shared_lstm": True}, "choose one of shared_lstm and enable_critic_lstm"),

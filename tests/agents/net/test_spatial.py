@@ -11,7 +11,7 @@ from gymnasium import spaces
 import agents
 import envs
 from agents import CELLS, RecurrentPolicy
-from agents.learn.ppo import replay_drift
+from agents.learn.algorithm import replay_drift
 from agents.learn.rollout import Collector
 from agents.net.encoders import Board, BoardContext, PlaneEncoder, PlaneScale, board_of
 from agents.net.policy import BoardCore, Core
@@ -56,13 +56,13 @@ def seen(*leading, rows=ROWS, cols=COLS, seed=1):
     return drawn.to(torch.int16)
 
 
-def look(policy, observation, memory=None, seat=0, legal=None):
+def weigh(policy, observation, memory=None, seat=0, legal=None):
     """Distribution and value of one decision in each match."""
     B = len(observation)
     memory = policy.initial_memory(B) if memory is None else memory
     legal = torch.ones(B, policy.family.mask, dtype=torch.bool) if legal is None else legal
     start = torch.zeros(B, dtype=torch.bool)
-    return policy.look(observation, legal, torch.full((B,), seat), start, memory)[:2]
+    return policy.weigh(observation, legal, torch.full((B,), seat), start, memory)[:2]
 
 
 # ---------------------------------------------------------------- boards and planes
@@ -184,7 +184,7 @@ def test_illegal_actions_have_probability_zero_exactly():
     policy = make_policy()
     legal = torch.rand(B, policy.family.mask, generator=torch.Generator().manual_seed(0)) < 0.2
     legal[0], legal[:, -1] = False, True  # in match 0 there is nothing but to pass
-    distribution, _ = look(policy, seen(B), legal=legal)
+    distribution, _ = weigh(policy, seen(B), legal=legal)
     assert distribution.shape == (B, S * K + FURTHER)
     assert torch.equal(distribution.exp() > 0.0, legal)
     assert distribution[0, -1] == 0.0
@@ -197,9 +197,9 @@ def test_only_the_cell_without_memory_forgets(cell):
     fresh = policy.initial_memory(B)
     old = fresh._replace(cores=tuple(torch.randn_like(part) for part in fresh.cores))
     moved = fresh._replace(previous=torch.full_like(fresh.previous, 5 * K))
-    now = look(policy, seen(B), fresh)[0]
-    assert torch.equal(look(policy, seen(B), old)[0], now) == (cell == "feedforward")
-    assert not torch.equal(look(policy, seen(B), moved)[0], now)
+    now = weigh(policy, seen(B), fresh)[0]
+    assert torch.equal(weigh(policy, seen(B), old)[0], now) == (cell == "feedforward")
+    assert not torch.equal(weigh(policy, seen(B), moved)[0], now)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_the_heads_read_past_a_core_that_says_nothing_if_they_may():
         with torch.no_grad():
             for parameter in policy.core.parameters():
                 parameter.zero_()
-        (one, value), (two, other_value) = (look(policy, seen(B, seed=seed)) for seed in (1, 2))
+        (one, value), (two, other_value) = (weigh(policy, seen(B, seed=seed)) for seed in (1, 2))
         assert torch.equal(one, two) == torch.equal(value, other_value) == (not skips)
 
 
@@ -268,19 +268,19 @@ def test_a_policy_plays_on_boards_of_another_size():
     torch.testing.assert_close(here, there)
     square = make_policy(3, 3)
     square.load_state_dict(small.state_dict())
-    distribution, _ = look(square, seen(2, rows=3, cols=3))
+    distribution, _ = weigh(square, seen(2, rows=3, cols=3))
     assert distribution.shape == (2, 3 * 3 * K + FURTHER)
 
 
 def test_every_square_learns_of_the_whole_board():
     """The far corner changes all logits, through mean and maximum, though no convolution reaches so far."""
     policy = make_policy(9, 9)
-    (few, _), (many, _) = (look(policy, alone(8, 8, 9) * number) for number in (1, 40))
+    (few, _), (many, _) = (weigh(policy, alone(8, 8, 9) * number) for number in (1, 40))
     assert not torch.allclose(few[0, :K], many[0, :K])
     with torch.no_grad():
         policy.encoder.whole.weight.zero_()
         policy.action_head.further[-1].weight.zero_()
-    (few, _), (many, _) = (look(policy, alone(8, 8, 9) * number) for number in (1, 40))
+    (few, _), (many, _) = (weigh(policy, alone(8, 8, 9) * number) for number in (1, 40))
     torch.testing.assert_close((few - few[:, :1])[0, :K], (many - many[:, :1])[0, :K])
 
 

@@ -254,7 +254,7 @@ def test_what_the_agent_scales_is_scaled_in_the_file():
     memory = agent.policy.initial_memory(B)
     scaled = torch.from_numpy(agent.scale(seen))
     assert scaled.abs().max() == 1.5
-    expected, *_ = agent.policy.look(scaled, legal, seat, start, memory)
+    expected, *_ = agent.policy.weigh(scaled, legal, seat, start, memory)
     session = onnxruntime.InferenceSession(onnx_model(agent).SerializeToString())
     fed = Decision(torch.from_numpy(seen), legal, seat, start).named() | {"previous": memory.previous.numpy()}
     fed |= {f"core_{k}": core.numpy() for k, core in enumerate(memory.cores)}

@@ -248,7 +248,7 @@ def test_the_bots_of_the_games_for_one_have_a_perfect_memory(name, level, mean, 
 
 
 def test_in_concentration_much_is_to_be_had_without_memory():
-    """Whoever turns any card that lies face down gets +0.455 at easy (docs/benchmarks.md), 0.003 its standard
+    """Whoever turns any card that lies face down gets +0.455 at easy (docs/memory.md), 0.003 its standard
     error; 4,096 matches, within 4 standard errors."""
     batch, generator = envs.Batch(envs.make("concentration"), 4_096, seed=1), torch.Generator().manual_seed(0)
     returns, is_first = torch.zeros(batch.matches), torch.ones(batch.matches, dtype=torch.bool)
