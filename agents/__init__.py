@@ -13,10 +13,10 @@ from __future__ import annotations
 from agents.gym.evaluation import MaskableEvalCallback, evaluate_policy
 from agents.gym.sb3 import RecurrentCellPolicy
 from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.learn.schedules import Constant, Linear, Power
 from agents.net.cells import CELLS
 from agents.net.policy import RecurrentPolicy
 from agents.net.scan import scan
-from agents.net.schedules import Constant, Linear, Power
 from agents.packaged import version
 from agents.play.agent_file import load
 from agents.play.opposition import Opposition

@@ -31,6 +31,7 @@ class Arguments:
 
 
 def main() -> None:
+    """Write the file and say how it is called."""
     a = cli.parse(Arguments, __doc__)
     told = export_onnx(load(a.agent), a.out)
     print(f"{a.out}: {a.out.stat().st_size:,} bytes\n\n{told}")

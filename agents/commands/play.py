@@ -18,6 +18,7 @@ import tyro
 
 from agents.play.players import Player
 from agents.run import cli
+from agents.run.choices import GAME
 from agents.run.config import OptionValue
 from agents.run.stream import SAY
 from envs import REFEREE, Game, Match
@@ -49,7 +50,8 @@ class Arguments:
 
 
 def main() -> None:
-    a = cli.parse(Arguments, __doc__)
+    """Play one match as the command line says."""
+    a = cli.parse(Arguments, __doc__, GAME)
     seed = secrets.randbits(31) if a.seed is None else a.seed
     game, (player,) = cli.sit_down(
         [a.player], a.game, a.options, device=a.device, deterministic=a.deterministic, seed=seed

@@ -1,6 +1,6 @@
 """Train an agent by self-play.
 
-python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate 5e-4 --seed 3
+python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate linear:5e-4 --seed 3
 
 python scripts/selfplay.py --resume runs/<run>
 
@@ -13,6 +13,7 @@ import sys
 
 from agents.play.arena import NOBODY, Result
 from agents.run import cli
+from agents.run.choices import SELF_PLAY_CHOICES
 from agents.run.config import Config
 from agents.run.keeper import Outcome
 from agents.run.selfplay import resume, train
@@ -21,7 +22,8 @@ from agents.run.written import typed
 
 
 def main() -> None:
-    report(cli.start_or_resume(Config, train, resume, __doc__))
+    """Train as the command line says."""
+    report(cli.start_or_resume(Config, train, resume, __doc__, SELF_PLAY_CHOICES))
 
 
 def report(outcome: Outcome[Result]) -> None:

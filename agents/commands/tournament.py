@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from agents.play.arena import tournament
 from agents.run import cli
+from agents.run.choices import GAME
 from agents.run.config import OptionValue
 from agents.run.keeper import resolve_device
 from agents.run.sizes import check_judged
@@ -47,7 +48,8 @@ class Arguments:
 
 
 def main() -> None:
-    a = cli.parse(Arguments, __doc__)
+    """Play everyone against every other and print the table."""
+    a = cli.parse(Arguments, __doc__, GAME)
     if len(a.players) < 2:
         raise ValueError(f"a tournament needs at least two players, got {len(a.players)}")
     device = resolve_device(a.device)

@@ -14,17 +14,18 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from agents.gym.config import WORLD_CHOICES, WorldConfig
 from agents.gym.episodes import Episodes
 from agents.gym.training import resume, train
 from agents.run import cli
-from agents.run.config import WorldConfig
 from agents.run.keeper import Outcome
 from agents.run.stream import SAY
 from agents.run.written import typed
 
 
 def main() -> None:
-    report(cli.start_or_resume(WorldConfig, train, resume, __doc__))
+    """Train as the command line says."""
+    report(cli.start_or_resume(WorldConfig, train, resume, __doc__, WORLD_CHOICES))
 
 
 def report(outcome: Outcome[Episodes]) -> None:

@@ -21,12 +21,14 @@ import tyro
 from tqdm import tqdm
 
 from agents.files import with_ending
+from agents.gym.config import WorldConfig, read_world
 from agents.gym.training import render_modes
 from agents.gym.training import watch as watch_in_world
 from agents.play.arena import watch
 from agents.play.players import Player
 from agents.run import cli
-from agents.run.config import OptionValue, WorldConfig, world_of
+from agents.run.choices import GAME
+from agents.run.config import OptionValue
 from envs import REFEREE, Game, Match
 from envs.core import Viewer
 from envs.drawing import rasterise, save_gif
@@ -74,14 +76,15 @@ class Arguments:
 
 
 def main() -> None:
-    a = cli.parse(Arguments, __doc__)
+    """Show what the command line asks for."""
+    a = cli.parse(Arguments, __doc__, GAME)
     if a.games < 1:
         raise ValueError(f"--games must be at least 1, got {a.games}")
     if a.frames_per_second is not None and a.frames_per_second <= 0:
         raise ValueError(f"--frames-per-second must be above 0, got {a.frames_per_second}")
     if a.width is not None and a.width < 1:
         raise ValueError(f"--width must be at least 1, got {a.width}")
-    world = world_of(a.player)
+    world = read_world(a.player)
     if world is not None and a.opponent is None and a.game is None:
         in_world(world, a)
         return
@@ -107,8 +110,9 @@ def play(game: Game, players: list[Player], a: Arguments) -> Iterator[tuple[int,
             yield number, match, viewer, f"game {number + 1}: {names}"
 
 
-def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:  # noqa: ARG001
-    for _, match, viewer, headline in moments:
+def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], _: Arguments) -> None:
+    """Every moment as text, and at a match's end what it paid."""
+    for _number, match, viewer, headline in moments:
         print(f"{headline}\n{match.text(viewer)}\n")
         if match.over:
             returns = (f"seat {seat} {value:+.6g}" for seat, value in enumerate(match.returns))
@@ -116,6 +120,7 @@ def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments)
 
 
 def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    """One drawing a moment, in a folder."""
     folder = a.out or Path("match")
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -128,6 +133,7 @@ def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
 
 
 def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    """One film of all moments."""
     path = with_ending(a.out or Path("match"), ".gif")
     frames = [rasterise(match.svg(viewer), a.width) for _, match, viewer, _ in bar(moments, a)]
     save_gif(path, frames, a.frames_per_second or PACE)
@@ -135,6 +141,7 @@ def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
 
 
 def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    """One moment after another on the screen, until the window is closed."""
     window = Window("fogbound", a.frames_per_second or PACE)
     try:
         for _, match, viewer, headline in moments:

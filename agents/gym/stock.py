@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents.files import FORMAT, Stored
+from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.learn.saving import optimizer_dict, optimizer_state
 from agents.net import normalizer
 from agents.play.agent_file import load_weights
@@ -24,6 +26,11 @@ STOCK: dict[str, type[OnPolicyAlgorithm]] = {
     "maskable_ppo": MaskablePPO,
     "ppo": PPO,
 }
+
+
+def algorithm(name: str) -> type[BaseAlgorithm]:
+    """The algorithm of that name; ours if the stock has none."""
+    return STOCK.get(name, MaskableRecurrentPPO)
 
 
 def parts(model: OnPolicyAlgorithm) -> dict[str, Mapping[str, Any]]:

@@ -10,7 +10,6 @@ import dataclasses
 import inspect
 import math
 import os
-import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -32,15 +31,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 import envs  # noqa: F401  (registers the ids of its worlds)
 from agents import files
 from agents.gym import stock
+from agents.gym.config import WorldConfig, read_world
 from agents.gym.episodes import MAX_FRAMES, Episodes, Film, Random, play, player_of, seen_by, takes_masks
 from agents.gym.sb3 import RecurrentCellCnnPolicy, RecurrentCellMultiInputPolicy, RecurrentCellPolicy
 from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.learn.settings import NAMES
+from agents.net.cells import cell_class
 from agents.net.policy import ACTIVATIONS, RecurrentPolicy
-from agents.net.schedules import SCHEDULES
 from agents.net.spaces import check_observations
 from agents.run import curves, folder, keeper
-from agents.run.config import WorldConfig, world_of
-from agents.run.flags import keywords
+from agents.run.choices import keywords
 from agents.run.keeper import Outcome, RunKeeper
 from agents.run.sizes import check_fits, sizes_of
 from agents.run.stream import SAY, Say
@@ -123,7 +123,7 @@ def run_name(config: WorldConfig) -> str:
         how = cell or inspect.signature(RecurrentPolicy).parameters["cell"].default
     else:
         how = f"{config.algo}_{cell}" if cell else config.algo
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.env}__{how}")
+    return f"{config.env}__{how}"
 
 
 # ---------------------------------------------------------------- the worlds
@@ -176,8 +176,8 @@ def make_worlds(config: WorldConfig) -> VecEnv:
     worlds = side_by_side(config, config.n_envs, config.subprocesses)
     worlds.seed(world_seed(config, "training"))
     if config.normalize:
-        defaults = inspect.signature(algorithm(config)).parameters
-        gamma = config.arguments.gamma if config.arguments.gamma is not None else defaults["gamma"].default
+        defaults = inspect.signature(stock.algorithm(config.algo)).parameters
+        gamma = config.arguments.get("gamma", defaults["gamma"].default)
         worlds = VecNormalize(worlds, gamma=gamma, norm_obs_keys=scaled)
     return worlds
 
@@ -192,10 +192,9 @@ def check_sizes(config: WorldConfig, world: gymnasium.Env[Any, Any]) -> None:
     Raises:
         ValueError: names the setting, what it needs, what there is, and what would fit.
     """
-    kind = algorithm(config)
+    kind = stock.algorithm(config.algo)
     defaults, own = inspect.signature(kind).parameters, keywords(RecurrentPolicy)
-    given = {name: x for name, x in dataclasses.asdict(config.arguments).items() if x is not None}
-    n_steps, batch_size = (given.get(n, defaults[n].default) for n in ("n_steps", "batch_size"))
+    n_steps, batch_size = (config.arguments.get(n, defaults[n].default) for n in ("n_steps", "batch_size"))
     policy = {name: argument.default for name, argument in own.items()} | config.policy_kwargs
     plain = ("lstm_hidden_size", "n_lstm_layers", "features_dim")
     if any(type(policy[name]) is not int for name in plain) or not _are_widths(policy["net_arch"]):
@@ -275,25 +274,22 @@ def _scaled_entries(space: spaces.Space[Any]) -> list[str] | None:
 # ---------------------------------------------------------------- the model
 
 
-def algorithm(config: WorldConfig) -> type[BaseAlgorithm]:
-    """The algorithm that a configuration names."""
-    return stock.STOCK.get(config.algo, MaskableRecurrentPPO)
-
-
 def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
     """The model that a configuration describes, before training.
 
     Raises:
         ValueError: an argument or the world does not fit the algorithm.
     """
-    kind = algorithm(config)
+    kind = stock.algorithm(config.algo)
     if kind is MaskablePPO and not is_masking_supported(worlds):
         raise ValueError(
             f"maskable_ppo needs a world with action_masks(), {config.env} has none; use ppo or recurrent_ppo"
         )
-    arguments = _arguments(config, kind)
+    known = [name for name in NAMES if name in inspect.signature(kind).parameters]
+    _refuse_unknown(config.algo, "argument", config.arguments, known)
     if config.algo in stock.STOCK:
-        _check_stock_sizes(kind, arguments, config.n_envs)
+        _check_stock_sizes(kind, config.arguments, config.n_envs)
+    _find_cell(config)
     policy = _policy(config, kind, worlds.observation_space)
     try:
         return kind(
@@ -304,7 +300,7 @@ def make_model(config: WorldConfig, worlds: VecEnv) -> BaseAlgorithm:
             ),
             seed=world_seed(config, "training"),  # the model seeds its worlds again
             device=usable_device(keeper.resolve_device(config.device)),
-            **arguments,
+            **config.arguments,
         )
     except AssertionError as error:  # SB3's way to refuse a space or a number
         raise ValueError(f"{config.algo}: {error}") from error
@@ -316,6 +312,7 @@ def restore(stored: files.Stored, config: WorldConfig, worlds: VecEnv) -> BaseAl
     Raises:
         CheckpointError: it is of another model.
     """
+    _find_cell(config)
     if config.algo not in stock.STOCK:
         device = usable_device(keeper.resolve_device(config.device))
         return MaskableRecurrentPPO.from_stored(stored, worlds, device)
@@ -325,17 +322,10 @@ def restore(stored: files.Stored, config: WorldConfig, worlds: VecEnv) -> BaseAl
     return model
 
 
-def _arguments(config: WorldConfig, kind: type[BaseAlgorithm]) -> dict[str, Any]:
-    """What the configuration says of the algorithm's arguments; the rest keeps the algorithm's defaults."""
-    arguments = {name: x for name, x in dataclasses.asdict(config.arguments).items() if x is not None}
-    schedule = arguments.pop("learning_rate_schedule")
-    defaults = inspect.signature(kind).parameters
-    fields = [field.name for field in dataclasses.fields(config.arguments)]
-    _refuse_unknown(config.algo, "argument", arguments, [name for name in fields if name in defaults])
-    if schedule != "constant":
-        rate = arguments.get("learning_rate", defaults["learning_rate"].default)
-        arguments["learning_rate"] = SCHEDULES[schedule](rate)
-    return arguments
+def _find_cell(config: WorldConfig) -> None:
+    """Import the cell from outside the package, if there is one."""
+    if isinstance(cell := config.policy_kwargs.get("cell"), str):
+        cell_class(cell)
 
 
 def _check_stock_sizes(kind: type[BaseAlgorithm], arguments: Mapping[str, Any], n_envs: int) -> None:
@@ -506,7 +496,7 @@ def watch(
     Raises:
         ValueError: `path` is neither, or the world cannot be made.
     """
-    config = world_of(path)
+    config = read_world(path)
     if config is None:
         raise ValueError(f"{path}: expected a run in a Gymnasium world, or one of its checkpoints")
     config = dataclasses.replace(config, subprocesses=False, device=device)

@@ -37,13 +37,13 @@ from torch import Tensor
 from agents import files
 from agents.learn import saving
 from agents.learn.lanes import MatchLanes
-from agents.learn.ppo import Coefficients, follow, update
+from agents.learn.ppo import follow, update
 from agents.learn.rollout import Collector, Rollout
+from agents.learn.schedules import Schedule, at, is_kept
+from agents.learn.settings import NAMES, Settings
 from agents.learn.worlds import VecWorld
 from agents.net import normalizer, settings
-from agents.net.arguments import ARGUMENTS, as_data, code_name
 from agents.net.policy import Memory, RecurrentPolicy, with_names
-from agents.net.schedules import Schedule
 from agents.net.spaces import check_observations
 from agents.net.task import Lanes, Task, World, task_of
 from agents.play import agent_file, asked
@@ -70,21 +70,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         env: a `Batch`: the policy plays all its seats, each with its own memory. Or what SB3 takes: a
             Gymnasium env, its id, or a `VecEnv`. Masks are found as MaskablePPO finds them, by
             `action_masks()`; worlds without it allow everything.
-        learning_rate, clip_range, ent_coef, kl_coef, magnet_coef, shaping_coef: a number or a schedule
-            (`Schedule`).
-        n_steps: T, decisions of each match in a rollout.
-        batch_size: decisions in a minibatch, a multiple of `n_steps` that divides the rollout.
-        kl_coef: weight of the reverse KL to the policy that played.
-        magnet_coef: weight of the KL to the magnet.
-        magnet: "uniform" (over the legal actions), "snapshot" (the policy as it was at the latest
-            multiple of `magnet_every` updates) or "ema".
-        shaping_coef: weight of the game's potential in the shaping of rewards, see `shaped_values`; in units
-            of the highest return. Rewards that are logged and matches that judge know nothing of it.
-        ema_decay: keep `model.ema`, a copy whose weights follow with this decay per gradient step, less at
-            the beginning (see `warmed_up`).
+        learning_rate: this and the other settings of the update, to `ema_decay`, are the fields of
+            `agents.learn.settings.Settings`, which tells of each what it does, what is usual, and when to
+            change it. Where it says `Schedule` a function of the progress that remains (1 to 0) may stand for
+            the number. Self-play by the command begins with others, see `agents.run.config.SELF_PLAY`.
+        use_sde, sde_sample_freq: SB3's; there is no state-dependent exploration here.
         opposition: gives a share of the matches to past selves or fixed players.
         snapshot_every: updates between two past selves added to the opposition's pool.
-        policy_kwargs: arguments of `RecurrentPolicy`.
+        policy_kwargs: arguments of `RecurrentPolicy`, see `agents.net.settings.Network`.
 
     One timestep is one decision, so an update uses `n_steps` times the number of matches or worlds.
     """
@@ -132,6 +125,38 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         opposition: Opposition | None = None,
         snapshot_every: int = 50,
     ) -> None:
+        self._check_given(policy, use_sde, sde_sample_freq, verbose)
+        super().__init__(
+            policy,  # type: ignore[arg-type]
+            None,
+            learning_rate,
+            settings.plain(with_names(policy_kwargs or {}), "policy_kwargs"),
+            settings.check("stats_window_size", stats_window_size),
+            None if tensorboard_log is None else str(tensorboard_log),
+            int(verbose),
+            env.device if isinstance(env, Batch) and device == "auto" else device,
+            seed=seed,
+        )
+        self.n_steps, self.n_epochs = n_steps, n_epochs
+        self.batch_size = batch_size  # None until an env says how many
+        self.gamma, self.gae_lambda = gamma, gae_lambda
+        self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
+        self.normalize_advantage, self.vf_coef = normalize_advantage, vf_coef
+        self.ent_coef, self.kl_coef, self.magnet_coef = ent_coef, kl_coef, magnet_coef
+        self.max_grad_norm, self.target_kl = max_grad_norm, target_kl
+        self.magnet_kind, self.magnet_every, self.ema_decay = magnet, magnet_every, ema_decay
+        self.shaping_coef = shaping_coef
+        self.opposition, self.snapshot_every = opposition, snapshot_every
+        self._check_settings()
+        if magnet == "ema" and self.ema_decay == 0.0:
+            raise ValueError("magnet='ema' needs an ema_decay above 0")
+        self._begin_empty(_init_setup_model)
+        if env is not None:
+            self.set_env(env)
+        self._warn_of_code()
+
+    def _check_given(self, policy: Any, use_sde: bool, sde_sample_freq: int, verbose: int) -> None:
+        """Refuse what SB3 would take and this algorithm cannot."""
         if not isinstance(policy, str) and not (
             inspect.isclass(policy) and issubclass(policy, RecurrentPolicy)
         ):
@@ -146,37 +171,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             )
         if not isinstance(verbose, (int, np.integer)) or verbose not in (0, 1, 2):
             raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
-        super().__init__(
-            policy,  # type: ignore[arg-type]
-            None,
-            learning_rate,
-            settings.plain(with_names(policy_kwargs or {}), "policy_kwargs"),
-            settings.check("stats_window_size", stats_window_size),
-            None if tensorboard_log is None else str(tensorboard_log),
-            int(verbose),
-            env.device if isinstance(env, Batch) and device == "auto" else device,
-            seed=seed,
-        )
-        if magnet not in ("uniform", "snapshot", "ema"):
-            raise ValueError(f"magnet must be 'uniform', 'snapshot' or 'ema', got {magnet!r}")
-        self.n_steps, self.n_epochs = n_steps, n_epochs
-        self.batch_size: int = batch_size  # type: ignore[assignment]  # None until an env says how many
-        self.gamma, self.gae_lambda = gamma, gae_lambda
-        self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
-        self.normalize_advantage, self.vf_coef = normalize_advantage, vf_coef
-        self.ent_coef, self.kl_coef, self.magnet_coef = ent_coef, kl_coef, magnet_coef
-        self.max_grad_norm, self.target_kl = max_grad_norm, target_kl
-        self.magnet_kind, self.magnet_every, self.ema_decay = magnet, magnet_every, ema_decay
-        self.shaping_coef = shaping_coef
-        self.opposition, self.snapshot_every = opposition, snapshot_every
-        self._check_settings()
-        if magnet == "ema" and self.ema_decay == 0.0:
-            raise ValueError("magnet='ema' needs an ema_decay above 0")
+
+    def _begin_empty(self, makes_networks: bool) -> None:
+        """What the model has before an env says what it plays."""
         self._predictions = 0  # calls of predict that began in the middle of nothing
         self._beginnings = 0  # how often `learn` has begun matches anew
         self._own_seed = 0  # of the Batch, which deals where the model has no seed
         self._started, self._rollout_seconds = time.perf_counter(), math.inf
-        self._makes_networks = _init_setup_model
+        self._makes_networks = makes_networks
         self._given: Any = None
         """The env as it was given, before it was wrapped."""
         self.statistics: dict[str, Tensor] | None = None
@@ -190,9 +192,6 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.task: Task
         """What it plays."""
         self.lanes: Lanes | None = None
-        if env is not None:
-            self.set_env(env)
-        self._warn_of_code()
 
     def _get_policy_from_name(self, policy_name: str) -> Any:
         if policy_name not in self.policy_aliases:
@@ -203,17 +202,27 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     def _check_settings(self) -> None:
         """Refuse settings that cannot be used; NumPy's and torch's numbers become Python's own."""
-        for name in ARGUMENTS:
-            if name != "batch_size" or self.batch_size is not None:
-                setattr(self, name, settings.check(name, getattr(self, name)))
+        for name, value in vars(self.settings).items():
+            setattr(self, _attribute(name), value)
+        for name in ("snapshot_every", "seed"):
+            setattr(self, name, settings.check(name, getattr(self, name)))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the update as they stand.
+
+        Raises:
+            ValueError: one has been set to what it may not be.
+        """
+        return Settings(**{name: getattr(self, _attribute(name)) for name in NAMES})
 
     def _warn_of_code(self) -> None:
         """Say before training what `save` will not be able to hold."""
-        for name in ARGUMENTS:
+        for name in saving.KEPT:
             value = getattr(self, name)
-            if not settings.is_kept(value):
+            if not is_kept(value):
                 warnings.warn(
-                    f"{name} is code ({code_name(value)}), which files do not hold: save leaves "
+                    f"{name} is code ({saving.code_name(value)}), which files do not hold: save leaves "
                     f"it out, and load(path, {name}=...) must be given it again",
                     stacklevel=3,
                 )
@@ -302,7 +311,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """Make the networks for a game or world; `set_env` does it for the first env."""
         self.task = task = task_of(played)
         self.potential = task.potential
-        if self.potential is None and _at(self.shaping_coef, 1.0) > 0.0:
+        if self.potential is None and at(self.shaping_coef, 1.0) > 0.0:
             raise ValueError(f"{task.name} has no potential to shape rewards with: shaping_coef must be 0")
         self.observation_space, self.action_space = task.observation_space, task.action_space
         if self._makes_networks:
@@ -365,38 +374,19 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         rollout = self.rollout if rollout is None else rollout
         if rollout is None:
             raise ValueError("nothing has been played yet; learn plays and trains")
-        progress = self._current_progress_remaining
-        learning_rate = _at(self.learning_rate, progress)
+        now = self.settings.at(self._current_progress_remaining)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        coefficients = Coefficients(
-            clip_range=_at(self.clip_range, progress),
-            clip_range_vf=None if self.clip_range_vf is None else _at(self.clip_range_vf, progress),
-            normalize_advantage=self.normalize_advantage,
-            ent_coef=_at(self.ent_coef, progress),
-            vf_coef=self.vf_coef,
-            kl_coef=_at(self.kl_coef, progress),
-            magnet_coef=_at(self.magnet_coef, progress),
-        )
-        shaping_coef = _at(self.shaping_coef, progress)
+            group["lr"] = now.learning_rate
         self.policy.train()
         parts = update(
             self.policy,
             self.optimizer,
             rollout,
-            coefficients,
-            n_epochs=self.n_epochs,
-            batch_size=self.batch_size,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            max_grad_norm=self.max_grad_norm,
-            target_kl=self.target_kl,
+            now,
             reward_scale=self.reward_scale,
             potential=self.potential,
-            shaping_coef=shaping_coef,
             generator=self.shuffler,
             ema=self.ema,
-            ema_decay=self.ema_decay,
             ema_steps=self.ema_steps,
         )
         steps = int(parts.pop("steps"))
@@ -414,13 +404,11 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
         for name, value in parts.items():
             self.logger.record(f"train/{name}", value)
-        self.logger.record("train/learning_rate", learning_rate)
-        self.logger.record("train/clip_range", coefficients.clip_range)
-        if coefficients.clip_range_vf is not None:
-            self.logger.record("train/clip_range_vf", coefficients.clip_range_vf)
-        self.logger.record("train/ent_coef", coefficients.ent_coef)
+        for name in ("learning_rate", "clip_range", "clip_range_vf", "ent_coef"):
+            if (value := getattr(now, name)) is not None:
+                self.logger.record(f"train/{name}", value)
         if self.potential is not None:
-            self.logger.record("train/shaping_coef", shaping_coef)
+            self.logger.record("train/shaping_coef", now.shaping_coef)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def predict(  # type: ignore[override]
@@ -523,10 +511,10 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             told = (
                 opposition.arguments if opposition.is_savable else {"code": opposition.arguments["players"]}
             )
-        arguments = {name: as_data(getattr(self, name)) for name in ARGUMENTS}
+        arguments = {name: saving.as_data(getattr(self, _attribute(name))) for name in saving.KEPT}
         return {
             "matches": self.n_envs,
-            "arguments": arguments | {"magnet": self.magnet_kind},
+            "arguments": arguments,
             "opposition": told,
             "logging": {
                 "tensorboard_log": self.tensorboard_log,
@@ -719,6 +707,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     @lr_schedule.setter
     def lr_schedule(self, schedule: Schedule) -> None:
+        """SB3's way to set `learning_rate`."""
         self.learning_rate = settings.check("learning_rate", schedule)
 
     def _setup_lr_schedule(self) -> None:
@@ -843,7 +832,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
         self.optimizer = torch.optim.Adam(
-            self.policy.parameters(), _at(self.learning_rate, 1.0), eps=1e-5, fused=True
+            self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True
         )
         if self.ema_decay > 0.0:
             self.ema = copy.deepcopy(self.policy).requires_grad_(False)
@@ -1005,6 +994,6 @@ def _reads_locals(callback: BaseCallback) -> bool:
     return not isinstance(callback, ProgressBarCallback) and bool(getattr(callback, "reads_locals", True))
 
 
-def _at(schedule: float | Schedule, progress_remaining: float) -> float:
-    """The value of a number or schedule now."""
-    return float(schedule(progress_remaining)) if callable(schedule) else float(schedule)
+def _attribute(setting: str) -> str:
+    """Where the model keeps a setting; `magnet` itself is the network."""
+    return "magnet_kind" if setting == "magnet" else setting

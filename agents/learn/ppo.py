@@ -5,9 +5,8 @@ Plain functions on tensors; they know nothing of who calls them.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -15,22 +14,10 @@ from torch import Tensor, nn
 
 from agents.learn.returns import seat_advantages
 from agents.learn.rollout import Rollout
+from agents.learn.settings import Moment
 from agents.net.distributions import Family
 from agents.net.policy import RecurrentPolicy
 from envs.core import Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Coefficients:
-    """What the loss weighs with, at one moment of the run. Names are SB3's where it has them."""
-
-    clip_range: float = 0.2
-    clip_range_vf: float | None = None
-    normalize_advantage: bool = True
-    ent_coef: float = 0.0
-    vf_coef: float = 0.5
-    kl_coef: float = 0.0  # reverse KL to the policy that played
-    magnet_coef: float = 0.0  # KL to the magnet
 
 
 class Sample(NamedTuple):
@@ -48,7 +35,7 @@ class Sample(NamedTuple):
 
 
 def ppo_loss(
-    family: Family, distribution: Tensor, value: Tensor, s: Sample, c: Coefficients
+    family: Family, distribution: Tensor, value: Tensor, s: Sample, c: Moment
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The clipped objective (Schulman et al. 2017) with entropy, reverse-KL and magnet terms.
 
@@ -57,7 +44,7 @@ def ppo_loss(
         distribution: [N, D] of the learning policy; for Discrete log-probabilities, -inf where illegal.
         value: [N].
         s: the decisions as they were played.
-        c: the coefficients.
+        c: the settings at this moment of the run.
 
     Returns:
         the loss and, without gradient, its parts by SB3's names.
@@ -134,20 +121,12 @@ def update(
     policy: RecurrentPolicy,
     optimizer: torch.optim.Optimizer,
     rollout: Rollout,
-    coefficients: Coefficients,
+    c: Moment,
     *,
-    n_epochs: int,
-    batch_size: int,
-    gamma: float,
-    gae_lambda: float,
-    max_grad_norm: float,
-    target_kl: float | None = None,
     reward_scale: float = 1.0,
     potential: Callable[[Tensor], Tensor] | None = None,
-    shaping_coef: float = 0.0,
     generator: torch.Generator | None = None,
     ema: RecurrentPolicy | None = None,
-    ema_decay: float = 0.0,
     ema_steps: int = 0,
 ) -> dict[str, float]:
     """Improve `policy` on one rollout, in place.
@@ -158,14 +137,13 @@ def update(
     memory of that time, by themselves.
 
     Args:
-        batch_size: decisions in a minibatch; T times a divisor of B. Carried ones come on top.
+        c: the settings at this moment of the run. A minibatch's `batch_size` is T times a divisor of B (None:
+            all of it); carried decisions come on top.
         reward_scale: rewards are multiplied by it, so that values lie in about -1..1.
         potential: Phi, of observations [..., *] -> [...], see `envs.Game`; None = 0.
-        shaping_coef: c of the shaping, see `shaped_values`.
         generator: of the minibatches, on the CPU.
-        ema: a copy of the policy whose weights follow with `ema_decay` per step, see `warmed_up`.
+        ema: a copy of the policy whose weights follow with `c.ema_decay` per step, see `warmed_up`.
         ema_steps: gradient steps that it has followed before.
-        target_kl: stop early once `approx_kl` exceeds 1.5 times this (None: never).
 
     Returns:
         means of the loss's parts over all steps, `replay_drift` before the first, the mean gradient
@@ -174,48 +152,65 @@ def update(
     Raises:
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
-    T, B = rollout.shape
-    played = decisions_of(rollout, gamma, gae_lambda, reward_scale, potential, shaping_coef)
-    device = rollout.value.device
-
+    played = decisions_of(rollout, c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef)
     sums: dict[str, Tensor] = {}
-    drift, steps, stop = None, 0, False
-    for _ in range(n_epochs):
-        for shuffled in torch.randperm(B, generator=generator).split(batch_size // T):
-            rows = shuffled.to(device)
-            if drift is None:
-                drift = replay_drift(policy, rollout, rows)
-            replayed = [evaluate(policy, piece, rows) for piece in pieces_of(rollout)]
-            distribution, value = (torch.cat(parts) for parts in zip(*replayed, strict=True))
-            sample = Sample(*(x[:, rows] if x.numel() > 0 else x for x in played))
-            loss, parts = ppo_loss(policy.family, distribution, value, sample, coefficients)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
-                )
-            stop = target_kl is not None and bool(parts["approx_kl"] > 1.5 * target_kl)
-            if stop:
-                break
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            parts["grad_norm"] = nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
-            optimizer.step()
-            if ema is not None:
-                follow(ema, policy, warmed_up(ema_decay, ema_steps + steps))
-            steps += 1
-            for name, part in parts.items():
-                sums[name] = sums[name] + part if name in sums else part
-        if stop:
+    drift, steps = None, 0
+    for rows in _minibatches(rollout, c, generator):
+        if drift is None:
+            drift = replay_drift(policy, rollout, rows)
+        loss, parts = _loss_of(policy, rollout, rows, played, c)
+        if c.target_kl is not None and bool(parts["approx_kl"] > 1.5 * c.target_kl):
             break
+        parts["grad_norm"] = _descend(policy, optimizer, loss, c.max_grad_norm)
+        if ema is not None:
+            follow(ema, policy, warmed_up(c.ema_decay, ema_steps + steps))
+        steps += 1
+        for name, part in parts.items():
+            sums[name] = sums[name] + part if name in sums else part
 
     means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
     chosen = played.counts.cpu().numpy()
     fit = explained_variance(played.value.cpu().numpy()[chosen], played.target.cpu().numpy()[chosen])
-    return means | {
-        "replay_drift": float(drift) if drift is not None else 0.0,
-        "explained_variance": float(fit),
-        "steps": float(steps),
-    }
+    drifted = float(drift) if drift is not None else 0.0
+    return means | {"replay_drift": drifted, "explained_variance": float(fit), "steps": float(steps)}
+
+
+def _minibatches(rollout: Rollout, c: Moment, generator: torch.Generator | None) -> Iterator[Tensor]:
+    """The matches of one minibatch after another (int64 [R]), shuffled anew in each epoch."""
+    T, B = rollout.shape
+    for _ in range(c.n_epochs):
+        for rows in torch.randperm(B, generator=generator).split((c.batch_size or T * B) // T):
+            yield rows.to(rollout.value.device)
+
+
+def _loss_of(
+    policy: RecurrentPolicy, rollout: Rollout, rows: Tensor, played: Sample, c: Moment
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss over a minibatch, the matches `rows`, and its parts.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
+    replayed = [evaluate(policy, piece, rows) for piece in pieces_of(rollout)]
+    distribution, value = (torch.cat(parts) for parts in zip(*replayed, strict=True))
+    sample = Sample(*(x[:, rows] if x.numel() > 0 else x for x in played))
+    loss, parts = ppo_loss(policy.family, distribution, value, sample, c)
+    if not torch.isfinite(loss):
+        raise FloatingPointError(
+            "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
+        )
+    return loss, parts
+
+
+def _descend(
+    policy: RecurrentPolicy, optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float
+) -> Tensor:
+    """One gradient step; returns the gradient's norm before it was clipped."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
+    optimizer.step()
+    return norm
 
 
 def pieces_of(rollout: Rollout) -> list[Rollout]:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 import envs
 from agents.files import CheckpointError, Kind, Parts, Source, Stored, checked
+from agents.learn.schedules import SCHEDULES, is_kept
+from agents.learn.settings import NAMES
 from agents.net import settings
-from agents.net.arguments import Coded
 from agents.net.policy import RecurrentPolicy, with_names
 from agents.net.task import Task
 from agents.play import agent_file
@@ -33,6 +34,73 @@ MOST = 2**31 - 1
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam remembers of a parameter."""
+
+
+KEPT = (*NAMES, "snapshot_every", "seed")
+"""The arguments of `MaskableRecurrentPPO` that a file keeps."""
+
+
+class Coded(NamedTuple):
+    """Stands for an argument that is code, which a file only describes."""
+
+    text: str
+
+
+def code_name(value: Any) -> str:
+    """What a function, or the class of something that is called like one, is called."""
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def as_data(value: Any) -> Any:
+    """An argument as JSON: numbers as they are, our schedules by name; of code only what it is called."""
+    if not is_kept(value):
+        return {"code": code_name(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = next(name for name, kind in SCHEDULES.items() if kind is type(value))
+        return {"schedule": name, "arguments": dataclasses.asdict(value)}
+    return value
+
+
+def read_arguments(told: Any) -> dict[str, Any]:
+    """The arguments that a file names, checked, our schedules made; `Coded` where they are code.
+
+    Raises:
+        ValueError, TypeError: it says what it may not.
+    """
+    if not isinstance(told, dict):
+        raise ValueError(f"arguments must be an object, got {reprlib.repr(told)}")
+    arguments: dict[str, Any] = {"ema_decay": 0.0, "magnet": "uniform"}
+    for name, value in told.items():
+        if name in KEPT:
+            arguments[name] = _read_argument(name, value)
+        else:
+            raise ValueError(f"no file may say {name} = {reprlib.repr(value)}")
+    return arguments
+
+
+def _read_argument(name: str, value: Any) -> Any:
+    """What `as_data` wrote."""
+    if isinstance(value, dict) and set(value) == {"code"} and settings.SETTINGS[name].may_change:
+        return Coded(reprlib.repr(value["code"]))
+    if isinstance(value, dict):
+        schedule, fields = str(value.get("schedule")), value.get("arguments")
+        is_known = set(value) == {"schedule", "arguments"} and schedule in SCHEDULES
+        if not is_known or not isinstance(fields, dict):
+            raise ValueError(
+                f"{name} is no schedule: {reprlib.repr(value)}; known are {known(schedule, SCHEDULES)}"
+            )
+        value = SCHEDULES[schedule](**fields)
+    return settings.check(name, value)
+
+
+def arguments_of(stored: Stored) -> dict[str, Any]:
+    """The algorithm's arguments that `training.json` names, checked (see `read_arguments`)."""
+    try:
+        return read_arguments(stored.json("training.json").get("arguments"))
+    except CheckpointError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise stored.error(f"training.json does not fit this version ({error})") from error
 
 
 def check_finite(parts: Parts, path: Source) -> None:
@@ -314,14 +382,14 @@ def read_saved(stored: Stored, policy_class: type[RecurrentPolicy]) -> Saved:
         if name not in stored:
             raise stored.error("is an agent without its training state; it can play, not train")
     training = stored.json("training.json")
-    arguments = agent_file.arguments_of(stored)
+    arguments = arguments_of(stored)
     _, task = agent_file.network_of(stored, policy_class)
     return Saved(
         stored,
         task,
         stored.json("agent.json")["policy"],
         arguments | _read_logging(training, stored),
-        agent_file.promised(stored, arguments),
+        agent_file.promised(stored),
         _count(training, "matches", 1, stored),
         training.get("opposition"),
         _count(training, "total_timesteps", 0, stored),

@@ -1,6 +1,8 @@
-"""The settings of training and of the networks: what each may be, and plain numbers of what is given.
+"""Settings: what each may be, read from the records that hold them; here are those of the networks.
 
-One record a setting; `check` refuses what lies outside, in one line, before anything has been trained.
+A setting stands once: as a field of a record, with its type, its default, its range (`Range`, in the type's
+annotation) and a paragraph below it. `SETTINGS` is read from the records, and `check` refuses what lies
+outside, in one line, before anything has been trained.
 """
 
 from __future__ import annotations
@@ -8,59 +10,29 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
 
-from agents.net.schedules import SCHEDULES
+Kind = Literal["whole", "number", "truth", "choice"]
 
-Kind = Literal["whole", "number", "truth"]
+MOST = 2**31 - 1
+"""No count is larger."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
-    """A setting and the values it may have."""
+class Range:
+    """Where a number may lie."""
 
-    name: str
-    kind: Kind
-    meaning: str
     low: float = -math.inf
     high: float = math.inf
     is_low_allowed: bool = True
     is_high_allowed: bool = True
-    may_be_none: bool = False
-    may_change: bool = False
-    """A schedule may stand for it: a function of the progress that remains, 1 to 0."""
 
-    @property
-    def allowed(self) -> str:
-        """As in "a number of at least 0, below 1"."""
-        if self.kind == "truth":
-            text = "True or False"
-        else:
-            text = "a whole number" if self.kind == "whole" else "a finite number"
-            low, high = f"{self.low:.10g}", f"{self.high:.10g}"
-            if self.low > -math.inf and self.high < math.inf and self.is_low_allowed and self.is_high_allowed:
-                text += f" in {low}..{high}"
-            else:
-                bounds = []
-                if self.low > -math.inf:
-                    bounds.append(f"of at least {low}" if self.is_low_allowed else f"above {low}")
-                if self.high < math.inf:
-                    bounds.append(f"at most {high}" if self.is_high_allowed else f"below {high}")
-                text += " " + ", ".join(bounds) if bounds else ""
-        text += ", or a schedule of such" if self.may_change else ""
-        return text + (", or None" if self.may_be_none else "")
-
-    def holds(self, value: Any) -> bool:
-        """`value`, a plain one, is allowed (schedules aside)."""
-        if self.kind == "truth":
-            return isinstance(value, bool)
-        wanted = (int,) if self.kind == "whole" else (int, float)
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            return False
+    def holds(self, value: float) -> bool:
+        """`value` lies in it, and is finite."""
         try:
             is_finite = math.isfinite(value)
         except OverflowError:  # a whole number beyond what a float holds
@@ -69,135 +41,212 @@ class Setting:
         is_below = value <= self.high if self.is_high_allowed else value < self.high
         return is_finite and is_above and is_below
 
+    def __str__(self) -> str:
+        """As in " of at least 0, below 1"."""
+        low, high = f"{self.low:.10g}", f"{self.high:.10g}"
+        if self.low > -math.inf and self.high < math.inf and self.is_low_allowed and self.is_high_allowed:
+            return f" in {low}..{high}"
+        bounds = []
+        if self.low > -math.inf:
+            bounds.append(f"of at least {low}" if self.is_low_allowed else f"above {low}")
+        if self.high < math.inf:
+            bounds.append(f"at most {high}" if self.is_high_allowed else f"below {high}")
+        return " " + ", ".join(bounds) if bounds else ""
 
-def _count(name: str, meaning: str, most: float = 2**31 - 1) -> Setting:
-    return Setting(name, "whole", meaning, 1, most)
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A setting and the values it may have."""
+
+    name: str
+    kind: Kind
+    range: Range
+    may_be_none: bool = False
+    choices: tuple[str, ...] = ()
+    may_change: bool = False
+    """A schedule may stand for it, see `agents.learn.settings`."""
+
+    @property
+    def allowed(self) -> str:
+        """As in "a number of at least 0, below 1"."""
+        if self.kind == "truth":
+            text = "True or False"
+        elif self.kind == "choice":
+            *most, last = (repr(choice) for choice in self.choices)
+            text = f"{', '.join(most)} or {last}"
+        else:
+            text = ("a whole number" if self.kind == "whole" else "a finite number") + str(self.range)
+        return text + (", or None" if self.may_be_none else "")
+
+    def holds(self, value: Any) -> bool:
+        """`value`, a plain one, is allowed (None aside)."""
+        if self.kind == "truth":
+            return isinstance(value, bool)
+        if self.kind == "choice":
+            return isinstance(value, str) and value in self.choices
+        wanted = (int,) if self.kind == "whole" else (int, float)
+        return isinstance(value, wanted) and not isinstance(value, bool) and self.range.holds(value)
+
+    def check(self, value: Any, where: str = "") -> Any:
+        """`value` as Python's own number, truth value or text, if the setting may have it.
+
+        Args:
+            where: stands before the name in the message.
+
+        Raises:
+            ValueError: it may not; the message names the setting, what came and what is allowed.
+        """
+        value = plain_number(value)
+        if not (self.holds(value) or (value is None and self.may_be_none)):
+            raise ValueError(f"{where}{self.name} must be {self.allowed}, got {value!r:.80}")
+        return value
 
 
-def _weight(name: str, meaning: str, may_change: bool = True) -> Setting:
-    return Setting(name, "number", meaning, 0.0, may_change=may_change)
+SETTINGS: dict[str, Setting] = {}
+"""Every setting by its name; records add theirs, see `a_record`."""
+
+Record = TypeVar("Record")
 
 
-def _truth(name: str, meaning: str) -> Setting:
-    return Setting(name, "truth", meaning)
+def a_record(kind: type[Record], changing: type[Setting] = Setting) -> type[Record]:
+    """Add the fields of a record to `SETTINGS`: numbers with a `Range`, truth values and choices.
+
+    Args:
+        kind: a dataclass. Of a list or dict of numbers each one is what the setting may be.
+        changing: what a field becomes that may be a schedule.
+    """
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        parts = list(_parts(hint))
+        limits = next((part for part in parts if isinstance(part, Range)), None)
+        choices = tuple(choice for part in parts if get_origin(part) is Literal for choice in get_args(part))
+        may_be_none, may_change = type(None) in parts, any(get_origin(part) is Callable for part in parts)
+        what: Kind = "whole" if int in parts else "number"
+        if limits is not None:
+            made = changing if may_change else Setting
+            SETTINGS[name] = made(name, what, limits, may_be_none, (), may_change)
+        elif choices:
+            SETTINGS[name] = Setting(name, "choice", Range(), may_be_none, choices)
+        elif bool in parts:
+            SETTINGS[name] = Setting(name, "truth", Range(), may_be_none)
+    return kind
 
 
-SETTINGS = {
-    setting.name: setting
-    for setting in (
-        _weight("learning_rate", "Adam's step size"),
-        _count("n_steps", "decisions of each match in a rollout"),
-        _count("batch_size", "decisions in a minibatch"),
-        _count("n_epochs", "passes over each rollout"),
-        Setting("gamma", "number", "discount per own decision", 0.0, 1.0),
-        Setting("gae_lambda", "number", "lambda of the advantages", 0.0, 1.0),
-        Setting("clip_range", "number", "how far the ratio may move", 0.0, 1.0, may_change=True),
-        Setting(
-            "clip_range_vf", "number", "the same for the value", 0.0, is_low_allowed=False, may_be_none=True,
-            may_change=True,
-        ),
-        _truth("normalize_advantage", "scale a minibatch's advantages to mean 0 and deviation 1"),
-        _weight("ent_coef", "weight of the entropy bonus"),
-        _weight("vf_coef", "weight of the value loss", may_change=False),
-        Setting("max_grad_norm", "number", "norm the gradient is clipped to", 0.0, is_low_allowed=False),
-        Setting(
-            "target_kl", "number", "KL divergence that ends an update early", 0.0, is_low_allowed=False,
-            may_be_none=True,
-        ),
-        _weight("kl_coef", "weight of the reverse KL to the policy that played"),
-        _weight("magnet_coef", "weight of the KL to the magnet"),
-        _count("magnet_every", "updates between two snapshots of the magnet"),
-        _weight("shaping_coef", "weight of the game's potential in the shaping of rewards"),
-        Setting(
-            "ema_decay", "number", "decay of the averaged weights per gradient step", 0.0, 1.0,
-            is_high_allowed=False,
-        ),
-        _count("snapshot_every", "updates between two past selves"),
-        _count("stats_window_size", "episodes that the logged means are over"),
-        Setting("seed", "whole", "of everything that is drawn", 0, 2**32 - 1, may_be_none=True),
-        # of the networks
-        _count("lstm_hidden_size", "units of a cell"),
-        _count("n_lstm_layers", "cells on top of each other", 2**10),
-        _count("features_dim", "outputs of the encoder"),
-        _count("net_arch", "width of a layer between the core and a head"),
-        _truth("shared_lstm", "the critic reads the actor's core"),
-        _truth("enable_critic_lstm", "the critic has a core of its own"),
-        _truth("detach_critic", "keep the critic's gradient out of a shared core"),
-        _truth("skip_connection", "the heads read the features beside the core's output"),
-        _truth("previous_action", "feed the seat's own previous action to the core"),
-        _truth("seat_input", "feed the seat to the core"),
-        _truth("spatial", "features, memory and logits for every square of a board"),
-        Setting("log_std_init", "number", "logarithm of the deviations at the beginning", -20.0, 20.0),
-        Setting("dropout", "number", "share left out between the layers", 0.0, 1.0, is_high_allowed=False),
-        Setting("forget_bias", "number", "bias of the gate that keeps, at the beginning", -100.0, 100.0),
-        Setting("chrono", "number", "steps that a fresh cell remembers; 0 = off, else at least 2", 0.0, 1e9),
-    )
-}  # fmt: skip
-"""Every setting by its name."""
-
-PROBES = (1.0, 0.5, 0.0)
-"""The progress that remains where a schedule is looked at before training."""
+def _parts(hint: Any) -> Iterator[Any]:
+    """What a type is made of: the kinds in a union, a list or a dict, and their annotations."""
+    if get_origin(hint) in (Literal, Callable) or not get_args(hint):
+        yield hint
+    else:
+        yield from (part for inner in get_args(hint) for part in _parts(inner))
 
 
 def check(name: str, value: Any, where: str = "") -> Any:
-    """`value` as Python's own number, truth value or schedule, if the setting may have it.
+    """`Setting.check` of the setting called `name`."""
+    return SETTINGS[name].check(value, where)
 
-    Args:
-        where: stands before the name in the message.
 
-    Raises:
-        ValueError: it may not; the message names the setting, what came and what is allowed.
+def check_all(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """`values` with those that are settings checked and made plain; of lists and dicts what they hold."""
+    return {
+        name: _checked(name, value, where) if name in SETTINGS else value for name, value in values.items()
+    }
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _checked(name, item, where) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_checked(name, item, where) for item in value]
+    return check(name, value, where)
+
+
+def check_fields(record: Any) -> None:
+    """Check the fields of a frozen record and make them plain, at the end of its making."""
+    for name, value in check_all(vars(record)).items():
+        object.__setattr__(record, name, value)
+
+
+# ---------------------------------------------------------------- the settings of the networks
+
+Count = Annotated[int, Range(1, MOST)]
+
+
+@a_record
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What a `RecurrentPolicy` is made of; names are sb3-contrib's where it has them.
+
+    These are Python's defaults. Self-play begins with three others, see
+    `agents.run.config.SELF_PLAY_NETWORK`.
     """
-    setting, value = SETTINGS[name], plain_number(value)
-    if value is None and setting.may_be_none:
-        return None
-    if callable(value) and setting.may_change:
-        return _checked_schedule(setting, value, where)
-    if not setting.holds(value):
-        raise ValueError(f"{where}{name} must be {setting.allowed}, got {value!r:.80}")
-    return value
+
+    cell: str = "gated"
+    """Recurrent cell: elman, gated, lstm, gru, feedforward for no memory, or module:Name of one of your own.
+    `gated` has a quarter of an LSTM's recurrent weights and is the one to begin with."""
+    lstm_hidden_size: Count = 256
+    """Units of a cell, of whichever kind; of a spatial policy per square. Usual are 32 to 256, on squares 16
+    to 32: more where much must be remembered, fewer where speed counts."""
+    n_lstm_layers: Annotated[int, Range(1, 2**10)] = 1
+    """Cells on top of each other. One is usual; a second rarely pays for its time."""
+    lstm_kwargs: dict[str, float | str] = dataclasses.field(default_factory=dict)
+    """Options of the cell, such as forget_bias and chrono, and dropout between the layers. Give chrono about
+    the length of a match where an early observation decides late."""
+    shared_lstm: bool = False
+    """The critic reads the actor's core: half the work. Usual in self-play, where both need to remember the
+    same."""
+    enable_critic_lstm: bool = True
+    """The critic has a core of its own. Switch it off to share the actor's, or for a critic without
+    memory."""
+    detach_critic: bool = False
+    """Keep the critic's gradient out of a shared core, as sb3-contrib does. Switch it on if the value loss,
+    large beside the policy's, spoils what the core remembers."""
+    features_dim: Count = 128
+    """Outputs of the encoder; of a spatial policy per square. Usual are 64 to 256, on squares 16 to 32."""
+    net_arch: Annotated[list[int] | dict[str, list[int]], Range(1, MOST)] = dataclasses.field(
+        default_factory=list
+    )
+    """Widths of the layers between the core and each head, for both heads, or {pi: [...], vf: [...]}. None
+    are usual; one of 64 for the value helps where rewards are rich."""
+    activation_fn: Literal["tanh", "relu", "silu"] = "tanh"
+    """Activation of encoder and heads. tanh is usual, relu on boards."""
+    skip_connection: bool = False
+    """The heads read the features beside the core's output, which then need not carry what can be seen at the
+    moment. Switch it on where most of a decision shows in what is seen."""
+    previous_action: bool = True
+    """Feed the seat's own previous action to the core. Leave it on where an observation does not show it."""
+    seat_input: bool = True
+    """Feed the seat to the core; with one seat there is nothing to feed. Leave it on unless the seats are
+    alike."""
+    spatial: bool = False
+    """Features, memory and logits for every square of a board, with the same weights, so that a policy of one
+    size of board can play on another. For games whose observation is planes of a board, such as generals."""
+    log_std_init: Annotated[float, Range(-20.0, 20.0)] = 0.0
+    """Logarithm of the deviations of Box actions at the beginning, of no use elsewhere. 0 is usual; -1 or -2
+    where actions are small or training begins too wildly."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no network can have.
+
+        Raises:
+            ValueError: names the setting, what came and what is allowed.
+        """
+        check_fields(self)
+        object.__setattr__(self, "lstm_kwargs", check_all(self.lstm_kwargs, "lstm_kwargs."))
 
 
-def check_all(values: Mapping[str, Any], where: str = "", skip_none: bool = False) -> None:
-    """`check` for those of `values` that are settings, lists of them too; None passes if `skip_none`."""
-    for name, value in values.items():
-        if name not in SETTINGS or (value is None and skip_none):
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            check(name, item, where)
+@a_record
+@dataclasses.dataclass(frozen=True)
+class CoreOptions:
+    """What `lstm_kwargs` may say in numbers, of whichever cell (each has some of them) and of the layers."""
+
+    dropout: Annotated[float, Range(0.0, 1.0, is_high_allowed=False)] = 0.0
+    """Share left out between the layers; needs two of them. Usual are 0 to 0.2."""
+    forget_bias: Annotated[float, Range(-100.0, 100.0)] = 1.0
+    """Bias of the gate that keeps, at the beginning (gru: 0). Larger ones remember longer."""
+    chrono: Annotated[float, Range(0.0, 1e9)] = 0.0
+    """Steps that a fresh cell remembers, in place of forget_bias; 0 = off, else at least 2."""
 
 
-def _checked_schedule(setting: Setting, schedule: Any, where: str) -> Any:
-    if type(schedule) in SCHEDULES.values():  # a record: its fields become Python's own
-        fields = {
-            field.name: plain_number(getattr(schedule, field.name)) for field in dataclasses.fields(schedule)
-        }
-        for field, value in fields.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(
-                    f"{where}{setting.name}: {field} of its schedule must be a finite number, got {value!r}"
-                )
-        schedule = type(schedule)(**fields)
-    for progress in PROBES:
-        try:
-            value = plain_number(schedule(progress))
-        except Exception as error:
-            raise ValueError(
-                f"{where}{setting.name}: its schedule fails where {progress} of the run remain ({error})"
-            ) from error
-        # It may fall to a bound that a number that stays may not have.
-        one = dataclasses.replace(setting, may_change=False, may_be_none=False, is_low_allowed=True)
-        if not one.holds(value):
-            raise ValueError(
-                f"{where}{setting.name} must be {one.allowed}, got {value!r:.80} of its schedule where "
-                f"{progress} of the run remain"
-            )
-    return schedule
-
-
-def is_kept(schedule: Any) -> bool:
-    """A file can hold it: a number, or one of `SCHEDULES`; functions of other kinds are code."""
-    return not callable(schedule) or type(schedule) in SCHEDULES.values()
+# ---------------------------------------------------------------- plain values
 
 
 def plain_number(value: Any) -> Any:

@@ -20,7 +20,6 @@ from torch.overrides import TorchFunctionMode
 import envs
 from agents.files import FORMAT, CheckpointError, Kind, Source, Stored, Which, checked, found, read
 from agents.net import normalizer
-from agents.net.arguments import read_arguments
 from agents.net.cells import CELLS
 from agents.net.policy import RecurrentPolicy
 from agents.net.spaces import check_observations, read_space, space_data
@@ -145,8 +144,7 @@ def _agent(
 ) -> Agent:
     """The agent of a file, called `name`; the rest is as of `load`."""
     network, task = network_of(stored, policy)
-    if "training.json" in stored:
-        promised(stored, arguments_of(stored))
+    promised(stored)
     if weights == "ema" and "ema.safetensors" not in stored:
         raise stored.error("holds no averaged weights; load with weights='raw'")
     is_averaged = weights != "raw" and "ema.safetensors" in stored
@@ -208,23 +206,26 @@ def _game_of_world(stored: Stored) -> envs.Game | None:
     return None
 
 
-def arguments_of(stored: Stored) -> dict[str, Any]:
-    """The algorithm's arguments that `training.json` names, checked (see `read_arguments`)."""
+def promised(stored: Stored) -> set[str]:
+    """The copies of the policy that the file's own training kept; all must be there.
+
+    Raises:
+        CheckpointError: one is missing, or the file says nothing that training can have kept.
+    """
+    if "training.json" not in stored:
+        return set()
     try:
-        return read_arguments(stored.json("training.json").get("arguments"))
+        told = stored.json("training.json").get("arguments")
+        if not isinstance(told, dict):
+            raise ValueError(f"arguments must be an object, got {reprlib.repr(told)}")
+        decay = checked("ema_decay", told.get("ema_decay", 0.0), Kind(float, 0.0, 1.0))
+        magnet = checked("magnet", told.get("magnet", "uniform"), Kind(str))
     except CheckpointError:
         raise
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise stored.error(f"training.json does not fit this version ({error})") from error
-
-
-def promised(stored: Stored, arguments: Mapping[str, Any]) -> set[str]:
-    """The copies of the policy that the file's own arguments keep; all must be there."""
-    kept = set()
-    if arguments["ema_decay"] > 0.0:
-        kept.add("ema.safetensors")
-    if arguments["magnet"] == "snapshot":
-        kept.add("magnet.safetensors")
+    kept = {"ema.safetensors"} if decay > 0.0 else set()
+    kept |= {"magnet.safetensors"} if magnet == "snapshot" else set()
     if missing := sorted(kept - set(stored)):
         raise stored.error(f"its arguments speak of {missing[0]}, which is missing")
     return kept

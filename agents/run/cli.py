@@ -20,6 +20,7 @@ import envs
 from agents.play.agent_file import load_player
 from agents.play.arena import NOBODY, Result
 from agents.play.players import FIXED_PLAYERS, Player, fixed_player
+from agents.run.choices import Choices
 from agents.run.config import read_config
 from agents.run.flags import read_flags
 from agents.run.folder import C
@@ -69,9 +70,9 @@ def print_anything() -> None:
             stream.reconfigure(errors="replace")
 
 
-def parse(kind: type[K], description: str | None) -> K:
-    """What the command line says, as a record of `kind`."""
-    return read_flags(kind, sys.argv[1:], description=_described(description))
+def parse(kind: type[K], description: str | None, choices: Choices | None = None) -> K:
+    """What the command line says, as a record of `kind`; `choices` as `read_flags` takes them."""
+    return read_flags(kind, sys.argv[1:], choices=choices, description=_described(description))
 
 
 def called(command: str) -> tuple[str, ...]:
@@ -95,8 +96,12 @@ def start_or_resume(
     train: Callable[[C, str], Outcome[R]],
     resume: Callable[[str, Callable[[C], C]], Outcome[R]],
     description: str | None,
+    choices: Choices,
 ) -> Outcome[R]:
     """What a training script does with its command line: `CONFIG.yaml` or `--resume RUN`, then settings.
+
+    Args:
+        choices: what may be set in the open parts of a configuration of `kind`.
 
     Raises:
         ValueError: neither was given; the message shows the usage.
@@ -106,7 +111,12 @@ def start_or_resume(
 
     def override(config: C, settings: list[str]) -> C:
         return read_flags(
-            kind, settings, default=config, prog=f"{script} CONFIG.yaml", description=_described(description)
+            kind,
+            settings,
+            choices=choices,
+            default=config,
+            prog=f"{script} CONFIG.yaml",
+            description=_described(description),
         )
 
     arguments = [part for word in arguments for part in _apart(word, "--resume")]

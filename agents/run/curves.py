@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from agents.learn.rollout import Rollout
 from agents.net.cells import Cell
 from agents.net.policy import RecurrentPolicy
 from agents.play.arena import NOBODY, Result
+from agents.run.records import plain
 
 SATURATED = 0.05
 """A gate this close to 0 or 1 counts as saturated."""
@@ -116,17 +116,17 @@ def record_image(logger: Logger, tag: str, pixels: np.ndarray[Any, Any]) -> None
 
 def record_hparams(logger: Logger, config: Any, headline: tuple[str, ...]) -> None:
     """The run's configuration for TensorBoard's HParams page, judged by the `headline` tags."""
-    plain: dict[str, bool | str | float | int | None] = {}
+    told: dict[str, bool | str | float | int | None] = {}
 
     def flatten(values: Mapping[str, Any], prefix: str) -> None:
         for key, value in values.items():
             if isinstance(value, Mapping):
                 flatten(value, f"{prefix}{key}.")
             else:
-                plain[prefix + key] = value if isinstance(value, (bool, int, float)) else str(value)
+                told[prefix + key] = value if isinstance(value, (bool, int, float)) else str(value)
 
-    flatten(dataclasses.asdict(config), "")
-    logger.record("hparams", HParam(plain, dict.fromkeys(headline, 0.0)), exclude="json")
+    flatten(plain(config), "")
+    logger.record("hparams", HParam(told, dict.fromkeys(headline, 0.0)), exclude="json")
 
 
 def record_memory(logger: Logger, policy: RecurrentPolicy, rollout: Rollout) -> None:

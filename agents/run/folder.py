@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 
 from agents import files
 from agents.run import lock
-from agents.run.config import Config, RunConfig, WorldConfig, read_config, write_config
+from agents.run.config import RunConfig, read_config, write_config
+from agents.run.records import plain, read_record
 from agents.run.stream import Say
 
 MAY_CHANGE = (
@@ -37,14 +38,14 @@ MAY_CHANGE = (
 STATUSES = ("running", "finished", "interrupted", "failed")
 """What `run.json` may say."""
 
-C = TypeVar("C", Config, WorldConfig)
+C = TypeVar("C", bound=RunConfig)
 
 
 def begin(config: RunConfig, name: str, command: str) -> Path:
     """Make a run's folder, `name` and the time in its own name; what was asked is written down in it."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name)  # what lies outside the package is named module:Name
-    run = _new_folder(Path(config.run_dir) / f"{plain}__s{config.seed}__{now}")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name)  # what lies outside the package is named module:Name
+    run = _new_folder(Path(config.run_dir) / f"{name}__s{config.seed}__{now}")
     for folder in ("tensorboard", "checkpoints", "replays"):
         (run / folder).mkdir()
     files.write_file(run / "config.yaml", write_config(config).encode())
@@ -156,7 +157,11 @@ def compare(run: Path, kind: type[C], start: Path, stored: files.Stored, say: Sa
     if told is None:
         say(f"note         {start.name} does not tell its configuration: config.yaml is believed")
         return
-    asked, trained = _flat(kept_of(read_config(run / "config.yaml", kind))), _flat(told)
+    try:
+        trained = _flat(kept_of(read_record(kind, told)))
+    except ValueError as error:
+        raise ValueError(f"{start}: training.json tells a configuration that no run has ({error})") from error
+    asked = _flat(kept_of(read_config(run / "config.yaml", kind)))
     differing = [key for key in {**asked, **trained} if asked.get(key) != trained.get(key)]
     if differing:
         key = differing[0]
@@ -169,9 +174,9 @@ def compare(run: Path, kind: type[C], start: Path, stored: files.Stored, say: Sa
 
 def kept_of(config: RunConfig) -> dict[str, Any]:
     """What a resumed run keeps, as JSON gives it back."""
-    kept = {name: x for name, x in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
-    plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
-    return plain
+    keeps = {name: x for name, x in plain(config).items() if name not in MAY_CHANGE}
+    told: dict[str, Any] = json.loads(json.dumps(keeps, default=str))
+    return told
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

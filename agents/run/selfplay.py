@@ -14,13 +14,14 @@ from pathlib import Path
 import envs
 from agents import files
 from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy
-from agents.net.schedules import SCHEDULES
 from agents.play.agent_file import load
 from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
 from agents.play.opposition import make_opposition
 from agents.play.players import Agent, fixed_player, frozen
 from agents.run import curves, folder, keeper
+from agents.run.choices import find_game
 from agents.run.config import Config
 from agents.run.keeper import Outcome, RunKeeper, resolve_device
 from agents.run.sizes import check_fits, check_judged, sizes_of
@@ -66,6 +67,8 @@ def resume(
         config = folder.changed(run, Config, change)
         start, stored = files.find(start or run)
         folder.compare(run, Config, start, stored, say)
+        find_game(config.game)
+        cell_class(config.policy.cell)
         model = MaskableRecurrentPPO.from_stored(stored, device=resolve_device(config.device))
         for name in config.eval.players:
             fixed_player(name, model.batch.game)
@@ -75,6 +78,8 @@ def resume(
 
 def make_model(config: Config) -> MaskableRecurrentPPO:
     """The model that a configuration describes, before training."""
+    find_game(config.game)
+    cell_class(config.policy.cell)
     game = envs.make(config.game, **config.options)
     check_sizes(config, game)
     batch = envs.Batch(game, config.matches, resolve_device(config.device), config.seed)
@@ -85,10 +90,6 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
     for name in config.eval.players:
         fixed_player(name, game)  # an unknown name is refused now, not after the first evaluation
 
-    algo = dataclasses.asdict(config.algo)
-    for name in ("learning_rate", "ent_coef", "magnet_coef", "shaping_coef"):
-        kind = SCHEDULES[algo.pop(f"{name}_schedule")]
-        algo[name] = kind(algo[name])
     model = MaskableRecurrentPPO(
         "MlpLstmPolicy",
         batch,
@@ -96,7 +97,7 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
         seed=config.seed,
         opposition=opposition,
         snapshot_every=o.snapshot_every,
-        **algo,
+        **vars(config.algo),
     )
     if config.start_from is not None:
         copy_weights(config.start_from, model)
@@ -142,7 +143,7 @@ def check_sizes(config: Config, game: envs.Game) -> None:
         dataclasses.asdict(config.policy),
         matches=config.matches,
         n_steps=config.algo.n_steps,
-        batch_size=config.algo.batch_size,
+        batch_size=config.algo.batch_size or config.matches * config.algo.n_steps,
         seats=game.seats,
         match=bytes_of(game),
     )

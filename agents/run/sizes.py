@@ -106,7 +106,8 @@ def _with(sizes: Sizes, field: str, value: int) -> Sizes:
     """`sizes` with another value; of widths none is above it. A minibatch is no larger than the rollout."""
     if field == "widths":
         return dataclasses.replace(sizes, widths=tuple(min(width, value) for width in sizes.widths))
-    changed: Sizes = dataclasses.replace(sizes, **{field: value})  # type: ignore[arg-type]
+    other: dict[str, Any] = {field: value}
+    changed = dataclasses.replace(sizes, **other)
     most = changed.matches * changed.n_steps
     return dataclasses.replace(changed, batch_size=min(changed.batch_size, most))
 

@@ -144,6 +144,7 @@ class _Loader(yaml.SafeLoader):
             lines[name] = line
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A number by the rules of YAML 1.2, or RefusedError."""
         text = str(self.construct_scalar(node))
         told = number(text)
         if told is None:
@@ -151,6 +152,7 @@ class _Loader(yaml.SafeLoader):
         return told
 
     def construct_truth(self, node: yaml.ScalarNode) -> bool:
+        """A truth value, however it is written, or RefusedError."""
         text = str(self.construct_scalar(node))
         if not BOOL.fullmatch(text):
             raise _refused(f"expected true or false, got {text!r}", node)
@@ -164,7 +166,8 @@ def _refused(told: str, node: yaml.Node) -> RefusedError:
 class _Dumper(yaml.SafeDumper):
     """PyYAML's writer of plain data; a text is quoted where `_Loader` would take it for something else."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, *_: Any) -> bool:
+        """What is there twice is written twice."""
         return True
 
 

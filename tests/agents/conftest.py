@@ -7,7 +7,7 @@ from saved import KUHN, TICTACTOE, files_of
 
 import envs
 from agents import MaskableRecurrentPPO, Opposition, fixed_player
-from agents.net.schedules import Constant, Linear, Power
+from agents.learn.schedules import Constant, Linear, Power
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from agents.gym.config import WorldConfig
 from agents.gym.training import train
-from agents.run.config import WorldConfig, read_config
+from agents.run.config import read_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -251,7 +252,7 @@ def test_no_configuration(refused):
             "ppo has no argument 'ema_decay'; known are learning_rate",
         ),
         ("policy_kwargs: {cells: gru}", "has no policy_kwargs 'cells'; known are cell"),
-        ("game: kuhn_poker", "unknown key 'game'; known are env"),
+        ("game: kuhn_poker", "unknown key 'game'; known are "),
         ("device: tpu", "device must be cpu or cuda, got tpu"),
     ],
 )

@@ -27,16 +27,18 @@ import envs
 from agents import MaskableRecurrentPPO
 from agents.files import CheckpointError, json_bytes, read, save_folder
 from agents.gym import training as world_training
+from agents.gym.config import EpisodesConfig, WorldConfig
 from agents.gym.episodes import MAX_FRAMES, Episodes, Film, Random, play
 from agents.gym.stock import STOCK
 from agents.gym.training import WorldKeeper, make_model, open_worlds, resume, run_name, train
+from agents.learn.schedules import Linear
 from agents.net import normalizer
 from agents.net.encoders import pack
 from agents.net.normalizer import Normalizer
 from agents.net.task import World
 from agents.play.agent_file import load_player
 from agents.play.arena import play_matches
-from agents.run.config import ArgumentsConfig, EpisodesConfig, WorldConfig, read_config
+from agents.run.config import read_config
 from envs.adapters.gymnasium import FogboundEnv
 from envs.adapters.sb3 import BatchVecEnv
 
@@ -107,7 +109,7 @@ def tiny(folder, algo="maskable_recurrent_ppo", **changes):
         device="cpu",
         run_dir=str(folder),
         checkpoint_every=UPDATE,
-        arguments=ArgumentsConfig(n_steps=8, batch_size=16, n_epochs=2),
+        arguments={"n_steps": 8, "batch_size": 16, "n_epochs": 2},
         policy_kwargs=cell,
         eval=EpisodesConfig(every=UPDATE, episodes=4, final_episodes=6, gif=False),
     )
@@ -155,8 +157,8 @@ def test_no_file_of_a_run_is_a_pickle(finished):
     ("changes", "name"),
     [
         ({"env": "CartPole-v1"}, "CartPole-v1__gated"),
-        ({"env": "fogbound/PhantomTicTacToe-v0"}, "fogbound_PhantomTicTacToe-v0__gated"),
-        ({"env": "module.of_mine:ns/World-v0", "algo": "ppo"}, "module.of_mine_ns_World-v0__ppo"),
+        ({"env": "fogbound/PhantomTicTacToe-v0"}, "fogbound/PhantomTicTacToe-v0__gated"),
+        ({"env": "module.of_mine:ns/World-v0", "algo": "ppo"}, "module.of_mine:ns/World-v0__ppo"),
         ({"algo": "recurrent_ppo", "policy_kwargs": {"cell": "gru"}}, "CartPole-v1__recurrent_ppo_gru"),
     ],
 )
@@ -684,14 +686,13 @@ def test_what_a_batch_cannot_keep_stays_single(monkeypatch, changes, kind):
 
 
 def test_the_arguments_arrive(tmp_path):
-    arguments = ArgumentsConfig(
-        learning_rate=1e-2,
-        learning_rate_schedule="linear",
-        n_steps=8,
-        batch_size=16,
-        gamma=0.5,
-        ema_decay=0.9,
-    )
+    arguments = {
+        "learning_rate": Linear(1e-2),
+        "n_steps": 8,
+        "batch_size": 16,
+        "gamma": 0.5,
+        "ema_decay": 0.9,
+    }
     config = tiny(tmp_path, arguments=arguments)
     with open_worlds(config) as worlds:
         model = make_model(config, worlds)
@@ -702,7 +703,7 @@ def test_the_arguments_arrive(tmp_path):
 
 
 def test_averaged_weights_are_judged_and_the_raw_ones_beside(tmp_path):
-    arguments = ArgumentsConfig(n_steps=8, batch_size=16, n_epochs=2, ema_decay=0.99)
+    arguments = {"n_steps": 8, "batch_size": 16, "n_epochs": 2, "ema_decay": 0.99}
     run = train(tiny(tmp_path, arguments=arguments), say=quiet).run
     assert {"final/mean_reward", "final/raw_mean_reward"} <= set(lines(run)[-1])
     assert any({"eval/mean_reward", "eval/raw_mean_reward"} <= set(line) for line in lines(run))
@@ -789,14 +790,14 @@ def test_an_activation_is_named_for_the_stock_too(tmp_path):
         ),
         ({"algo": "maskable_ppo"}, r"maskable_ppo needs a world with action_masks\(\), CartPole-v1 has none"),
         (
-            {"arguments": ArgumentsConfig(n_steps=8, batch_size=12)},
+            {"arguments": {"n_steps": 8, "batch_size": 12}},
             "batch_size 12 does not fit 4 .* 8, 16, 32",
         ),
         (
-            {"arguments": ArgumentsConfig(n_steps=8, batch_size=12), "algo": "ppo"},
+            {"arguments": {"n_steps": 8, "batch_size": 12}, "algo": "ppo"},
             "batch_size 12 does not divide the rollout of n_envs 4 x n_steps 8 = 32; .* 2, 4, 8, 16, 32",
         ),
-        ({"arguments": ArgumentsConfig(kl_coef=1.0), "algo": "ppo"}, "ppo has no argument 'kl_coef'; known"),
+        ({"arguments": {"kl_coef": 1.0}, "algo": "ppo"}, "ppo has no argument 'kl_coef'; known"),
         ({"policy_kwargs": {"size": 3}}, "has no policy_kwargs 'size'; known are cell, lstm_hidden_size"),
         ({"policy_kwargs": {"size": 3}, "algo": "recurrent_ppo"}, "known are .*lstm_hidden_size"),
         ({"policy_kwargs": {"cell": "warp"}}, "unknown cell 'warp'"),

@@ -24,7 +24,7 @@ import agents
 import envs
 from agents import MaskableRecurrentPPO, RecurrentPolicy
 from agents.files import CheckpointError
-from agents.net.schedules import Linear
+from agents.learn.schedules import Linear
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)

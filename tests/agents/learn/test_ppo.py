@@ -14,13 +14,14 @@ from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 
 import envs
 from agents import CELLS, MaskableRecurrentPPO, Opposition, fixed_player
-from agents.learn.ppo import Coefficients, Sample, evaluate, follow, ppo_loss, replay_drift, update, warmed_up
+from agents.learn.ppo import Sample, evaluate, follow, ppo_loss, replay_drift, update, warmed_up
 from agents.learn.rollout import Collector
+from agents.learn.schedules import Constant, Linear, Power
+from agents.learn.settings import NAMES, Moment
 from agents.net.distributions import Categorical, kl_divergence, masked_log_softmax
-from agents.net.schedules import Constant, Linear, Power
 
 CHOICE = Categorical(2)
-PLAIN = Coefficients(clip_range=0.1, normalize_advantage=False, vf_coef=0.0)
+PLAIN = Moment(clip_range=0.1, normalize_advantage=False, vf_coef=0.0)
 
 
 def decisions(
@@ -94,7 +95,9 @@ def test_the_value_loss_and_its_clipping():
 
 def test_every_term_has_its_weight():
     """Ratios 1, so the policy's part is -(2 - 1) / 2. Entropies ln 2; a magnet at (3/4, 1/4)."""
-    coefficients = Coefficients(0.1, None, False, ent_coef=0.1, vf_coef=0.5, magnet_coef=0.2)
+    coefficients = Moment(
+        clip_range=0.1, normalize_advantage=False, ent_coef=0.1, vf_coef=0.5, magnet_coef=0.2
+    )
     sample = decisions(advantage=(2.0, -1.0), target=(1.0, 0.0), magnet=[[0.75, 0.25]] * 2)
     loss, _ = ppo_loss(CHOICE, now(0.5, 0.5), torch.zeros(2), sample, coefficients)
     magnet = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
@@ -145,7 +148,7 @@ def test_advantages_are_normalised_over_the_decisions_that_count():
 @pytest.mark.parametrize("garbage", [-torch.inf, torch.inf, torch.nan, -1e30])
 def test_decisions_that_do_not_count_change_neither_loss_nor_gradient(garbage):
     """The third decision was a player's opposite; its recorded log-probability means nothing."""
-    coefficients = Coefficients(ent_coef=0.1, kl_coef=0.1, magnet_coef=0.1)
+    coefficients = Moment(ent_coef=0.1, kl_coef=0.1, magnet_coef=0.1)
     two = decisions(advantage=(1.0, -2.0), target=(1.0, 0.0))
     three = decisions((1.0, -2.0, 0.0), (0.5, 0.5, 0.5), (0.0,) * 3, (1.0, 0.0, 7.0), (True, True, False))
     three = three._replace(log_prob=three.log_prob.index_fill(0, torch.tensor([2]), garbage))
@@ -277,9 +280,10 @@ def task(make_model):
     collector = Collector(model.batch, model.policy)
     rollout = collector.collect(model.policy, 8, model.generator)
 
-    def run(rollout=rollout, coefficients=Coefficients(), **changed):  # noqa: B008
-        arguments = {"n_epochs": 1, "batch_size": 64, "gamma": 1.0, "gae_lambda": 1.0, "max_grad_norm": 1e9}
-        return update(model.policy, model.optimizer, rollout, coefficients, **arguments | changed)
+    def run(rollout=rollout, **changed):
+        settings = {"n_epochs": 1, "batch_size": 64, "gamma": 1.0, "gae_lambda": 1.0, "max_grad_norm": 1e9}
+        settings |= {name: changed.pop(name) for name in NAMES if name in changed}
+        return update(model.policy, model.optimizer, rollout, Moment(**settings), **changed)
 
     return model, rollout, run
 
@@ -343,10 +347,8 @@ def test_gradients_are_clipped_to_their_norm(task):
     model, rollout, _ = task
     before = weights(model.policy)
     descent = torch.optim.SGD(model.policy.parameters(), lr=1.0)
-    result = update(
-        model.policy, descent, rollout, Coefficients(), n_epochs=1, batch_size=64, gamma=1.0, gae_lambda=1.0,
-        max_grad_norm=0.01,
-    )  # fmt: skip
+    settings = Moment(n_epochs=1, batch_size=64, gamma=1.0, gae_lambda=1.0, max_grad_norm=0.01)
+    result = update(model.policy, descent, rollout, settings)
     moved = sum((a - b).square().sum() for a, b in zip(weights(model.policy), before, strict=True)).sqrt()
     assert result["grad_norm"] > 0.01
     assert moved.item() == pytest.approx(0.01, rel=1e-3)
@@ -561,7 +563,7 @@ def test_a_batch_size_that_does_not_fit_names_those_that_do(make_model, batch_si
     [
         ({"n_steps": 0}, "n_steps must be a whole number in 1..2147483647, got 0"),
         ({"n_epochs": 0}, "n_epochs must be a whole number in 1..2147483647, got 0"),
-        ({"batch_size": 0}, "batch_size must be a whole number in 1..2147483647, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number in 1..2147483647, or None, got 0"),
         ({"magnet": "past"}, "magnet must be 'uniform', 'snapshot' or 'ema', got 'past'"),
         ({"magnet": "ema"}, "magnet='ema' needs an ema_decay above 0"),
         ({"ema_decay": 1.0}, "ema_decay must be a finite number of at least 0, below 1, got 1.0"),

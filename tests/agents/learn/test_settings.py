@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import re
@@ -13,11 +14,14 @@ import pytest
 import torch
 
 from agents import MaskableRecurrentPPO
-from agents.net import settings
-from agents.net.arguments import ARGUMENTS
-from agents.net.schedules import Constant, Linear, Power
-from agents.net.settings import SETTINGS, check, plain
-from agents.run.config import AlgoConfig, ArgumentsConfig, PolicyConfig, read_config
+from agents.learn import settings
+from agents.learn.saving import KEPT as ARGUMENTS
+from agents.learn.schedules import Constant, Linear, Power
+from agents.learn.settings import NAMES, Settings
+from agents.net.policy import ACTIVATIONS, RecurrentPolicy
+from agents.net.settings import SETTINGS, Network, check, plain
+from agents.run.config import SELF_PLAY, SELF_PLAY_NETWORK, Config, read_config
+from agents.run.sentences import sentences
 
 KEPT = [SETTINGS[name] for name in ARGUMENTS]
 NETWORK = {
@@ -33,18 +37,19 @@ def wrong_values(setting):
         yield None
     if setting.kind == "truth":
         yield from (0, 1, 0.0)
+    if setting.kind in ("truth", "choice"):
         return
     yield from (math.nan, math.inf, -math.inf, np.float32("nan"), True, False, np.bool_(True))
     if setting.kind == "whole":
         yield from (1.0, np.float64(16.0), 1.5)
-    if setting.low > -math.inf:
-        yield setting.low - 1
-        if not setting.is_low_allowed:
-            yield setting.low
-    if setting.high < math.inf:
-        yield setting.high * 2 + 1
-        if not setting.is_high_allowed:
-            yield setting.high
+    if setting.range.low > -math.inf:
+        yield setting.range.low - 1
+        if not setting.range.is_low_allowed:
+            yield setting.range.low
+    if setting.range.high < math.inf:
+        yield setting.range.high * 2 + 1
+        if not setting.range.is_high_allowed:
+            yield setting.range.high
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
@@ -57,7 +62,7 @@ def test_what_a_setting_cannot_be_is_refused_with_what_it_can(setting):
 @pytest.mark.parametrize("setting", KEPT, ids=lambda s: s.name)
 def test_the_algorithm_refuses_it_at_construction(make_model, setting):
     """One wrong value of each kind; all others are `check`'s business."""
-    for value in ("0.1", setting.low - 1 if setting.kind != "truth" else 2, math.nan):
+    for value in ("0.1", setting.range.low - 1 if setting.kind != "truth" else 2, math.nan):
         with pytest.raises(ValueError, match=f"^{setting.name} must be "):
             make_model(**{setting.name: value})
 
@@ -73,13 +78,13 @@ def test_so_does_the_network(make_model, name):
                 make_model(policy_kwargs=where)
 
 
-@pytest.mark.parametrize("kind", [AlgoConfig, ArgumentsConfig, PolicyConfig])
-def test_so_do_configurations(kind):
+@pytest.mark.parametrize("kind", [Settings, Network])
+def test_so_do_records(kind):
     fields = {field.name for field in dataclasses.fields(kind)} & set(SETTINGS)
-    assert len(fields) > 6
+    assert len(fields) > 10
     for name in fields:
-        wrong = 2 if SETTINGS[name].kind == "truth" else math.nan
-        with pytest.raises(ValueError, match=rf"^\w+\.{name} must be "):
+        wrong = math.nan if SETTINGS[name].kind in ("number", "whole") else 2
+        with pytest.raises(ValueError, match=rf"^{name} must be "):
             kind(**{name: [wrong] if name == "net_arch" else wrong})
 
 
@@ -88,6 +93,72 @@ def test_so_does_a_file(tmp_path, text):
     (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"run.yaml: [\w.]+\.(clip_range|dropout) must be "):
         read_config(tmp_path / "run.yaml")
+
+
+# ---------------------------------------------------------------- one record
+
+
+def parameters(function):
+    """The arguments that a function has defaults for."""
+    found = inspect.signature(function).parameters
+    return {name: p.default for name, p in found.items() if p.default is not p.empty}
+
+
+def test_the_algorithm_takes_the_record_s_settings_with_its_defaults():
+    """SB3's users and `inspect` see a signature; what it says is the record's."""
+    told = parameters(MaskableRecurrentPPO.__init__)
+    assert {name: told[name] for name in NAMES} == vars(Settings())
+    beside = {
+        "use_sde",
+        "sde_sample_freq",
+        "tensorboard_log",
+        "policy_kwargs",
+        "verbose",
+        "device",
+        "opposition",
+    }
+    assert set(told) - set(NAMES) - beside == {
+        "stats_window_size",
+        "snapshot_every",
+        "seed",
+        "_init_setup_model",
+    }
+
+
+def test_so_does_the_policy():
+    told = {name: x or (() if x is None else x) for name, x in parameters(RecurrentPolicy.__init__).items()}
+    del told["seats"]
+    record = {name: x if x != {} and x != [] else () for name, x in vars(Network()).items()}
+    assert told == record
+    assert SETTINGS["activation_fn"].choices == tuple(ACTIVATIONS)
+
+
+def test_self_play_begins_with_other_settings_that_are_named_in_one_place():
+    told = {name for name, x in vars(SELF_PLAY).items() if x != getattr(Settings(), name)}
+    assert told == {
+        "learning_rate", "n_steps", "batch_size", "n_epochs", "gamma", "ent_coef", "ema_decay",
+    }  # fmt: skip
+    told = {name for name, x in vars(SELF_PLAY_NETWORK).items() if x != getattr(Network(), name)}
+    assert told == {"lstm_hidden_size", "shared_lstm", "enable_critic_lstm"}
+    assert (Config().algo, Config().policy) == (SELF_PLAY, SELF_PLAY_NETWORK)
+
+
+@pytest.mark.parametrize("kind", [Settings, Network])
+def test_every_setting_says_what_it_does_and_more(kind):
+    told = sentences(kind)
+    for field in dataclasses.fields(kind):
+        assert told[field.name].count(". ") >= 1, field.name
+
+
+def test_a_model_tells_its_settings_as_they_stand(make_model):
+    model = make_model(ent_coef=Linear(0.5), magnet="snapshot", batch_size=None)
+    assert (model.settings.ent_coef, model.settings.magnet) == (Linear(0.5), "snapshot")
+    assert model.settings.batch_size == 64  # 8 matches x 8 steps
+    moment = model.settings.at(0.5)
+    assert (moment.ent_coef, moment.learning_rate, moment.clip_range_vf) == (0.25, 3e-4, None)
+
+
+# ---------------------------------------------------------------- schedules
 
 
 @pytest.mark.parametrize("name", [s.name for s in SETTINGS.values() if s.may_change])

@@ -12,10 +12,11 @@ import torch
 import envs
 from agents import MaskableRecurrentPPO
 from agents.learn import algorithm
-from agents.learn.ppo import Coefficients, shaped_values, update
+from agents.learn.ppo import shaped_values, update
 from agents.learn.returns import seat_advantages
 from agents.learn.rollout import Collector
-from agents.net.schedules import Linear
+from agents.learn.schedules import Linear
+from agents.learn.settings import Moment
 from agents.run.config import read_config
 from agents.run.selfplay import make_model as model_of
 
@@ -123,16 +124,17 @@ def test_an_update_is_that_of_explicitly_shaped_rewards(task):
     torch.testing.assert_close(both[0][0], both[1][0])
 
     weights = []
-    shaping = {"potential": card, "shaping_coef": C}
-    for given, arguments in (
-        (rollout, shaping), (explicit, {}), (rollout, {}), (rollout, shaping | {"shaping_coef": 0.0}),
+    for given, potential, shaping_coef in (
+        (rollout, card, C), (explicit, None, 0.0), (rollout, None, 0.0), (rollout, card, 0.0),
     ):  # fmt: skip
         policy = copy.deepcopy(model.policy)
         descent = torch.optim.SGD(policy.parameters(), lr=0.1)
-        update(
-            policy, descent, given, Coefficients(), n_epochs=2, batch_size=112, gamma=GAMMA,
-            gae_lambda=LAMBDA, max_grad_norm=1.0, generator=torch.Generator().manual_seed(0), **arguments,
+        settings = Moment(
+            n_epochs=2, batch_size=112, gamma=GAMMA, gae_lambda=LAMBDA, max_grad_norm=1.0,
+            shaping_coef=shaping_coef,
         )  # fmt: skip
+        shuffled = torch.Generator().manual_seed(0)
+        update(policy, descent, given, settings, potential=potential, generator=shuffled)
         weights.append(torch.cat([x.detach().flatten() for x in policy.parameters()]))
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-6)
     assert (weights[0] - weights[2]).abs().max() > 1e-3
@@ -144,7 +146,7 @@ def test_shaping_fades_away_and_is_kept_in_files(make_model, monkeypatch, tmp_pa
     monkeypatch.setattr(envs.GAMES["kuhn_poker"], "potential", staticmethod(card))
     used = []
     monkeypatch.setattr(
-        algorithm, "update", lambda *a, **k: used.append(k["shaping_coef"]) or update(*a, **k)
+        algorithm, "update", lambda *a, **k: used.append(a[3].shaping_coef) or update(*a, **k)
     )
     model = make_model(shaping_coef=Linear(0.5))
     model.learn(4 * 64)
@@ -156,7 +158,7 @@ def test_shaping_fades_away_and_is_kept_in_files(make_model, monkeypatch, tmp_pa
 
 def test_a_configuration_may_shape(monkeypatch, tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text("game: kuhn_poker\nalgo: {shaping_coef: 0.5}\nmatches: 32", encoding="utf-8")
+    path.write_text("game: kuhn_poker\nalgo: {shaping_coef: {linear: 0.5}}\nmatches: 32", encoding="utf-8")
     with pytest.raises(
         ValueError, match=r"^kuhn_poker has no potential to shape rewards with: shaping_coef must be 0"
     ):

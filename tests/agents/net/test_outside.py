@@ -5,6 +5,7 @@ Its gradients are tested in test_kernels.py, among all others.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -20,7 +21,8 @@ from agents.gym.sb3 import RecurrentCellPolicy
 from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy
 from agents.run import folder
-from agents.run.config import Config, PolicyConfig, read_config
+from agents.run.choices import SELF_PLAY_CHOICES
+from agents.run.config import SELF_PLAY_NETWORK, Config, read_config
 from agents.run.curves import memory_statistics
 from agents.run.flags import read_flags
 
@@ -58,15 +60,21 @@ def test_a_configuration_and_a_flag_name_it(tmp_path):
         f"game: kuhn_poker\npolicy: {{cell: '{NAME}', lstm_kwargs: {{keeping: 1}}}}\n", encoding="utf-8"
     )
     config = read_config(path, Config)
-    assert read_flags(Config, [], default=config) == config
-    changed = read_flags(Config, ["--policy.lstm-kwargs.keeping", "2"], default=config)
+    assert read_flags(Config, [], default=config, choices=SELF_PLAY_CHOICES) == config
+    changed = read_flags(
+        Config, ["--policy.lstm-kwargs.keeping", "2"], default=config, choices=SELF_PLAY_CHOICES
+    )
     assert changed.policy.lstm_kwargs == {"keeping": 2.0}
-    named = read_flags(Config, ["--policy.cell", NAME], default=Config(game="kuhn_poker"))
+    named = read_flags(
+        Config, ["--policy.cell", NAME], default=Config(game="kuhn_poker"), choices=SELF_PLAY_CHOICES
+    )
     assert named.policy.cell == NAME
 
 
 def test_the_folder_of_a_run_has_a_plain_name(tmp_path):
-    config = Config(game="kuhn_poker", run_dir=str(tmp_path), policy=PolicyConfig(cell=NAME))
+    config = Config(
+        game="kuhn_poker", run_dir=str(tmp_path), policy=dataclasses.replace(SELF_PLAY_NETWORK, cell=NAME)
+    )
     run = folder.begin(config, f"kuhn_poker__{NAME}", "")
     assert run.name.startswith("kuhn_poker__leaky_Leaky__s")
     assert read_config(run / "config.yaml").policy.cell == NAME

@@ -11,7 +11,7 @@ from gymnasium import spaces
 import agents
 import envs
 from agents import CELLS, RecurrentPolicy
-from agents.learn.algorithm import replay_drift
+from agents.learn.ppo import replay_drift
 from agents.learn.rollout import Collector
 from agents.net.encoders import Board, BoardContext, PlaneEncoder, PlaneScale, board_of
 from agents.net.policy import BoardCore, Core

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-import envs
 from agents import CELLS
 from agents.gym import training as world_training
+from agents.gym.config import WorldConfig, read_world
+from agents.learn.schedules import Constant, Linear, Power
 from agents.net.policy import BoardCore
+from agents.run.choices import SELF_PLAY_CHOICES
 from agents.run.config import (
-    AlgoConfig,
-    ArgumentsConfig,
+    SELF_PLAY,
+    SELF_PLAY_NETWORK,
     Config,
-    PolicyConfig,
-    WorldConfig,
     read_config,
-    world_of,
     write_config,
 )
+from agents.run.flags import read_flags
 from agents.run.selfplay import make_model
 from agents.run.written import MOST_BYTES
 
@@ -59,14 +59,16 @@ def refused(path, *told, error=ValueError, kind=Config):
 # ---------------------------------------------------------------- the files in configs/
 
 
-CONFIGURED = sorted({path.stem.rsplit("_", 1)[0] for path in CONFIGS})
-
-
-def test_a_game_has_one_with_the_gated_cell_and_may_have_one_with_another():
-    assert set(CONFIGURED) <= set(envs.GAMES)
-    names = {path.stem for path in CONFIGS}
-    assert {f"{game}_gated" for game in CONFIGURED} <= names
-    assert names <= {f"{game}_{cell}" for game in CONFIGURED for cell in CELLS}
+def test_there_is_one_file_an_experiment_and_each_says_what_it_is_for():
+    """The cell is a flag: a game or world has one file, named by the cell that it says; boards one a size."""
+    assert len(FILES) == 12
+    assert len(BOARDS) == 3
+    for path in CONFIGS + WORLDS:
+        assert path.stem.endswith("_gated")
+    for path in FILES:
+        comment, _, _ = path.read_text(encoding="utf-8").partition("\ngame:")
+        assert comment.startswith("# ")
+        assert "reaches" in comment or "Not measured" in comment or "become" in comment
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -80,14 +82,17 @@ def test_a_shipped_file_makes_the_model_its_name_says(path):
     assert model.n_steps * model.n_envs <= config.total_timesteps
 
 
-def test_the_files_of_a_game_differ_in_the_cell_alone():
-    """And in the gates' start, where a cell has gates."""
-    for path in CONFIGS:
-        game, cell = path.stem.rsplit("_", 1)
-        gated = read_config(path.with_stem(f"{game}_gated"))
-        start = gated.policy.lstm_kwargs if cell in ("gated", "lstm", "gru") else {}
-        policy = dataclasses.replace(gated.policy, cell=cell, lstm_kwargs=start)
-        assert dataclasses.replace(gated, policy=policy) == read_config(path)
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_is_a_flag(cell):
+    """What fourteen files said that changed one to three lines: the cell, and the start of its gates."""
+    path = FOLDER / "battleship_gated.yaml"
+    gated = read_config(path)
+    config = read_flags(Config, ["--policy.cell", cell], default=gated, choices=SELF_PLAY_CHOICES)
+    start = {"chrono": 64.0} if cell in ("gated", "lstm", "gru") else {}
+    policy = dataclasses.replace(gated.policy, cell=cell, lstm_kwargs=start)
+    assert config == dataclasses.replace(gated, policy=policy)
+    (layer,) = make_model(config).policy.core.cells
+    assert type(layer) is CELLS[cell]
 
 
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
@@ -100,14 +105,6 @@ def test_a_file_named_by_a_board_makes_a_spatial_policy_of_that_size(path):
     assert isinstance(model.policy.core, BoardCore)
     assert model.policy.core.squares == rows * cols
     assert model.n_steps * model.n_envs <= config.total_timesteps
-
-
-def test_there_are_files_for_worlds_without_velocities():
-    assert [path.stem for path in WORLDS] == [
-        "cartpole_novel_gated", "cartpole_novel_lstm", "pendulum_novel_gated",
-    ]  # fmt: skip
-    gated, lstm = (read_config(path, WorldConfig) for path in WORLDS[:2])
-    assert dataclasses.replace(gated, policy_kwargs=gated.policy_kwargs | {"cell": "lstm"}) == lstm
 
 
 @pytest.mark.parametrize("path", WORLDS, ids=lambda path: path.stem)
@@ -126,15 +123,17 @@ def test_a_file_for_a_world_makes_the_model_its_name_says(path):
 
 def test_what_a_file_does_not_name_keeps_its_default(written):
     assert read_config(written("")) == Config()
-    assert read_config(written("seed: 4\nalgo: {gamma: 0.5}")) == Config(seed=4, algo=AlgoConfig(gamma=0.5))
+    assert read_config(written("seed: 4\nalgo: {gamma: 0.5}")) == Config(
+        seed=4, algo=dataclasses.replace(SELF_PLAY, gamma=0.5)
+    )
 
 
 def test_what_is_written_reads_the_same(written):
     config = Config(
         game="dark_hex",
         options={"rows": 4, "cols": 5, "abrupt": True, "rule": "words: with # signs"},
-        algo=AlgoConfig(learning_rate=1e-4, target_kl=0.02),
-        policy=PolicyConfig(net_arch=[16, 8]),
+        algo=dataclasses.replace(SELF_PLAY, learning_rate=1e-4, target_kl=0.02),
+        policy=dataclasses.replace(SELF_PLAY_NETWORK, net_arch=[16, 8]),
     )
     assert read_config(written(write_config(config))) == config
     assert read_config(written(write_config(Config()))) == Config()
@@ -206,6 +205,44 @@ def test_truth_in_every_way_it_is_said(written):
 
 
 @pytest.mark.parametrize(
+    ("text", "schedule"),
+    [
+        ("0.001", 0.001),
+        ("{linear: 3e-3}", Linear(3e-3)),
+        ("{constant: 1}", Constant(1.0)),
+        ("{power: 1e-3}", Power(1e-3)),
+        ("{power: {initial: 1e-3, exponent: 0.5}}", Power(1e-3, 0.5)),
+    ],
+)
+def test_a_number_and_a_schedule_are_written_the_same_everywhere(written, text, schedule):
+    """In both kinds of configuration, and read again as they are written."""
+    for kind, part in ((Config, "algo"), (WorldConfig, "arguments")):
+        config = read_config(written(f"{part}: {{learning_rate: {text}}}"), kind)
+        told = config.algo.learning_rate if kind is Config else config.arguments["learning_rate"]
+        assert told == schedule
+        assert read_config(written(write_config(config)), kind) == config
+
+
+@pytest.mark.parametrize(
+    ("old", "schedule"),
+    [
+        ("learning_rate: 0.5, learning_rate_schedule: linear", Linear(0.5)),
+        ("learning_rate: 0.5, learning_rate_schedule: constant", 0.5),
+        ("learning_rate_schedule: power, learning_rate: 0.5", Power(0.5)),
+    ],
+)
+def test_a_file_from_before_means_what_it_meant(written, old, schedule):
+    """When a schedule's name stood beside its number, and a world said null of all that it left alone."""
+    assert read_config(written(f"algo: {{{old}}}")).algo.learning_rate == schedule
+    text = f"arguments: {{{old}, gamma: null, magnet: null}}"
+    assert read_config(written(text), WorldConfig).arguments == {"learning_rate": schedule}
+    unsaid = read_config(
+        written("arguments: {learning_rate: null, learning_rate_schedule: constant}"), WorldConfig
+    )
+    assert unsaid.arguments == {}
+
+
+@pytest.mark.parametrize(
     ("text", "key", "lines"),
     [
         ("seed: 1\nmatches: 8\nseed: 2", "seed", (1, 3)),
@@ -242,7 +279,7 @@ def test_what_is_written_of_a_world_reads_the_same(written):
         env="module:World-v0",
         env_kwargs={"size": 3, "map": ["SF", "FG"]},
         algo="ppo",
-        arguments=ArgumentsConfig(learning_rate=1e-4, normalize_advantage=False),
+        arguments={"learning_rate": Linear(1e-4), "normalize_advantage": False},
         policy_kwargs={"net_arch": {"pi": [8], "vf": []}},
     )
     assert read_config(written(write_config(config)), WorldConfig) == config
@@ -264,9 +301,9 @@ def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
         (tmp_path / name / "checkpoints" / "step_8").mkdir(parents=True)
         (tmp_path / name / "config.yaml").write_text(write_config(config), encoding="utf-8")
     for path in ("world", "world/checkpoints/step_8"):
-        assert world_of(tmp_path / path) == WorldConfig(env="CartPole-v1", seed=7)
+        assert read_world(tmp_path / path) == WorldConfig(env="CartPole-v1", seed=7)
     for path in ("game", "game/checkpoints/step_8", "world/agent.zip", "world/checkpoints", "nowhere"):
-        assert world_of(tmp_path / path) is None
+        assert read_world(tmp_path / path) is None
 
 
 # ---------------------------------------------------------------- slips of the pen
@@ -275,7 +312,7 @@ def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("mathces: 8", "unknown key 'mathces'; known are matches, game, options, seed, device"),
+        ("mathces: 8", "unknown key 'mathces'; known are matches, seed, device, total_timesteps"),
         ("algo: {lr: 1.0e-3}", "unknown key 'algo.lr'; known are learning_rate"),
         ("policy: {hidden: 8}", "unknown key 'policy.hidden'; known are lstm_hidden_size, cell"),
         ("1: 2", "unknown key '1'"),
@@ -297,8 +334,36 @@ def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
         ("algo: {magnet: north}", "algo.magnet must be"),
         ("algo: {magnet: north}", "'uniform', 'snapshot', 'ema'"),
         ("algo: {magnet: north}", "got 'north'"),
-        ("algo: {learning_rate_schedule: cosine}", "algo.learning_rate_schedule must be"),
-        ("policy: {net_arch: 64}", "policy.net_arch must be list[int], got 64"),
+        (
+            "algo: {learning_rate: {cosine: 1}}",
+            "learning_rate must be a number or one schedule, such as {linear: 3",
+        ),
+        ("algo: {learning_rate: {cosine: 1}}", "known are linear, constant, power"),
+        ("algo: {learning_rate: {linear: x}}", "algo.learning_rate.linear.initial must be a number, got 'x'"),
+        (
+            "algo: {learning_rate: {linear: {start: 1}}}",
+            "algo.learning_rate.linear has no 'start'; known are init",
+        ),
+        ("algo: {learning_rate: {power: {exponent: 1}}}", "algo.learning_rate.power needs initial"),
+        (
+            "algo: {learning_rate: {linear: 1, power: 2}}",
+            "algo.learning_rate must be a number or one schedule",
+        ),
+        (
+            "algo: {learning_rate: [1]}",
+            "algo.learning_rate must be a number or a schedule such as {linear: 0.001}",
+        ),
+        ("algo: {learning_rate: {linear: -1}}", "algo.learning_rate must be a finite number of at least 0"),
+        ("algo: {gamma: {linear: 1}}", "algo.gamma must be float, got {'linear': 1}"),
+        (
+            "algo: {learning_rate_schedule: linear}",
+            "algo.learning_rate_schedule is no longer a key: write algo.l",
+        ),
+        (
+            "algo: {ent_coef: 1, ent_coef_schedule: cosine}",
+            "algo.ent_coef_schedule is no longer a key: write",
+        ),
+        ("policy: {net_arch: 64}", "policy.net_arch must be list[int] | dict[str, list[int]], got 64"),
         ("policy: {net_arch: [64, x]}", "policy.net_arch[1] must be int, got 'x'"),
         ("eval: {players: random}", "eval.players must be list[str], got 'random'"),
         ("[]", "the file must be a mapping of keys, got []"),
@@ -316,7 +381,7 @@ def test_a_slip_is_told_in_one_line(written, text, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("game: kuhn_poker", "unknown key 'game'; known are env, env_kwargs, algo, n_envs"),
+        ("game: kuhn_poker", "unknown key 'game'; known are "),
         ("arguments: {lr: 1.0e-3}", "unknown key 'arguments.lr'; known are learning_rate"),
         (
             "algo: a2c",

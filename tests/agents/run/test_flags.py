@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
 import tyro
 
 import envs
-from agents.run.config import CONFIGS, Config, WorldConfig, read_config
-from agents.run.flags import _options_of, read_flags
+from agents import CELLS, MaskableRecurrentPPO
+from agents.gym.config import WORLD_CHOICES, WorldConfig
+from agents.learn.schedules import Linear, Power
+from agents.run.choices import GAME, SELF_PLAY_CHOICES, options_of
+from agents.run.config import CONFIGS, Config, read_config
+from agents.run.flags import read_flags
+from agents.run.selfplay import make_model
 from envs import GAMES
 
 GENERALS, BATTLESHIP, HEX = (
@@ -21,8 +27,9 @@ CARTPOLE = CONFIGS / "cartpole_novel_gated.yaml"
 
 def read(path, *words, kind=Config):
     """The configuration with the flags over it, and what was said."""
-    said = []
-    return read_flags(kind, list(map(str, words)), default=read_config(path, kind), say=said.append), said
+    said, choices = [], SELF_PLAY_CHOICES if kind is Config else WORLD_CHOICES
+    default = read_config(path, kind)
+    return read_flags(kind, list(map(str, words)), choices=choices, default=default, say=said.append), said
 
 
 def world(*words):
@@ -95,6 +102,74 @@ def test_a_cell_keeps_the_options_it_has_and_says_which_it_leaves_out():
         read(BATTLESHIP, "--policy.cell", "feedforward", "--policy.lstm-kwargs.chrono", 64)
 
 
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A module of one's own in the current folder, with a game and a cell; both are forgotten afterwards."""
+    (tmp_path / "my_own.py").write_text(OUTSIDE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_own", raising=False)
+    yield
+    for registry, name in ((envs.GAMES, "my_own:Kuhn"), (CELLS, "my_own:Slow")):
+        registry.pop(name, None)
+    sys.modules.pop("my_own", None)
+
+
+OUTSIDE = '''
+import dataclasses
+from agents.net.cells import Elman
+from envs.games.kuhn_poker import KuhnPoker
+
+@dataclasses.dataclass(frozen=True)
+class Kuhn(KuhnPoker):
+    """Kuhn poker with an option that says nothing.
+
+    Args:
+        colour: of the cards.
+    """
+    colour: str = "red"
+
+class Slow(Elman):
+    """An Elman cell with an option that does nothing.
+
+    Args:
+        patience: how slow it is.
+    """
+    def __init__(self, input_size, hidden_size, patience: float = 1.0):
+        super().__init__(input_size, hidden_size)
+'''
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_game_and_a_cell_from_outside_bring_their_options(tmp_path, capsys):
+    """Named by flags, or by a file."""
+    chosen = ["--game", "my_own:Kuhn", "--policy.cell", "my_own:Slow"]
+    config, _ = read(HEX, *chosen, "--options.colour", "blue", "--policy.lstm-kwargs.patience", 2)
+    assert (config.options, config.policy.lstm_kwargs) == ({"colour": "blue"}, {"patience": 2.0})
+    path = tmp_path / "mine.yaml"
+    path.write_text("{game: 'my_own:Kuhn', policy: {cell: 'my_own:Slow'}}", encoding="utf-8")
+    config, _ = read(path, "--options.colour", "green")
+    assert config.options == {"colour": "green"}
+    with pytest.raises(SystemExit):
+        read(path, "--help")
+    assert "How slow it is." in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    config, _ = world("--policy-kwargs.cell", "my_own:Slow", "--policy-kwargs.lstm-kwargs.patience", 3)
+    assert config.policy_kwargs["lstm_kwargs"] == {"patience": 3.0}
+    with pytest.raises(ValueError, match="cell 'my_own:Fast': expected module:Name of a class"):
+        read(HEX, "--policy.cell", "my_own:Fast")
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_game_and_a_cell_from_outside_are_trained(tmp_path):
+    path = tmp_path / "mine.yaml"
+    small = "{cell: 'my_own:Slow', lstm_hidden_size: 4, features_dim: 4, lstm_kwargs: {patience: 2}}"
+    path.write_text(f"{{game: 'my_own:Kuhn', matches: 32, policy: {small}}}", encoding="utf-8")
+    model = make_model(read_config(path))
+    assert type(model.game).__name__ == "Kuhn"
+    assert type(model.policy.core.cells[0]).__name__ == "Slow"
+    model = MaskableRecurrentPPO("MlpLstmPolicy", "CartPole-v1", policy_kwargs={"cell": "my_own:Slow"})
+    assert type(model.policy.core.cells[0]).__name__ == "Slow"  # it is registered by now
+
+
 def test_arguments_of_the_policy_and_of_the_world():
     config, _ = world("--policy-kwargs.cell", "gru", "--env-kwargs.sutton-barto-reward", "True")
     assert config.policy_kwargs == read_config(CARTPOLE, WorldConfig).policy_kwargs | {"cell": "gru"}
@@ -105,7 +180,7 @@ def test_arguments_of_the_policy_and_of_the_world():
     config, _ = world("--policy-kwargs.net-arch.pi", 64, 32, "--policy-kwargs.net-arch.vf", 8)
     assert config.policy_kwargs["net_arch"] == {"vf": [8], "pi": [64, 32]}
     config, _ = world("--policy-kwargs.log-std-init", "-1e-1", "--arguments.normalize-advantage", "no")
-    assert (config.policy_kwargs["log_std_init"], config.arguments.normalize_advantage) == (-0.1, False)
+    assert (config.policy_kwargs["log_std_init"], config.arguments["normalize_advantage"]) == (-0.1, False)
     with pytest.raises(
         ValueError, match=r"unknown setting --env-kwargs.sutton; known are --env-kwargs.sutton-barto"
     ):
@@ -183,12 +258,45 @@ def test_every_form_of_a_number():
 
 
 @pytest.mark.parametrize(
+    ("text", "schedule"),
+    [
+        ("3e-3", 3e-3),
+        ("linear:3e-3", Linear(3e-3)),
+        ("linear: 3e-3", Linear(3e-3)),
+        ("{linear: 3e-3}", Linear(3e-3)),
+        ("{power: {initial: 1e-3, exponent: .5}}", Power(1e-3, 0.5)),
+    ],
+)
+def test_a_schedule_is_a_value_like_a_number(text, schedule):
+    assert read(HEX, "--algo.learning-rate", text)[0].algo.learning_rate == schedule
+    assert read(HEX, f"--algo.clip-range-vf={text}")[0].algo.clip_range_vf == schedule
+    assert read(HEX, "--algo.clip-range-vf", "None")[0].algo.clip_range_vf is None
+    for more in ((), ("--algo", "ppo")):
+        assert world("--arguments.learning-rate", text, *more)[0].arguments["learning_rate"] == schedule
+
+
+def test_a_setting_out_of_range_is_told_with_its_path():
+    with pytest.raises(
+        ValueError, match=r"^algo.learning_rate must be a finite number of at least 0, got -1.0 of"
+    ):
+        read(HEX, "--algo.learning-rate", "linear:-1")
+    with pytest.raises(
+        ValueError, match=r"^algo.clip_range must be a finite number in 0..1, or a schedule of"
+    ):
+        read(HEX, "--algo.clip-range", "2")
+    with pytest.raises(ValueError, match=r"^arguments.gamma must be a finite number in 0..1, got 2"):
+        world("--arguments.gamma", "2")
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--matches", "1.5"], "expected a whole number, got '1.5'"),
         (["--options.rows", "x"], "expected a whole number, got 'x'"),
         (["--algo.gamma", "nan"], "expected a finite number, got 'nan'"),
         (["--algo.gamma", ".inf"], "expected a finite number, got '.inf'"),
+        (["--algo.ent-coef", "much"], "expected a number or a schedule such as linear:3e-3, got 'much'"),
+        (["--algo.ent-coef", "cosine:3"], "known are linear, constant, power"),
     ],
 )
 def test_a_number_that_does_not_fit(capsys, words, told):
@@ -246,7 +354,7 @@ def test_help_tells_every_option_of_what_is_chosen(capsys):
 
 def test_every_option_of_every_game_has_its_help():
     for name in GAMES:
-        for option, entry in _options_of(name).items():
+        for option, entry in options_of(name).items():
             assert entry.help, f"{name}.{option}"
 
 
@@ -259,7 +367,7 @@ def test_a_record_without_a_default_takes_the_options_of_the_game_it_is_told():
         out: Path | None = None
 
     words = ["a", "./-b/c", "--game", "dark_hex", "--options.rows", "4", "--out", "-x y"]
-    read = read_flags(Arguments, words)
+    read = read_flags(Arguments, words, choices=GAME)
     assert read == Arguments(("a", "./-b/c"), "dark_hex", {"rows": 4}, Path("-x y"))
     with pytest.raises(ValueError, match=r"unknown setting --options.rows"):
-        read_flags(Arguments, ["a", "--options.rows", "4"])
+        read_flags(Arguments, ["a", "--options.rows", "4"], choices=GAME)

@@ -23,17 +23,15 @@ from saved import damage, step
 import agents
 from agents.files import MANIFEST, CheckpointError, point, read, read_tensors
 from agents.gym import training as world_training
+from agents.gym.config import EpisodesConfig, WorldConfig
 from agents.gym.stock import STOCK
 from agents.run import folder, keeper, lock
 from agents.run import selfplay as training
 from agents.run.config import (
-    AlgoConfig,
-    ArgumentsConfig,
+    SELF_PLAY,
+    SELF_PLAY_NETWORK,
     Config,
-    EpisodesConfig,
     EvalConfig,
-    PolicyConfig,
-    WorldConfig,
     write_config,
 )
 from agents.run.keeper import RunKeeper
@@ -54,8 +52,8 @@ def tiny(folder, **changes):
         total_timesteps=3 * UPDATE,
         run_dir=str(folder),
         checkpoint_every=UPDATE,
-        policy=PolicyConfig(lstm_hidden_size=8, features_dim=8),
-        algo=AlgoConfig(n_steps=8, batch_size=32, n_epochs=1),
+        policy=dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=8, features_dim=8),
+        algo=dataclasses.replace(SELF_PLAY, n_steps=8, batch_size=32, n_epochs=1),
         eval=EvalConfig(every=10 * UPDATE, matches_per_seat=4, final_matches_per_seat=4),
     )
     return dataclasses.replace(config, **changes)
@@ -235,7 +233,7 @@ def world(folder, algo="maskable_recurrent_ppo", **changes):
         run_dir=str(folder),
         checkpoint_every=32,
         keep_checkpoints=1,
-        arguments=ArgumentsConfig(n_steps=32, batch_size=32, n_epochs=1),
+        arguments={"n_steps": 32, "batch_size": 32, "n_epochs": 1},
         policy_kwargs=cell,
         eval=EpisodesConfig(every=10**9, episodes=2, final_episodes=2, gif=False),
     )
@@ -466,7 +464,7 @@ def test_in_worlds_too(tmp_path, algo):
     for changes, words in (
         ({"env": "CartPole-v1"}, "says env 'CartPole-v1', step_32 was trained with 'Broken-v0'"),
         ({"normalize": True}, "says normalize True, step_32 was trained with False"),
-        ({"arguments": ArgumentsConfig(n_steps=32, batch_size=16)}, "says arguments.batch_size 16, "),
+        ({"arguments": {"n_steps": 32, "batch_size": 16}}, "says arguments.batch_size 16, "),
         ({"env_kwargs": {"pays": "1"}}, "says env_kwargs.pays '1', "),
     ):
         (run / "config.yaml").write_text(

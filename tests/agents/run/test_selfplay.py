@@ -21,14 +21,23 @@ import agents
 import envs
 from agents import files, fixed_player
 from agents.files import read, save_folder
+from agents.learn.schedules import Linear, Power
 from agents.play.arena import Result, tournament
 from agents.run import folder, keeper
 from agents.run import selfplay as training
-from agents.run.config import AlgoConfig, Config, EvalConfig, OpponentsConfig, PolicyConfig, read_config
+from agents.run.config import (
+    SELF_PLAY,
+    SELF_PLAY_NETWORK,
+    Config,
+    EvalConfig,
+    OpponentsConfig,
+    read_config,
+)
 from agents.run.curves import JSONLines, memory_statistics
 from agents.run.folder import MAY_CHANGE
 from agents.run.keeper import RunKeeper
 from agents.run.selfplay import SelfPlayKeeper, copy_weights, resume, train
+from agents.run.written import read_yaml, write_yaml
 
 UPDATE = 64
 """Decisions of one update: 8 matches, 8 steps."""
@@ -43,25 +52,30 @@ def tiny(folder, **changes):
         total_timesteps=3 * UPDATE,
         run_dir=str(folder),
         checkpoint_every=UPDATE,
-        policy=PolicyConfig(lstm_hidden_size=8, features_dim=8),
-        algo=AlgoConfig(n_steps=8, batch_size=32, n_epochs=2),
+        policy=dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=8, features_dim=8),
+        algo=dataclasses.replace(SELF_PLAY, n_steps=8, batch_size=32, n_epochs=2),
         eval=EvalConfig(every=UPDATE, matches_per_seat=4, final_matches_per_seat=8),
     )
     return dataclasses.replace(config, **changes)
 
 
 EVERYTHING = {
-    "policy": PolicyConfig(
-        cell="lstm", lstm_hidden_size=8, features_dim=8, n_lstm_layers=2, lstm_kwargs={"dropout": 0.2}
+    "policy": dataclasses.replace(
+        SELF_PLAY_NETWORK,
+        cell="lstm",
+        lstm_hidden_size=8,
+        features_dim=8,
+        n_lstm_layers=2,
+        lstm_kwargs={"dropout": 0.2},
     ),
-    "algo": AlgoConfig(
+    "algo": dataclasses.replace(
+        SELF_PLAY,
         n_steps=8,
         batch_size=32,
         n_epochs=2,
-        learning_rate=1e-2,
+        learning_rate=Linear(1e-2),
         magnet="snapshot",
-        magnet_coef=0.1,
-        magnet_coef_schedule="power",
+        magnet_coef=Power(0.1),
         magnet_every=2,
         ema_decay=0.9,
     ),
@@ -458,6 +472,35 @@ def test_a_finished_run_asked_for_more_goes_on(copy):
     assert read_config(copy / "config.yaml").total_timesteps == 5 * UPDATE
 
 
+def as_before(config):
+    """The configuration as it was written when a schedule's name stood beside its number."""
+    for name in ("learning_rate", "ent_coef", "magnet_coef", "shaping_coef"):
+        told = config["algo"][name]
+        kind, number = next(iter(told.items())) if isinstance(told, dict) else ("constant", told)
+        config["algo"] |= {name: number, f"{name}_schedule": kind}
+    del config["policy"]["log_std_init"]
+    return config
+
+
+def test_a_run_from_before_schedules_were_values_goes_on(copy):
+    """In its config.yaml as in what its checkpoint says; another number in either is still told."""
+    latest, stored = files.find(copy)
+    training_json = stored.json("training.json")
+    training_json["config"] = as_before(training_json["config"])
+    save_folder(stored | {"training.json": files.json_bytes(training_json)}, latest)
+    old = as_before(read_yaml((copy / "config.yaml").read_bytes()))
+    (copy / "config.yaml").write_text(write_yaml(old), encoding="utf-8")
+    assert "learning_rate_schedule: linear" in (copy / "config.yaml").read_text(encoding="utf-8")
+    resume(copy, lambda config: dataclasses.replace(config, total_timesteps=4 * UPDATE), quiet)
+    assert "learning_rate:\n    linear: 0.001" in (copy / "config.yaml").read_text(encoding="utf-8")
+
+    old["algo"]["learning_rate"] = 0.5
+    (copy / "config.yaml").write_text(write_yaml(old), encoding="utf-8")
+    refused(
+        copy, r"says algo.learning_rate.linear 0.5, step_\d+ was trained with 0.001; a resumed run keeps it"
+    )
+
+
 OTHER = {
     "game": "leduc_poker",
     "options": {"rows": 3},
@@ -470,8 +513,8 @@ OTHER = {
     "checkpoint_every": 7,
     "keep_checkpoints": 7,
     "progress": False,
-    "policy": PolicyConfig(cell="gru"),
-    "algo": AlgoConfig(learning_rate=0.5),
+    "policy": dataclasses.replace(SELF_PLAY_NETWORK, cell="gru"),
+    "algo": dataclasses.replace(SELF_PLAY, learning_rate=0.5),
     "opponents": OpponentsConfig(share=0.5, players=["random"]),
     "eval": EvalConfig(every=10 * UPDATE, players=["random"], final_matches_per_seat=2),
 }
@@ -574,7 +617,7 @@ def test_a_run_begins_with_the_averaged_weights_of_an_agent_and_nothing_else_of_
 
 
 def test_an_agent_of_one_size_of_board_begins_on_another(tmp_path):
-    policy = PolicyConfig(lstm_hidden_size=4, features_dim=4, spatial=True)
+    policy = dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=4, features_dim=4, spatial=True)
     boards = {"game": "generals", "policy": policy, "options": {"rows": 4, "cols": 5}}
     small = training.make_model(tiny(tmp_path, **boards))
     small.save(tmp_path / "small.zip")
@@ -586,7 +629,7 @@ def test_an_agent_of_one_size_of_board_begins_on_another(tmp_path):
 
 
 def test_another_network_is_no_beginning(finished, tmp_path):
-    policy = PolicyConfig(lstm_hidden_size=16, features_dim=8)
+    policy = dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=16, features_dim=8)
     with pytest.raises(ValueError, match="its network is not the one to train") as error:
         training.make_model(tiny(tmp_path, policy=policy, start_from=str(finished.run)))
     assert str(error.value).endswith(
@@ -606,10 +649,13 @@ def test_another_network_is_no_beginning(finished, tmp_path):
         ({"options": {"cards": 3}}, "kuhn_poker: unknown option 'cards'; known are none"),
         ({"game": "dark_hex", "options": {"rows": 1}}, "rows"),
         (
-            {"policy": PolicyConfig(cell="warp")},
-            "unknown cell 'warp'; known are elman, feedforward, gated, gru, lstm",
+            {"policy": dataclasses.replace(SELF_PLAY_NETWORK, cell="warp")},
+            "unknown cell 'warp'; known are elman, feedforward, gated",
         ),
-        ({"algo": AlgoConfig(n_steps=8, batch_size=33)}, "batch_size 33 does not fit .* 8, 16, 32, 64"),
+        (
+            {"algo": dataclasses.replace(SELF_PLAY, n_steps=8, batch_size=33)},
+            "batch_size 33 does not fit .* 8, 16, 32, 64",
+        ),
         ({"eval": EvalConfig(players=["grandmaster"])}, "grandmaster"),
         ({"opponents": OpponentsConfig(share=0.5)}, "matches against others need opponents"),
         ({"opponents": OpponentsConfig(share=1.5, pool_size=1)}, "must be in 0..1, got 1.5"),
@@ -629,7 +675,7 @@ def test_the_model_is_what_the_configuration_says(tmp_path):
     assert model.policy.core.cells[1].hidden_size == 8
     assert [player.name for player in model.opposition.players.values()] == ["random", "bot"]
     assert model.learning_rate(0.5) == pytest.approx(0.5e-2)  # linear
-    assert model.ent_coef(0.5) == pytest.approx(0.05)  # constant
+    assert model.ent_coef == 0.05
     assert model.magnet_coef(0.5) < model.magnet_coef(1.0) == pytest.approx(0.1)  # power
     assert model.ema is not None
     assert model.magnet_kind == "snapshot"

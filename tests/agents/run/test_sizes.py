@@ -8,8 +8,9 @@ import pytest
 
 import envs
 from agents.gym import training as world_training
+from agents.gym.config import WorldConfig
 from agents.run import sizes
-from agents.run.config import CONFIGS, Config, WorldConfig, read_config
+from agents.run.config import CONFIGS, Config, read_config
 from agents.run.selfplay import check_sizes, make_model
 from agents.run.written import read_yaml
 from envs import room
