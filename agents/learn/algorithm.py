@@ -219,7 +219,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def _warn_of_code(self) -> None:
         """Say before training what `save` will not be able to hold."""
         for name in saving.KEPT:
-            value = getattr(self, name)
+            value = getattr(self, _attribute(name))
             if not is_kept(value):
                 warnings.warn(
                     f"{name} is code ({saving.code_name(value)}), which files do not hold: save leaves "

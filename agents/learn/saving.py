@@ -103,6 +103,9 @@ def arguments_of(stored: Stored) -> dict[str, Any]:
         raise stored.error(f"training.json does not fit this version ({error})") from error
 
 
+agent_file.CHECKS.append(arguments_of)
+
+
 def check_finite(parts: Parts, path: Source) -> None:
     """Refuse to save weights, statistics or the optimiser's moments that are not numbers any more.
 

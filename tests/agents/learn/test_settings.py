@@ -23,7 +23,7 @@ from agents.net.settings import SETTINGS, Network, check, plain
 from agents.run.config import SELF_PLAY, SELF_PLAY_NETWORK, Config, read_config
 from agents.run.sentences import sentences
 
-KEPT = [SETTINGS[name] for name in ARGUMENTS]
+KEPT = [SETTINGS[name] for name in ARGUMENTS if name != "magnet"]
 NETWORK = {
     "lstm_hidden_size": (), "n_lstm_layers": (), "features_dim": (), "log_std_init": (), "spatial": (),
     "net_arch": (), "dropout": ("lstm_kwargs",), "forget_bias": ("lstm_kwargs",), "chrono": ("lstm_kwargs",),
