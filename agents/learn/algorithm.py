@@ -137,19 +137,14 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             env.device if isinstance(env, Batch) and device == "auto" else device,
             seed=seed,
         )
-        self.n_steps, self.n_epochs = n_steps, n_epochs
-        self.batch_size = batch_size  # None until an env says how many
-        self.gamma, self.gae_lambda = gamma, gae_lambda
-        self.clip_range, self.clip_range_vf = clip_range, clip_range_vf
-        self.normalize_advantage, self.vf_coef = normalize_advantage, vf_coef
-        self.ent_coef, self.kl_coef, self.magnet_coef = ent_coef, kl_coef, magnet_coef
-        self.max_grad_norm, self.target_kl = max_grad_norm, target_kl
-        self.magnet_kind, self.magnet_every, self.ema_decay = magnet, magnet_every, ema_decay
-        self.shaping_coef = shaping_coef
+        self.n_steps, self.n_epochs, self.batch_size = n_steps, n_epochs, batch_size
+        self.gamma, self.gae_lambda, self.clip_range = gamma, gae_lambda, clip_range
+        self.normalize_advantage, self.vf_coef, self.target_kl = normalize_advantage, vf_coef, target_kl
+        self.ent_coef, self.kl_coef, self.max_grad_norm = ent_coef, kl_coef, max_grad_norm
+        self.magnet_coef, self.magnet_kind, self.magnet_every = magnet_coef, magnet, magnet_every
+        self.clip_range_vf, self.shaping_coef, self.ema_decay = clip_range_vf, shaping_coef, ema_decay
         self.opposition, self.snapshot_every = opposition, snapshot_every
         self._check_settings()
-        if magnet == "ema" and self.ema_decay == 0.0:
-            raise ValueError("magnet='ema' needs an ema_decay above 0")
         self._begin_empty(_init_setup_model)
         if env is not None:
             self.set_env(env)
@@ -206,6 +201,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             setattr(self, _attribute(name), value)
         for name in ("snapshot_every", "seed"):
             setattr(self, name, settings.check(name, getattr(self, name)))
+        if self.magnet_kind == "ema" and self.ema_decay == 0.0:
+            raise ValueError("magnet='ema' needs an ema_decay above 0")
 
     @property
     def settings(self) -> Settings:

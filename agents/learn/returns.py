@@ -8,9 +8,11 @@ decisions of one seat in one match, V_d its values and R_d what it earns from de
 
 (generalised advantage estimation, Schulman et al. 2016), where V and A are 0 after the match's end.
 
-When a rollout ends, all seats but the one about to decide still wait for the outcome of their latest
-decision. Those decisions are carried over: the update on the next rollout, which shows the outcome, counts
-them. Left out for good they would bias what is learned, as who waits depends on how the match went on.
+When a rollout ends, one seat is about to decide: its value there bootstraps its latest decision. All others
+still wait for the outcome of theirs. It is not guessed: those decisions do not count yet, and their recorded
+value bootstraps the decision before. They are carried over: put in front of the next rollout, which shows the
+outcome, they count in its update; of the first `carried` decisions there the others did so before. Left out
+for good they would bias what is learned, as who waits depends on how the match went on.
 """
 
 from __future__ import annotations
@@ -30,12 +32,7 @@ def seat_advantages(
     gae_lambda: float,
     carried: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Advantages of T decisions in B matches.
-
-    At the rollout's end one seat is about to decide: its value there bootstraps its latest decision.
-    The other seats' latest decisions still wait for their outcome. They are not guessed: they do not count
-    yet, and their recorded value bootstraps the decision before. Put in front of the next rollout they do:
-    of the first `carried` decisions those count whose outcome shows after them, the others did so before.
+    """Advantages of T decisions in B matches; see the module for what waits at their end.
 
     Args:
         reward: [T, B, P], earned by each seat through step t.
@@ -56,8 +53,7 @@ def seat_advantages(
     # since, and whether its latest decision's outcome is known.
     is_next = next_seat[:, None] == seats  # [B, P]
     ahead_value = torch.where(is_next, next_value[:, None], 0.0)
-    ahead_advantage = torch.zeros_like(ahead_value)
-    earned = torch.zeros_like(ahead_value)
+    ahead_advantage, earned = torch.zeros_like(ahead_value), torch.zeros_like(ahead_value)
     outcome_known = is_next
     counted = torch.zeros_like(is_next)  # the rollout before knew the outcome
 

@@ -133,34 +133,10 @@ class Collector:
         for t in range(n_steps):
             if t == n_steps - carried:
                 late = self.memory
-            r["observation"][t], r["legal"][t], r["seat"][t] = lanes.observation, lanes.legal, lanes.seat
-            r["start"][t] = self.start
-            _, r["previous"][t] = policy.recall(self.memory, lanes.seat, self.start)
-            if magnet is not None:
-                beside = Memory(self.magnet_cores, self.memory.previous)
-                r["magnet"][t], _, (self.magnet_cores, _) = magnet.weigh(
-                    lanes.observation, lanes.legal, lanes.seat, self.start, beside
-                )
-
-            decision, self.memory = policy.act(
-                lanes.observation, lanes.legal, lanes.seat, self.start, self.memory, generator
-            )
-            r["log_prob"][t], r["distribution"][t] = decision.log_prob, decision.distribution
-            r["value"][t], action = decision.value, decision.action
-            if self.opposition is not None:
-                action, r["is_own"][t] = self.opposition.act(lanes, action)
-            r["action"][t] = action
-
+            self._see(r, t, policy, magnet)
+            action = self._decide(r, t, policy, generator)
             lanes.step(action)
-            r["reward"][t], r["over"][t], r["illegal"][t] = lanes.reward, lanes.over, lanes.illegal
-            r["length"][t], r["earned"][t] = self.length + 1, self.earned + lanes.reward
-            if lanes.truncated is not None and lanes.truncated.any():
-                r["bootstrap"][t] = self._value_of_cut_off(policy, lanes.truncated)
-            self.start = r["over"][t]
-            self.length = r["length"][t].masked_fill(self.start, 0)
-            self.earned = r["earned"][t].masked_fill(self.start[:, None], 0.0)
-            if self.opposition is not None:
-                self.opposition.restart(lanes.over)
+            self._hear(r, t, policy)
             self.latest = t, r
             if not on_step():
                 return None
@@ -177,6 +153,48 @@ class Collector:
         if carried > 0:
             self.before = rollout.end(carried, late)
         return rollout
+
+    def _see(
+        self, r: dict[str, Tensor], t: int, policy: RecurrentPolicy, magnet: RecurrentPolicy | None
+    ) -> None:
+        """Record what the seats that decide at step t see and remember, and what the magnet would do."""
+        lanes = self.lanes
+        r["observation"][t], r["legal"][t], r["seat"][t] = lanes.observation, lanes.legal, lanes.seat
+        r["start"][t] = self.start
+        _, r["previous"][t] = policy.recall(self.memory, lanes.seat, self.start)
+        if magnet is not None:
+            beside = Memory(self.magnet_cores, self.memory.previous)
+            r["magnet"][t], _, (self.magnet_cores, _) = magnet.weigh(
+                lanes.observation, lanes.legal, lanes.seat, self.start, beside
+            )
+
+    def _decide(
+        self, r: dict[str, Tensor], t: int, policy: RecurrentPolicy, generator: torch.Generator | None
+    ) -> Tensor:
+        """The actions [B, *] of step t, the policy's or those of the players opposite."""
+        lanes = self.lanes
+        decision, self.memory = policy.act(
+            lanes.observation, lanes.legal, lanes.seat, self.start, self.memory, generator
+        )
+        r["log_prob"][t], r["distribution"][t] = decision.log_prob, decision.distribution
+        r["value"][t], action = decision.value, decision.action
+        if self.opposition is not None:
+            action, r["is_own"][t] = self.opposition.act(lanes, action)
+        r["action"][t] = action
+        return action
+
+    def _hear(self, r: dict[str, Tensor], t: int, policy: RecurrentPolicy) -> None:
+        """Record what came of step t, and begin anew where a match has ended."""
+        lanes = self.lanes
+        r["reward"][t], r["over"][t], r["illegal"][t] = lanes.reward, lanes.over, lanes.illegal
+        r["length"][t], r["earned"][t] = self.length + 1, self.earned + lanes.reward
+        if lanes.truncated is not None and lanes.truncated.any():
+            r["bootstrap"][t] = self._value_of_cut_off(policy, lanes.truncated)
+        self.start = r["over"][t]
+        self.length = r["length"][t].masked_fill(self.start, 0)
+        self.earned = r["earned"][t].masked_fill(self.start[:, None], 0.0)
+        if self.opposition is not None:
+            self.opposition.restart(lanes.over)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the policy remembers of the matches, as tensors; `lanes` and `opposition` tell their own."""

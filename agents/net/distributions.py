@@ -48,16 +48,28 @@ def sample(log_probs: Tensor, generator: torch.Generator | None = None) -> Tenso
 class Family(abc.ABC):
     """A family of distributions over actions. Leading dimensions are free: [...] stands for them."""
 
-    shape: tuple[int, ...]
-    """Of one action."""
     dtype: ClassVar[torch.dtype] = torch.int64
     """Of an action."""
-    outputs: int
-    """Numbers that a network gives for it."""
-    parameters: int
-    """D, numbers that it is kept as."""
-    codes: tuple[int, ...]
-    """How many codes an action's components have; none for numbers."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of one action."""
+
+    @property
+    @abc.abstractmethod
+    def parameters(self) -> int:
+        """D, numbers that it is kept as."""
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a network gives for it."""
+        return self.parameters
+
+    @property
+    @abc.abstractmethod
+    def codes(self) -> tuple[int, ...]:
+        """How many codes an action's components have; none for numbers."""
 
     @property
     def mask(self) -> int:
@@ -121,17 +133,15 @@ class Categorical(Family):
     actions: int
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         return ()
 
     @property
-    def parameters(self) -> int:  # type: ignore[override]
+    def parameters(self) -> int:
         return self.actions
 
-    outputs = parameters
-
     @property
-    def codes(self) -> tuple[int, ...]:  # type: ignore[override]
+    def codes(self) -> tuple[int, ...]:
         return (self.actions,)
 
     def normalise(self, outputs: Tensor, legal: Tensor) -> Tensor:
@@ -163,17 +173,19 @@ class Categorical(Family):
 class MultiCategorical(Family):
     """A choice for each component; masks and log-probabilities stand one component after another."""
 
-    codes: tuple[int, ...]
+    sizes: tuple[int, ...]
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return (len(self.codes),)
+    def codes(self) -> tuple[int, ...]:
+        return self.sizes
 
     @property
-    def parameters(self) -> int:  # type: ignore[override]
-        return sum(self.codes)
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.sizes),)
 
-    outputs = parameters
+    @property
+    def parameters(self) -> int:
+        return sum(self.sizes)
 
     def normalise(self, outputs: Tensor, legal: Tensor) -> Tensor:
         blocks = zip(self._split(outputs), self._split(legal), strict=True)
@@ -202,30 +214,34 @@ class MultiCategorical(Family):
         return torch.stack([block.any(-1) for block in self._split(legal)]).all(0)
 
     def _split(self, joined: Tensor) -> tuple[Tensor, ...]:
-        blocks: tuple[Tensor, ...] = joined.split(self.codes, -1)
+        blocks: tuple[Tensor, ...] = joined.split(self.sizes, -1)
         return blocks
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian(Family):
-    """Independent normal numbers in an array of `shape`; parameters are means, then log-deviations.
+    """Independent normal numbers in an array of shape `size`; parameters are means, then log-deviations.
 
     A world's bounds are its own business: actions are drawn unbounded and clipped when they are played.
     """
 
-    shape: tuple[int, ...]
+    size: tuple[int, ...]
     dtype: ClassVar[torch.dtype] = torch.float32
 
     @property
-    def codes(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
+        return self.size
+
+    @property
+    def codes(self) -> tuple[int, ...]:
         return ()
 
     @property
-    def outputs(self) -> int:  # type: ignore[override]
+    def outputs(self) -> int:
         return math.prod(self.shape)
 
     @property
-    def parameters(self) -> int:  # type: ignore[override]
+    def parameters(self) -> int:
         return 2 * self.outputs
 
     def no_action(self) -> Tensor:
