@@ -49,11 +49,11 @@ def find(what: str, name: str, registry: MutableMapping[str, _Kind], base: type,
     if name in registry:
         return registry[name]
     if ":" in str(name):
-        found = _imported(what, name)
-    elif name in (installed := _installed(group)):
-        found = _loaded(what, installed[name])
+        found = imported(what, name)
+    elif name in (offered := installed(group)):
+        found = _loaded(what, offered[name])
     else:
-        names = known(name, sorted({*registry, *installed}))
+        names = known(name, sorted({*registry, *offered}))
         raise ValueError(f"unknown {what} {name!r}; known are {names}, or module:Name of one of your own")
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"{what} {name!r}: expected a class of {base.__name__}, got {found!r:.80}")
@@ -72,13 +72,17 @@ def registered(what: str, name: str, registry: Mapping[str, _Kind], group: str =
         ValueError: there is none; the message says how one gets there.
     """
     if name not in registry:
-        is_outside = ":" in str(name) or name in _installed(group)
-        hint = f"; name it yourself first, so that it is imported: {name}" if is_outside else ""
+        is_outside = ":" in str(name) or name in installed(group)
+        hint = (
+            f"; name it yourself first, so that it is imported: {name} (of a command --uses {name})"
+            if is_outside
+            else ""
+        )
         raise ValueError(f"unknown {what} {name!r}; known are {known(name, sorted(registry))}{hint}")
     return registry[name]
 
 
-def _installed(group: str) -> dict[str, importlib.metadata.EntryPoint]:
+def installed(group: str) -> dict[str, importlib.metadata.EntryPoint]:
     """What installed packages offer, by name; nothing of it is imported."""
     return {point.name: point for point in importlib.metadata.entry_points(group=group)}
 
@@ -94,8 +98,12 @@ def _loaded(what: str, point: importlib.metadata.EntryPoint) -> object:
     return loaded
 
 
-def _imported(what: str, name: str) -> object:
-    """What `module:Name` names."""
+def imported(what: str, name: str) -> object:
+    """What `module:Name` names; the module is imported.
+
+    Raises:
+        ValueError: there is none.
+    """
     module, _, attribute = name.partition(":")
     here = os.getcwd()
     is_missing = here not in sys.path

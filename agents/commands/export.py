@@ -28,10 +28,13 @@ class Arguments:
     """ONNX, which onnxruntime and others compute; needs the extra `onnx`."""
     out: Path = Path("agent.onnx")
     """The file."""
+    uses: tuple[str, ...] = ()
+    """Games, cells and players of your own, module:Name, which an agent's file may name."""
 
 
 def main() -> None:
     """Write the file and say how it is called."""
     a = cli.parse(Arguments, __doc__)
+    cli.use(a.uses)
     told = export_onnx(load(a.agent), a.out)
     print(f"{a.out}: {a.out.stat().st_size:,} bytes\n\n{told}")

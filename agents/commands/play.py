@@ -47,11 +47,14 @@ class Arguments:
     """Seed of the match and of the player. None draws one, which is told."""
     device: str = "cpu"
     """Where an agent computes."""
+    uses: tuple[str, ...] = ()
+    """Games, cells and players of your own, module:Name, which an agent's file may name."""
 
 
 def main() -> None:
     """Play one match as the command line says."""
     a = cli.parse(Arguments, __doc__, GAME)
+    cli.use(a.uses)
     seed = secrets.randbits(31) if a.seed is None else a.seed
     game, (player,) = cli.sit_down(
         [a.player], a.game, a.options, device=a.device, deterministic=a.deterministic, seed=seed

@@ -14,7 +14,7 @@ import sys
 from agents.play.arena import NOBODY, Result
 from agents.run import cli
 from agents.run.choices import SELF_PLAY_CHOICES
-from agents.run.config import Config
+from agents.run.config import Config, read_config
 from agents.run.keeper import Outcome
 from agents.run.selfplay import resume, train
 from agents.run.stream import SAY
@@ -37,7 +37,11 @@ def report(outcome: Outcome[Result]) -> None:
     results |= {(name, NOBODY): result for name, result in outcome.anchors.items()}
     cli.show(cli.result_table(f"trained: {speed}", results))
     SAY("next")
-    options = ("--opponent", "random", "--render", "gif", "--out", "match.gif")
-    SAY("  " + typed(*cli.called("watch"), outcome.run, *options))
-    SAY("  " + typed(*cli.called("tournament"), outcome.run, "random", "bot"))
+    config = read_config(outcome.run / "config.yaml", Config)
+    names = (config.game, config.policy.cell, *config.opponents.players, *config.eval.players)
+    outside = list(dict.fromkeys(name for name in names if ":" in name))
+    uses = ("--uses", *outside) if outside else ()
+    picture = ("--opponent", config.eval.players[0] if config.eval.players else "random", "--render", "gif")
+    SAY("  " + typed(*cli.called("watch"), outcome.run, *picture, "--out", "match.gif", *uses))
+    SAY("  " + typed(*cli.called("tournament"), outcome.run, *(config.eval.players or ["random"]), *uses))
     SAY("  " + typed("tensorboard", "--logdir", outcome.run.parent))

@@ -45,16 +45,24 @@ class Arguments:
     """cpu, cuda, or auto: cuda where there is one."""
     progress: bool = True
     """Show a progress bar (never without a terminal)."""
+    uses: tuple[str, ...] = ()
+    """Games, cells and players of your own, module:Name, which an agent's file may name."""
 
 
 def main() -> None:
     """Play everyone against every other and print the table."""
     a = cli.parse(Arguments, __doc__, GAME)
+    cli.use(a.uses)
     if len(a.players) < 2:
         raise ValueError(f"a tournament needs at least two players, got {len(a.players)}")
     device = resolve_device(a.device)
     game, players = cli.sit_down(
-        list(a.players), a.game, a.options, device=device, deterministic=a.deterministic, seed=a.seed
+        list(a.players),
+        a.game,
+        a.options,
+        device=device,
+        deterministic=a.deterministic,
+        seed=a.seed,
     )
     pairs = len(players) * (len(players) - 1) // 2 if game.seats == 2 else len(players)
     check_judged("--matches-per-seat", a.matches_per_seat * pairs, game.seats, device)

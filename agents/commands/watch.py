@@ -73,11 +73,14 @@ class Arguments:
     """Where agents compute."""
     progress: bool = True
     """Show a progress bar while files are made (never without a terminal)."""
+    uses: tuple[str, ...] = ()
+    """Games, cells and players of your own, module:Name, which an agent's file may name."""
 
 
 def main() -> None:
     """Show what the command line asks for."""
     a = cli.parse(Arguments, __doc__, GAME)
+    cli.use(a.uses)
     if a.games < 1:
         raise ValueError(f"--games must be at least 1, got {a.games}")
     if a.frames_per_second is not None and a.frames_per_second <= 0:

@@ -25,7 +25,7 @@ from agents.net.policy import RecurrentPolicy
 from agents.net.spaces import check_observations, read_space, space_data
 from agents.net.task import Task, World, task_of
 from agents.packaged import shipped_agent
-from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player
+from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player, is_player_name
 from envs.adapters.gymnasium import game_played
 from envs.batch import usable_device
 from envs.names import known, registered
@@ -90,7 +90,7 @@ def parts_of(
 def plays(task: Task) -> dict[str, Any]:
     """What `agent.json` says of the game, or of the world."""
     if task.rules is not None:
-        return {"game": task.rules.name, "options": dict(task.rules.options)}
+        return {"game": envs.name_of(task.rules), "options": dict(task.rules.options)}
     return {
         "observation_space": space_data(task.observation_space),
         "action_space": space_data(task.action_space),
@@ -176,7 +176,7 @@ def load_player(
     Raises:
         ValueError: `spec` is neither, the game has no such player, or the agent plays another game.
     """
-    if game is not None and spec in FIXED_PLAYERS:
+    if game is not None and is_player_name(spec):
         return fixed_player(str(spec), game, seed)
     spec = shipped_agent(spec)
     if not found(spec).exists():
@@ -319,7 +319,7 @@ def _task(agent: Mapping[str, Any], stored: Stored, numbers: int, tensors: int) 
         options = agent.get("options")
         if not isinstance(agent.get("game"), str) or not isinstance(options, dict):
             raise ValueError(f"expected a game's name and options, got {reprlib.repr(agent.get('game'))}")
-        return task_of(envs.make(agent["game"], **options))
+        return task_of(envs.registered(agent["game"], **options))
     except _UNFIT as error:
         raise stored.error(f"plays a game this version does not know ({_told(error)})") from error
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from agents.net.policy import RecurrentPolicy
 from agents.net.task import Lanes
-from agents.play.players import Agent, Player, ScriptedPlayer, fixed_player, frozen
+from agents.play.players import FIXED_PLAYERS, PLAYERS, Agent, Player, fixed_player, frozen
 from envs import Game
 from envs.batch import fitting
+from envs.names import registered
 
 SELF = -1
 
@@ -59,7 +60,7 @@ class Opposition:
             "seed": seed,
         }
         """What `make_opposition` makes an equal one from."""
-        self.is_savable = all(isinstance(player, ScriptedPlayer) for player in fixed)
+        self.is_savable = all(FIXED_PLAYERS.get(player.name) is type(player) for player in fixed)
         self.generator = torch.Generator().manual_seed(seed)
         self.players: dict[int, Player] = dict(enumerate(copy.deepcopy(list(fixed))))
         self.fixed = list(self.players)
@@ -222,7 +223,13 @@ class Opposition:
 def make_opposition(
     game: Game, matches: int, share: float, players: list[str], pool_size: int, seed: int
 ) -> Opposition:
-    """An `Opposition` whose fixed players are given by name."""
+    """An `Opposition` whose fixed players are given by name; a file gives them, too, so nothing is imported.
+
+    Raises:
+        ValueError: a name is unknown; one from outside must have been found before, see `player_class`.
+    """
+    for name in players:
+        registered("player", name, FIXED_PLAYERS, PLAYERS)
     fixed = [fixed_player(name, game, seed + k) for k, name in enumerate(players)]
     return Opposition(game, matches, share, fixed, pool_size, seed)
 

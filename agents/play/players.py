@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ from agents.net.policy import Memory, RecurrentPolicy
 from agents.net.task import Task, World, task_of
 from agents.play import asked
 from agents.play.bots import BOTS, batched
-from envs import Game
+from envs import Game, name_of
 from envs.compiled import compiled
 from envs.core import mix
-from envs.names import known
+from envs.names import find, installed
 from envs.seated import with_seats
 
 
@@ -308,10 +309,11 @@ class Bot(ScriptedPlayer):
 
     def __init__(self, game: Game, name: str = "bot", seed: int = 0) -> None:
         super().__init__(game, name, seed)
-        if name not in BOTS.get(game.name, ()):
+        bots = BOTS.get(name_of(game), {})
+        if name not in bots:
             titles = [title for title, bots in BOTS.items() if name in bots]
             raise ValueError(f"{game.name} has no {name}; games with one are {', '.join(sorted(titles))}")
-        self.decide_all = batched(BOTS[game.name][name])
+        self.decide_all = batched(bots[name])
         self.columns = int(game.options.get("cols", 1))
         self.reset()
 
@@ -345,19 +347,39 @@ class Bot(ScriptedPlayer):
         self.matches = len(self.notes)
 
 
-FIXED_PLAYERS: dict[str, type[ScriptedPlayer]] = {
+FIXED_PLAYERS: dict[str, type[Player]] = {
     "random": RandomPlayer,
     **{name: Bot for bots in BOTS.values() for name in bots},
 }
-"""Players that need no training, by the name the scripts take; a game has some of them."""
+"""Players that need no training, by the name the scripts take; a game has some of them. One of your own is
+`module:Name`, a class made with a game, a name and a seed."""
+
+PLAYERS = "fogbound.players"
+"""The entry points of installed packages."""
+
+
+def player_class(name: str) -> type[Player]:
+    """The class of the fixed player that a person calls `name`; one from outside the package is imported.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return find("player", name, FIXED_PLAYERS, Player, PLAYERS)
+
+
+def is_player_name(spec: object) -> bool:
+    """`spec` names a fixed player, of the package or from outside, and is no path."""
+    if spec in FIXED_PLAYERS:
+        return True
+    return isinstance(spec, str) and not Path(spec).exists() and (":" in spec or spec in installed(PLAYERS))
 
 
 def fixed_player(name: str, game: Game, seed: int = 0) -> Player:
-    """A player of `FIXED_PLAYERS`.
+    """A player of `FIXED_PLAYERS`, or one from outside, see `player_class`.
 
     Raises:
         ValueError: the name is unknown, or the game has no such player.
     """
-    if name not in FIXED_PLAYERS:
-        raise ValueError(f"unknown player {name!r}; known are {known(name, FIXED_PLAYERS)}")
-    return FIXED_PLAYERS[name](game, name, seed)
+    kind: Any = player_class(name)
+    made: Player = kind(game, name, seed)
+    return made

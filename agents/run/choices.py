@@ -15,7 +15,6 @@ from agents.net.cells import cell_class
 from agents.run import words
 from agents.run.records import defaults
 from agents.run.sentences import sentences
-from envs.names import find
 
 HANDED_OVER = ("seats", "use_sde")
 """Arguments of policies that the algorithms give themselves."""
@@ -70,15 +69,6 @@ Choices = Mapping[str, Callable[[Chosen], Choice]]
 """For each open part of a record, by its key, what may be set there."""
 
 
-def find_game(name: str) -> type[envs.Game]:
-    """The game that a person calls `name`; one from outside the package is imported.
-
-    Raises:
-        ValueError: there is none.
-    """
-    return find("game", name, envs.GAMES, envs.Game, "fogbound.games")
-
-
 def kept(chosen: Chosen, key: str, by: str) -> Mapping[str, Any]:
     """What the record says of `key`; nothing if another `by` (a game, a world) is chosen now."""
     values, before, now = chosen.before(key) or {}, chosen.before(by), chosen.now(by)
@@ -109,7 +99,7 @@ def options_of(game: str) -> Section:
     Raises:
         ValueError: there is none of that name.
     """
-    made: type[Any] = find_game(game)
+    made: type[Any] = envs.find_game(game)
     hints, told, usual = get_type_hints(made), sentences(made), defaults(made)
     return {
         name: Entry(hints[name], usual.get(name), told.get(name, "")) for name in made.__dataclass_fields__

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,15 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
+from agents.net.cells import Cell, cell_class
 from agents.play.agent_file import load_player
 from agents.play.arena import NOBODY, Result
-from agents.play.players import FIXED_PLAYERS, Player, fixed_player
+from agents.play.players import Player, fixed_player, is_player_name, player_class
 from agents.run.choices import Choices
 from agents.run.config import read_config
 from agents.run.flags import read_flags
 from agents.run.folder import C
 from agents.run.keeper import Outcome, R
 from agents.run.stream import SAY, say_aside
+from envs.names import imported
 
 K = TypeVar("K")
 
@@ -160,7 +162,7 @@ def sit_down(
     world = envs.make(game, **options) if game is not None else None
     players: list[Player | None] = [None] * len(specs)
     for k, spec in enumerate(specs):
-        if spec in FIXED_PLAYERS:
+        if is_player_name(spec):
             continue
         agent = load_player(spec, world, device=device, deterministic=deterministic, seed=seed + k)
         if agent.task.rules is None:
@@ -177,6 +179,21 @@ def sit_down(
         same = names[:k].count(names[k])
         player.name += f" ({same + 1})" if same else ""
     return world, named
+
+
+def use(names: Sequence[str]) -> None:
+    """Import games, cells and players from outside the package, so that a file may name them.
+
+    Raises:
+        ValueError: there is none of a name, or it is neither.
+    """
+    for name in names:
+        found = imported("class", name)
+        kinds = {envs.Game: envs.find_game, Cell: cell_class, Player: player_class}
+        finds = [find for kind, find in kinds.items() if isinstance(found, type) and issubclass(found, kind)]
+        if not finds:
+            raise ValueError(f"{name}: expected a class of a game, a cell or a player, got {found!r:.80}")
+        finds[0](name)
 
 
 def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table:

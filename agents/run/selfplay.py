@@ -19,9 +19,8 @@ from agents.net.policy import RecurrentPolicy
 from agents.play.agent_file import load
 from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
 from agents.play.opposition import make_opposition
-from agents.play.players import Agent, fixed_player, frozen
+from agents.play.players import Agent, fixed_player, frozen, player_class
 from agents.run import curves, folder, keeper
-from agents.run.choices import find_game
 from agents.run.config import Config
 from agents.run.keeper import Outcome, RunKeeper, resolve_device
 from agents.run.sizes import check_fits, check_judged, sizes_of
@@ -67,8 +66,7 @@ def resume(
         config = folder.changed(run, Config, change)
         start, stored = files.find(start or run)
         folder.compare(run, Config, start, stored, say)
-        find_game(config.game)
-        cell_class(config.policy.cell)
+        _find_names(config)
         model = MaskableRecurrentPPO.from_stored(stored, device=resolve_device(config.device))
         for name in config.eval.players:
             fixed_player(name, model.batch.game)
@@ -76,10 +74,21 @@ def resume(
         return _run(model, config, run, model.num_timesteps, say)
 
 
+def _find_names(config: Config) -> None:
+    """Import what the configuration names from outside the package.
+
+    Raises:
+        ValueError: there is none of a name.
+    """
+    envs.find_game(config.game)
+    cell_class(config.policy.cell)
+    for name in (*config.opponents.players, *config.eval.players):
+        player_class(name)
+
+
 def make_model(config: Config) -> MaskableRecurrentPPO:
     """The model that a configuration describes, before training."""
-    find_game(config.game)
-    cell_class(config.policy.cell)
+    _find_names(config)
     game = envs.make(config.game, **config.options)
     check_sizes(config, game)
     batch = envs.Batch(game, config.matches, resolve_device(config.device), config.seed)
