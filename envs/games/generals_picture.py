@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from envs.core import REFEREE, State, Viewer
 from envs.drawing import (
@@ -21,21 +21,31 @@ from envs.drawing import (
 )
 from envs.games.generals_maps import CASTLE, GENERAL, MOUNTAIN, NAMES, NOBODY, PLAIN
 
-if TYPE_CHECKING:
-    from envs.games.generals import Generals
-
 LAND = ("#a9c8ec", "#f6c397")  # a seat's plain cells
 HAZE, HAZE_SIGN = "#b4bac2", "#8a929c"  # a cell in fog
 ROCK, SNOW, WALL = "#8c8577", "#e9e6de", "#ddd6c2"  # a mountain's cell and its top, a neutral castle's cell
 
 
-def text(game: Generals, state: State, viewer: Viewer) -> str:
+class Shown(Protocol):
+    """What a picture asks of the game."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def cols(self) -> int: ...
+    @property
+    def max_ticks(self) -> int: ...
+    def seen(self, state: State, viewer: Viewer) -> list[bool]:
+        """Whether the viewer sees each cell."""
+
+
+def text(game: Shown, state: State, viewer: Viewer) -> str:
     """The board in letters, and what may be said of it; the letters as in `Generals.text`."""
     signs = [_sign(state, c, seen) for c, seen in enumerate(game.seen(state, viewer))]
     return f"{grid_text(signs, game.cols)}\n{_situation(state, viewer)[0]}   {_holdings(state)}"
 
 
-def svg(game: Generals, state: State, viewer: Viewer) -> str:
+def svg(game: Shown, state: State, viewer: Viewer) -> str:
     """The match as a document: the referee sees the true board between what the two seats see of it."""
     rows, cols = game.rows, game.cols
     board = square_board(rows, cols, min(80.0, max(26.0, 448.0 / max(rows, cols))))
