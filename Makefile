@@ -29,7 +29,7 @@ train: install
 	$(RUN) scripts/selfplay.py configs/phantom_tictactoe_gated.yaml $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
