@@ -83,29 +83,19 @@ def resume(
 ) -> Outcome[Episodes]:
     """Go on with an interrupted run: same folder, same curves; the worlds begin anew, with other seeds.
 
-    Args:
-        run: its folder, to go on from its latest checkpoint; or one of its checkpoints, to give up what came
-            after that.
-        change: makes the configuration to go on with from the run's own.
-
-    Raises:
-        FileNotFoundError, ValueError: it is no run, it is finished, or `change` touches what may not change,
-            or its `config.yaml` is not the one it was trained with.
-        RuntimeError: another process trains it.
+    Arguments and errors are those of `folder.resumed`; a finished run is refused, too.
     """
-    run, start = folder.found(run)
-    with folder.locked(run):
-        config = folder.changed(run, WorldConfig, change)
-        start, stored = files.find(start or run)
-        folder.compare(run, WorldConfig, start, stored, say)
-        with open_worlds(config) as worlds:
-            model = restore(stored, config, worlds)
-            if config.algo in stock.STOCK:
-                model.set_random_seed(world_seed(config, "training", model.num_timesteps))
-            worlds.seed(world_seed(config, "training", model.num_timesteps))
-            folder.go_on(run, config, start, model.num_timesteps, say)
-            say("the worlds begin anew")
-            return keeper.learn(model, WorldKeeper(config, run, say), model.num_timesteps)
+    with (
+        folder.resumed(run, WorldConfig, change, say) as (run, config, start, stored),
+        open_worlds(config) as worlds,
+    ):
+        model = restore(stored, config, worlds)
+        if config.algo in stock.STOCK:
+            model.set_random_seed(world_seed(config, "training", model.num_timesteps))
+        worlds.seed(world_seed(config, "training", model.num_timesteps))
+        folder.go_on(run, config, start, model.num_timesteps, say)
+        say("the worlds begin anew")
+        return keeper.learn(model, WorldKeeper(config, run, say), model.num_timesteps)
 
 
 def world_seed(config: WorldConfig, purpose: str, number: int = 0) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agents import files
+from agents.files import Stored
 from agents.run import lock
 from agents.run.config import RunConfig, read_config, write_config
 from agents.run.records import plain, read_record
@@ -123,6 +124,30 @@ def _told(run: Path) -> str:
     if told not in STATUSES:
         raise ValueError(f"{file}: expected a status of {', '.join(STATUSES)}, got {told!r}")
     return str(told)
+
+
+@contextlib.contextmanager
+def resumed(
+    run: str | Path, kind: type[C], change: Callable[[C], C], say: Say
+) -> Iterator[tuple[Path, C, Path, Stored]]:
+    """A run to go on with, locked: its folder, the configuration to go on with, and its checkpoint.
+
+    Args:
+        run: its folder, to go on from its latest checkpoint; or one of its checkpoints, to give up what came
+            after that.
+        change: makes the configuration to go on with from the run's own.
+
+    Raises:
+        FileNotFoundError, ValueError: it is no run, or `change` touches what may not change, or its
+            `config.yaml` is not the one it was trained with.
+        RuntimeError: another process trains it.
+    """
+    run, start = found(run)
+    with locked(run):
+        config = changed(run, kind, change)
+        start, stored = files.find(start or run)
+        compare(run, kind, start, stored, say)
+        yield run, config, start, stored
 
 
 def changed(run: Path, kind: type[C], change: Callable[[C], C]) -> C:

@@ -51,21 +51,9 @@ def resume(
 ) -> Outcome[Result]:
     """Go on with an interrupted run: same folder, same curves, and on a CPU bit for bit the same run.
 
-    Args:
-        run: its folder, to go on from its latest checkpoint; or one of its checkpoints, to give up what came
-            after that.
-        change: makes the configuration to go on with from the run's own.
-
-    Raises:
-        FileNotFoundError, ValueError: it is no run, it is finished, or `change` touches what may not change,
-            or its `config.yaml` is not the one it was trained with.
-        RuntimeError: another process trains it.
+    Arguments and errors are those of `folder.resumed`; a finished run is refused, too.
     """
-    run, start = folder.found(run)
-    with folder.locked(run):
-        config = folder.changed(run, Config, change)
-        start, stored = files.find(start or run)
-        folder.compare(run, Config, start, stored, say)
+    with folder.resumed(run, Config, change, say) as (run, config, start, stored):
         _find_names(config)
         model = MaskableRecurrentPPO.from_stored(stored, device=resolve_device(config.device))
         for name in config.eval.players:
