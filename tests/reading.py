@@ -30,6 +30,11 @@ def at_decision(monkeypatch, n, act):
     monkeypatch.setattr(RunKeeper, "_on_step", on_step)
 
 
+def run_json(run):
+    """What run.json says."""
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
+
+
 def lines(run):
     """The lines of metrics.jsonl."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -88,3 +88,42 @@ def tiny(folder, algo="maskable_recurrent_ppo", **changes):
 def lowest(observation, mask, seat):  # noqa: ARG001
     """The opponent plays the lowest legal action."""
     return int(np.flatnonzero(mask)[0])
+
+
+class Broken(gymnasium.Env):
+    """Pays 1, from the 70th decision on something that is no number."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2)
+
+    def __init__(self, pays="nan"):
+        self.pays, self.t = float(pays), 0
+
+    def reset(self, *, seed=None, **_):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):  # noqa: ARG002
+        self.t += 1
+        return np.zeros(2, np.float32), self.pays if self.t > 70 else 1.0, self.t % 5 == 0, False, {}
+
+
+gymnasium.register("Broken-v0", Broken)
+
+
+def broken(folder, algo="maskable_recurrent_ppo", **changes):
+    cell = {"lstm_hidden_size": 8, "features_dim": 8} if algo not in STOCK else {}
+    config = WorldConfig(
+        env="Broken-v0",
+        algo=algo,
+        n_envs=1,
+        total_timesteps=256,
+        seed=3,
+        device="cpu",
+        run_dir=str(folder),
+        checkpoint_every=32,
+        keep_checkpoints=1,
+        arguments={"n_steps": 32, "batch_size": 32, "n_epochs": 1},
+        policy_kwargs=cell,
+        eval=EpisodesConfig(every=10**9, episodes=2, final_episodes=2, gif=False),
+    )
+    return dataclasses.replace(config, **changes)

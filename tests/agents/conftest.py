@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+from game_runs import quick
+from reading import quiet
 from saved import KUHN, TICTACTOE, files_of
 
 import envs
 from agents import MaskableRecurrentPPO, Opposition, fixed_player
 from agents.learn.schedules import Constant, Linear, Power
+from agents.run.selfplay import train
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 
@@ -51,7 +56,7 @@ def files(model):
     return files_of(model)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made():
     """A model of Kuhn poker with everything, after one update, and its files; not to be changed."""
     opposition = Opposition(KUHN, 4, 0.5, [fixed_player("bot", KUHN, 5)], pool_size=2, seed=6)
@@ -61,3 +66,15 @@ def made():
         snapshot_every=1, ema_decay=0.9, magnet="snapshot", magnet_coef=0.1,
     ).learn(28)  # fmt: skip
     return model, files_of(model)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A finished run with the checkpoints 64, 128 and 192; not to be changed."""
+    return train(quick(tmp_path_factory.mktemp("runs")), say=quiet).run
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    """The same, to be changed."""
+    return shutil.copytree(whole, tmp_path / "run")
