@@ -8,11 +8,14 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from saved import TICTACTOE
 from stable_baselines3.common import callbacks
 from stable_baselines3.common.logger import KVWriter
 
 from agents import MaskableRecurrentPPO
 from agents.learn.rollout import Collector
+from agents.net.policy import RecurrentPolicy
+from agents.play.players import Agent
 
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
@@ -97,3 +100,16 @@ def rollouts(model, number=3):
 
 def weights(policy):
     return [p.detach().clone() for p in policy.parameters()]
+
+
+def make_agent(deterministic=False, seed=0, matches=1, game=TICTACTOE):
+    """The same weights every time, with a head that makes decisions differ."""
+    torch.manual_seed(0)
+    policy = RecurrentPolicy(
+        game.observation_space, game.actions, game.seats, lstm_hidden_size=8, features_dim=8
+    )
+    with torch.no_grad():
+        policy.action_head[-1].weight.mul_(100.0)
+    agent = Agent(policy, game, "agent", deterministic, seed)
+    agent.reset(matches)
+    return agent

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from models import World, model_of
+from models import World, make_agent, model_of
+from saved import TICTACTOE
 from stable_baselines3.common.vec_env import DummyVecEnv
+
+from agents.play.players import RandomPlayer
 
 
 @pytest.fixture
@@ -110,3 +113,45 @@ def test_a_dict_is_checked_entry_by_entry():
 def test_predict_names_the_shape_it_expects(make_model):
     with pytest.raises(ValueError, match=r"expected observations of shape \[B, \(4,\)\], got \(2, 5\)"):
         make_model().predict(np.zeros((2, 5), np.uint8), seat=0)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+def test_masks_and_seats_may_have_any_integer_dtype(dtype):
+    agent = make_agent(matches=2)
+    actions = agent.act(np.zeros((2, 9), np.uint8), np.ones((2, 9), dtype), np.array([0, 1], dtype))
+    assert actions.shape == (2,)
+
+
+FITTING = {
+    "observation": np.zeros((2, 9), np.uint8),
+    "legal": np.ones((2, 9), bool),
+    "seat": np.array([0, 1]),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"observation": np.zeros((3, 9))},
+            r"it sits in 2 matches, got 3 observations",
+        ),
+        ({"observation": np.zeros((2, 4))}, r"expected observations of shape \[B, \(9,\)\], got \(2, 4\)"),
+        ({"observation": np.zeros(9)}, r"it sits in 2 matches, got 1 observations"),
+        ({"legal": np.ones((2, 8), bool)}, r"expected legal of shape \(2, 9\), got \(2, 8\)"),
+        ({"legal": np.ones(9, bool)}, r"expected legal of shape \(2, 9\), got \(9,\)"),
+        ({"legal": np.zeros((2, 9), bool)}, r"the mask of row 0 allows no action"),
+        ({"seat": np.array([0, 2])}, r"expected seats in 0..1, got 2"),
+        ({"seat": np.array([0, -1])}, r"expected seats in 0..1, got -1"),
+        ({"seat": 0}, r"expected 2 seats in 0..1, got \[0\]"),
+        ({"seat": None}, r"say who decides, seat=0..1: there are 2 seats"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["agent", "random"])
+def test_what_does_not_fit_is_named(kind, changed, message):
+    player = make_agent(matches=2) if kind == "agent" else RandomPlayer(TICTACTOE)
+    player.reset(2)
+    player.act(**FITTING)
+    with pytest.raises(ValueError, match=message) as error:
+        player.act(**FITTING | changed)
+    assert "\n" not in str(error.value)
