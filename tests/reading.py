@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents.run.config import Config, read_config
 from agents.run.keeper import RunKeeper
 
 
@@ -53,3 +55,15 @@ def curves(run):
     read = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     read.Reload()
     return {tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def refused_file(path, *told, error=ValueError, kind=Config):
+    """`read_config` says in one line what is wrong, and in which file."""
+    with pytest.raises(error) as caught:
+        read_config(path, kind)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    for words in told:
+        assert words in message
+    return message

@@ -78,3 +78,15 @@ def whole(tmp_path_factory):
 def run(whole, tmp_path):
     """The same, to be changed."""
     return shutil.copytree(whole, tmp_path / "run")
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a configuration file."""
+
+    def write(text):
+        path = tmp_path / "config.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
