@@ -17,26 +17,20 @@ from agents.run.selfplay import train
 SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
 
 
-@pytest.fixture
-def make_model():
-    """Makes a `MaskableRecurrentPPO`; what is not said is small and seeded."""
-
-    def make(game="kuhn_poker", matches=8, policy_kwargs=None, device="cpu", **arguments):
-        game = envs.make(game) if isinstance(game, str) else game
-        batch = envs.Batch(game, matches, device)
-        arguments = {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "seed": 1} | arguments
-        return MaskableRecurrentPPO(
-            "MlpLstmPolicy", batch, policy_kwargs=SMALL | (policy_kwargs or {}), **arguments
-        )
-
-    return make
+def made_model(game="kuhn_poker", matches=8, policy_kwargs=None, device="cpu", **arguments):
+    """A `MaskableRecurrentPPO`; what is not said is small and seeded."""
+    game = envs.make(game) if isinstance(game, str) else game
+    batch = envs.Batch(game, matches, device)
+    arguments = {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "seed": 1} | arguments
+    return MaskableRecurrentPPO(
+        "MlpLstmPolicy", batch, policy_kwargs=SMALL | (policy_kwargs or {}), **arguments
+    )
 
 
-@pytest.fixture
-def model(make_model):
+def everything():
     """Everything a checkpoint may hold: moving average, snapshot magnet, past selves, a random player."""
     opposition = Opposition(TICTACTOE, 8, 0.75, [fixed_player("random", TICTACTOE, 5)], pool_size=2, seed=6)
-    return make_model(
+    return made_model(
         TICTACTOE,
         8,
         learning_rate=Linear(1e-2),
@@ -52,8 +46,26 @@ def model(make_model):
 
 
 @pytest.fixture
-def files(model):
-    return files_of(model)
+def make_model():
+    """Makes a `MaskableRecurrentPPO`; what is not said is small and seeded."""
+    return made_model
+
+
+@pytest.fixture
+def model():
+    """A model with everything a checkpoint may hold, after three updates; a test may change it."""
+    return everything()
+
+
+@pytest.fixture(scope="session")
+def files_of_everything():
+    return files_of(everything())
+
+
+@pytest.fixture
+def files(files_of_everything):
+    """The files of such a model."""
+    return dict(files_of_everything)
 
 
 @pytest.fixture(scope="session")

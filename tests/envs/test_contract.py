@@ -40,10 +40,11 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
 LISTED = [(name, options) for name in envs.GAMES for options in ({}, *VARIANTS.get(name, ()))]
 
 
+@pytest.mark.parametrize("matches", [20, pytest.param(50, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "options"), LISTED, ids=str)
-def test_every_game_keeps_the_contract(name, options):
+def test_every_game_keeps_the_contract(name, options, matches):
     game = envs.make(name, **options)
-    check_game(game, matches=2 if game.actions > 100 else 50)
+    check_game(game, matches=2 if game.actions > 100 else matches)
 
 
 # ---------------------------------------------------------------- no seat sees too much

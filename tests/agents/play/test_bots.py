@@ -189,7 +189,10 @@ PERFECT_MEMORY = [
 ]
 
 
-@pytest.mark.parametrize(("name", "level", "mean", "error"), PERFECT_MEMORY)
+@pytest.mark.parametrize(
+    ("name", "level", "mean", "error"),
+    [pytest.param(*case, marks=() if case[1] == "easy" else pytest.mark.slow) for case in PERFECT_MEMORY],
+)
 def test_the_bots_of_the_games_for_one_have_a_perfect_memory(name, level, mean, error):
     """2,000 matches each, within 4 standard errors."""
     game = envs.make(name, level=level)
@@ -273,13 +276,12 @@ def test_the_greedy_bot_marches_on_a_general_it_has_seen():
     assert not bot.notes.any()
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "least"), [("expander", "random", 0.9), ("greedy", "expander", 0.9)]
-)
-def test_the_generals_bots_are_ever_stronger(first, second, least):
-    """1,000 matches on random maps of 5 x 6 cells, both seats alike: the lower end of the 95 % interval."""
+@pytest.mark.parametrize(("matches", "least"), [(100, 0.85), pytest.param(500, 0.9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("first", "second"), [("expander", "random"), ("greedy", "expander")])
+def test_the_generals_bots_are_ever_stronger(first, second, matches, least):
+    """Random maps of 5 x 6 cells, so many matches in each seat: the lower end of the 95 % interval."""
     game = envs.make("generals", rows=5, cols=6)
-    r = play_matches(game, fixed_player(first, game, 1), fixed_player(second, game, 2), 500)
+    r = play_matches(game, fixed_player(first, game, 1), fixed_player(second, game, 2), matches)
     assert r.win_interval[0] > least
 
 

@@ -8,8 +8,6 @@ from flagged import HEX, read, world
 import envs
 from agents.learn.schedules import Linear, Power
 
-# ---------------------------------------------------------------- what can be set
-
 
 def test_a_map_in_a_yaml_block_is_a_map(tmp_path):
     path = tmp_path / "map.yaml"
