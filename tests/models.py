@@ -91,7 +91,7 @@ def sharpened(policy):
     return policy
 
 
-def rollouts(model, number=3):
+def consecutive(model, number=3):
     """Consecutive rollouts, so that matches cross their borders and the longest ones end."""
     collector = Collector(model.batch, sharpened(model.policy), model.opposition)
     steps = max(7, model.game.max_length // 2 + 1)

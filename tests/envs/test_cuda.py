@@ -73,7 +73,7 @@ def play_on_cpu(game, matches, steps, seed, which=EVERY):
     come to their own end too.
     """
     random = np.random.default_rng(seed)
-    share = min(0.05, 0.5 / game.max_length)
+    share = min(0.05, 1 / game.max_length)
     batch = Batch(game, matches, seed=seed)
     if which == SOME:
         batch.keep_final()

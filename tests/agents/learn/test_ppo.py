@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 from listed import small
-from models import rollouts, sharpened, weights
+from models import consecutive, sharpened, weights
 
 import envs
 from agents import CELLS, Opposition, fixed_player
@@ -176,7 +176,7 @@ def largest_drift(model, played):
 @pytest.mark.parametrize("cell", CELLS)
 def test_replay_equals_play(make_model, device, cell, game):
     model = make_model(small(game), 16, {"cell": cell}, device, n_steps=7, batch_size=7)
-    played = rollouts(model)
+    played = consecutive(model)
     assert any(not rollout.start[0].all() for rollout in played[1:])  # some match crosses a border
     assert any(rollout.start[1:].any() for rollout in played[1:])  # and some begins inside
     assert largest_drift(model, played) <= 1e-5
@@ -195,7 +195,7 @@ def test_replay_equals_play_with_other_cores(make_model, device, policy_kwargs):
     model = make_model("phantom_tictactoe", 16, policy_kwargs, device, n_steps=7, batch_size=7)
     model.policy.train()
     model.policy.eval()
-    assert largest_drift(model, rollouts(model)) <= 1e-5
+    assert largest_drift(model, consecutive(model)) <= 1e-5
 
 
 def test_replay_equals_play_with_others_opposite(make_model, device):
@@ -204,7 +204,7 @@ def test_replay_equals_play_with_others_opposite(make_model, device):
     opposition = Opposition(game, 16, 0.5, [fixed_player("random", game)], pool_size=1)
     model = make_model(game, 16, None, device, n_steps=7, batch_size=7, opposition=opposition)
     opposition.add(model.policy, "past self")
-    played = rollouts(model)
+    played = consecutive(model)
     assert not played[0].is_own.all()
     assert largest_drift(model, played) <= 1e-5
 
@@ -212,7 +212,7 @@ def test_replay_equals_play_with_others_opposite(make_model, device):
 def test_a_reset_one_step_late_would_be_noticed(make_model):
     """The measure is no rubber stamp: starts, seats or previous actions that are wrong show at once."""
     model = make_model("phantom_tictactoe", 16, n_steps=7, batch_size=7)
-    rollout = rollouts(model)[2]
+    rollout = consecutive(model)[2]
     assert largest_drift(model, [rollout]) <= 1e-5
     for name, wrong in (
         ("start", rollout.start.roll(1, 0)),

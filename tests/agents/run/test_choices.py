@@ -93,6 +93,7 @@ class Kuhn(KuhnPoker):
         colour: of the cards.
     """
     colour: str = "red"
+    name = "coloured_kuhn_poker"
 
 class Slow(Elman):
     """An Elman cell with an option that does nothing.
