@@ -129,7 +129,8 @@ def test_a_game_and_a_cell_from_outside_bring_their_options(tmp_path, capsys):
 def test_a_game_and_a_cell_from_outside_are_trained(tmp_path):
     path = tmp_path / "mine.yaml"
     small = "{cell: 'my_own:Slow', lstm_hidden_size: 4, features_dim: 4, lstm_kwargs: {patience: 2}}"
-    path.write_text(f"{{game: 'my_own:Kuhn', matches: 32, policy: {small}}}", encoding="utf-8")
+    text = f"{{game: 'my_own:Kuhn', matches: 32, policy: {small}, eval: {{players: [random]}}}}"
+    path.write_text(text, encoding="utf-8")
     model = make_model(read_config(path))
     assert type(model.game).__name__ == "Kuhn"
     assert type(model.policy.core.cells[0]).__name__ == "Slow"
