@@ -28,8 +28,8 @@ printf 'pytest\nhypothesis\n' >>"$scratch/lowest"  # the newest: not what fogbou
 "$uv" pip install --quiet --python "$scratch/venv/bin/python" -r "$scratch/lowest" \
     ${FIND_LINKS:+--find-links "$FIND_LINKS"}
 export NUMBA_CACHE_DIR="$scratch/numba" PYTHONPATH="$PWD" PYTHONDONTWRITEBYTECODE=1
-[ $# -gt 0 ] || set -- tests/test_layout.py tests/envs/test_match.py tests/envs/test_gymnasium.py \
-    tests/envs/test_pettingzoo.py tests/envs/test_sb3_vec.py tests/envs/test_drawing.py \
-    tests/agents/test_worlds.py tests/agents/test_config.py tests/agents/test_sb3.py \
+[ $# -gt 0 ] || set -- tests/test_layout.py tests/envs/test_match.py tests/envs/adapters \
+    tests/envs/test_opponents.py tests/envs/test_window.py tests/envs/test_drawing.py \
+    tests/agents/learn/test_worlds.py tests/agents/run/test_config.py tests/agents/gym/test_sb3.py \
     tests/scripts/test_console.py
 "$scratch/venv/bin/python" -m pytest -p no:cacheprovider "$@"

@@ -12,3 +12,7 @@ LISTED = [(name, SMALL.get(name, {})) for name in envs.GAMES]
 
 def small(name: str) -> envs.Game:
     return envs.make(name, **SMALL.get(name, {}))
+
+
+PLAIN = envs.make("generals", map="A.../..../..../...B")
+"""Generals on 4 x 4 cells without mountains or castles."""

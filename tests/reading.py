@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents.run.config import Config, read_config
 from agents.run.keeper import RunKeeper
 
 
@@ -30,6 +32,11 @@ def at_decision(monkeypatch, n, act):
     monkeypatch.setattr(RunKeeper, "_on_step", on_step)
 
 
+def run_json(run):
+    """What run.json says."""
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
+
+
 def lines(run):
     """The lines of metrics.jsonl."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -48,3 +55,15 @@ def curves(run):
     read = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     read.Reload()
     return {tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def refused_file(path, *told, error=ValueError, kind=Config):
+    """`read_config` says in one line what is wrong, and in which file."""
+    with pytest.raises(error) as caught:
+        read_config(path, kind)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    for words in told:
+        assert words in message
+    return message

@@ -63,6 +63,49 @@ NEVER_IN = {
 WINGS = ("commands", "gym", "run", "learn", "play", "net")
 """Of `agents`, from the top floor down; beside them stand files that know none of them."""
 
+TESTED_IN = {
+    "agents/packaged.py": "scripts/test_console.py",
+    "agents/commands/export.py": "scripts/test_export_script.py",
+    "agents/commands/play.py": "scripts/test_console.py",
+    "agents/commands/selfplay.py": "scripts/test_scripts.py",
+    "agents/commands/tournament.py": "scripts/test_scripts.py",
+    "agents/commands/train.py": "scripts/test_train.py",
+    "agents/commands/watch.py": "scripts/test_scripts.py",
+    "agents/net/heads.py": "agents/net/test_spatial.py",
+    "agents/net/kernels/explicit.py": "agents/net/test_kernels.py",
+    "agents/net/settings.py": "agents/learn/test_settings.py",
+    "agents/net/task.py": "agents/net/test_observations.py",
+    **{
+        f"agents/play/bots/{name}.py": "agents/play/test_bots.py"
+        for name in (
+            *("concentration", "dark_hex", "deciding", "generals", "kuhn_poker", "leduc_poker"),
+            *("new_action", "phantom_tictactoe"),
+        )
+    },
+    "agents/run/cli.py": "scripts/test_scripts.py",
+    "agents/run/sentences.py": "agents/learn/test_settings.py",
+    "envs/core.py": "envs/test_check.py",
+    "envs/room.py": "agents/run/test_sizes.py",
+    "envs/seated.py": "envs/adapters/test_sb3.py",
+    "envs/adapters/screen.py": "envs/adapters/test_pettingzoo.py",
+    "envs/games/battleship.py": "envs/test_match.py",
+    "envs/games/battleship_alone.py": "envs/test_rules_popgym.py",
+    "envs/games/battleship_duel.py": "envs/test_rules_openspiel.py",
+    "envs/games/concentration.py": "envs/test_rules_popgym.py",
+    "envs/games/dark_hex.py": "envs/test_rules_openspiel.py",
+    "envs/games/generals.py": "envs/test_rules_generals.py",
+    "envs/games/generals_maps.py": "envs/test_rules_generals.py",
+    "envs/games/generals_picture.py": "envs/test_drawing.py",
+    "envs/games/kuhn_poker.py": "envs/test_rules_openspiel.py",
+    "envs/games/leduc_poker.py": "envs/test_rules_openspiel.py",
+    "envs/games/minesweeper.py": "envs/test_rules_popgym.py",
+    "envs/games/phantom_tictactoe.py": "envs/test_rules_openspiel.py",
+    "envs/rules/fleet.py": "envs/test_match.py",
+    "envs/rules/grids.py": "envs/test_match.py",
+    "envs/rules/phantom.py": "envs/test_contract.py",
+}
+"""Where a file is tested whose name no test has: `agents/net/scan.py` has `tests/agents/net/test_scan.py`."""
+
 DANGEROUS = (
     *("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy"),
     *("torch.load", "torch.save", "numpy.load", "pandas"),
@@ -257,6 +300,21 @@ def test_no_file_imports_itself_by_a_detour(folder):
     assert not [name for needs in graph.values() for name in needs if name.endswith("?")]
     order = list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names the circle
     assert order[-1] == folder or folder not in graph[order[-1]]
+
+
+# ---------------------------------------------------------------- the tests
+
+
+def test_the_test_of_a_file_is_found_by_its_name():
+    sources = {path for path in IMPORTS if not path.startswith("scripts/") and "__init__" not in path}
+    named = {p for p in sources if (ROOT / "tests" / p).with_name(f"test_{Path(p).name}").is_file()}
+    assert sources - named == set(TESTED_IN)
+    assert [test for test in TESTED_IN.values() if not (ROOT / "tests" / test).is_file()] == []
+
+
+def test_no_test_file_is_long():
+    lines = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in (ROOT / "tests").rglob("*.py")}
+    assert {name_of(path): count for path, count in lines.items() if count > 600} == {}
 
 
 # ---------------------------------------------------------------- what no file does

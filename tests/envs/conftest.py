@@ -1,4 +1,4 @@
-"""What the tests of envs/ share: random play of many matches, and how its means are judged."""
+"""What the tests of envs/ share: random play and how its means are judged; windows nobody sees."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import envs
+from envs.adapters.gymnasium import FogboundEnv
+from envs.adapters.pettingzoo import FogboundAEC, FogboundParallel
 
 LANES = 40_000
 
@@ -42,3 +44,11 @@ def assert_mean():
         assert abs(sample.mean().item() - exact) <= 4 * error + 5e-7
 
     return judge
+
+
+@pytest.fixture
+def unseen_window(monkeypatch):
+    """Windows open on SDL's dummy display, and nobody waits between two pictures."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    for kind in (FogboundEnv, FogboundAEC, FogboundParallel):
+        monkeypatch.setitem(kind.metadata, "render_fps", 10_000)

@@ -1,8 +1,8 @@
 """Replays batches with the CUDA kernels in numba's CUDA simulator: `cuda_simulator.py IN.npz OUT.npz`.
 
 Run as its own process by `test_cuda.py`: the simulator is chosen when numba is imported, and under it
-the verbs must be plain Python. IN holds `variants` (JSON: a list of [name, options, seed]) and for the
-i-th of them `actions_i` [T, B] and, if not every match is stepped, `only_i` [T, B]; OUT gets for each
+the verbs must be plain Python. IN holds `variants` (JSON: [name, options, seed] by a number i) and for
+each of them `actions_i` [T, B] and, if not every match is stepped, `only_i` [T, B]; OUT gets for each
 `<output>_i` [T + 1, B, ...], the reset first.
 """
 
@@ -65,7 +65,7 @@ def main(source, target):
     warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)
     results = {}
     with np.load(source, allow_pickle=False) as given:
-        for i, (name, options, seed) in enumerate(json.loads(str(given["variants"]))):
+        for i, (name, options, seed) in json.loads(str(given["variants"])).items():
             only = given.get(f"only_{i}")
             told = replay(envs.make(name, **options), given[f"actions_{i}"], only, seed)
             results |= {f"{output}_{i}": array for output, array in told.items()}

@@ -36,10 +36,24 @@ VARIANTS = [
 ]
 NEIGHBOURS = ("generals", {"map": "AB../..../..0./...#", "max_ticks": 16})
 """Generals that sometimes fall; for the compiler it is the same as another board of this size."""
-IDS = [f"{name}-{options}" for name, options in VARIANTS]
 EVERY, SOME = "every match", "some matches"  # `step` and `step_if`
 PLAYS = [(name, options, which) for name, options in (*VARIANTS, NEIGHBOURS) for which in (EVERY, SOME)]
 PLAY_IDS = [f"{name}-{options}-{which}" for name, options, which in PLAYS]
+
+
+def is_repeated(variant):
+    """A variant of rules that are listed before it; what the compiler makes of it differs in sizes alone."""
+    before = VARIANTS[: VARIANTS.index(variant)]
+    kind = type(make(variant[0], **variant[1]))
+    return any(type(make(name, **options)) is kind for name, options in before)
+
+
+REPEATED = [variant for variant in VARIANTS if is_repeated(variant)]
+
+
+def fast(cases, is_slow):
+    """Parameters of which some are marked slow."""
+    return [pytest.param(*case, marks=pytest.mark.slow if is_slow(case) else ()) for case in cases]
 
 
 def shown(batch):
@@ -86,19 +100,21 @@ def play_on_cpu(game, matches, steps, seed, which=EVERY):
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """Every play on the CPU, replayed in the simulator, in one child process."""
+def simulated(request, tmp_path_factory):
+    """Every play that a selected test asks for on the CPU, replayed in the simulator, in one child process:
+    at least two whole matches in each lane."""
     folder = tmp_path_factory.mktemp("simulator")
-    seeds = [2**64 - 1 - i for i in range(len(PLAYS))]
-    on_cpu = [
-        play_on_cpu(game, 7, max(60 if which == EVERY else 80, 4 * game.max_length), seed, which)
-        for (game, which), seed in zip(
-            ((make(name, **options), which) for name, options, which in PLAYS), seeds, strict=True
-        )
-    ]
-    variants = [[name, options, seed] for (name, options, _), seed in zip(PLAYS, seeds, strict=True)]
-    given = {f"actions_{i}": actions for i, (actions, _, _) in enumerate(on_cpu)}
-    given |= {f"only_{i}": only for i, (_, only, _) in enumerate(on_cpu) if only is not None}
+    test = test_simulated_kernels_give_the_same_bytes.__name__
+    asked = sorted(item.callspec.params["i"] for item in request.session.items if item.originalname == test)
+    on_cpu, variants = {}, {}
+    for i in asked:
+        name, options, which = PLAYS[i]
+        game, seed = make(name, **options), 2**64 - 1 - i
+        steps = max(40, 2 * game.max_length + 6) if which == EVERY else max(54, 3 * game.max_length + 6)
+        on_cpu[i] = play_on_cpu(game, 7, steps, seed, which)
+        variants[i] = [name, options, seed]
+    given = {f"actions_{i}": actions for i, (actions, _, _) in on_cpu.items()}
+    given |= {f"only_{i}": only for i, (_, only, _) in on_cpu.items() if only is not None}
     np.savez(folder / "in.npz", variants=np.array(json.dumps(variants)), **given)
 
     child = subprocess.run(
@@ -120,7 +136,11 @@ def simulated(tmp_path_factory):
         return on_cpu, dict(results)
 
 
-@pytest.mark.parametrize("i", range(len(PLAYS)), ids=PLAY_IDS)
+@pytest.mark.parametrize(
+    "i",
+    fast(((i,) for i in range(len(PLAYS))), lambda case: PLAYS[case[0]][:2] in REPEATED and case[0] % 2 == 0),
+    ids=PLAY_IDS,
+)
 def test_simulated_kernels_give_the_same_bytes(simulated, i):
     """7 matches: they end and begin, some actions are illegal, one thread a match."""
     on_cpu, results = simulated
@@ -159,7 +179,7 @@ def signature(game, kernel):
     return arguments + {"reset": (), "step": turn, "step_if": turn + some}[kernel]
 
 
-@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
+@pytest.mark.parametrize(("name", "options"), fast(VARIANTS, lambda case: case in REPEATED), ids=str)
 def test_kernels_compile_to_ptx(name, options, monkeypatch):
     """For the GPU at hand, or where there is none for an H100 (sm_90): numba-cuda asks a device for
     nothing but its compute capability, and NVIDIA's compiler libraries need no GPU."""

@@ -151,18 +151,19 @@ class Bijection:
         assert self.back.setdefault(theirs, ours) == ours, "we tell apart what OpenSpiel does not"
 
 
+@pytest.mark.parametrize("share", [0.25, pytest.param(1.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("theirs", "name", "options", "matches"), VARIANTS, ids=lambda value: str(value)[:90]
 )
-def test_lockstep(theirs, name, options, matches):
-    """Random matches, 2,000 of most games: seat, legal moves, odds, end and returns at every step, and
-    at every decision what the seat can tell apart."""
+def test_lockstep(theirs, name, options, matches, share):
+    """Random matches, 2,000 of most games (the fast suite plays a quarter): seat, legal moves, odds, end and
+    returns at every step, and at every decision what the seat can tell apart."""
     theirs, ours = pyspiel.load_game(theirs), envs.make(name, **options)
     assert theirs.num_distinct_actions() == ours.actions
     assert theirs.max_game_length() == ours.max_length
     assert (theirs.min_utility(), theirs.max_utility()) == ours.return_range
     choose, same = random.Random(1), Bijection()
-    for _ in range(matches):
+    for _ in range(round(share * matches)):
         both = Lockstep(theirs.new_initial_state(), envs.Match(ours, seed=0, chance="ask"))
         while not both.compare():
             if both.match.seat != CHANCE:

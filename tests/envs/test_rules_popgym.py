@@ -83,12 +83,13 @@ def as_popgym(theirs, action):
     return action if nvec is None else np.array(divmod(action, nvec[1]))
 
 
+@pytest.mark.parametrize("matches", [60, pytest.param(EPISODES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "level"), VARIANTS)
-def test_lockstep(name, level):
-    """500 matches: what is seen, paid and over is the same at every step; returns agree to 1e-6."""
+def test_lockstep(name, level, matches):
+    """So many matches: what is seen, paid and over is the same at every step; returns agree to 1e-6."""
     game, theirs = envs.make(name, level=level), make_theirs(name, level)
     choose, best, reached_cap = random.Random(1), -1.0, False
-    for episode in range(EPISODES):
+    for episode in range(matches):
         seen, _ = theirs.reset(seed=episode)
         match = envs.Match(game, seed=episode)
         SHARE[name](theirs, match.state)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pairs import pairs
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -446,8 +447,9 @@ def test_an_agent_of_another_size_is_refused(script, refused, tmp_path):
 FEW_LETTERS = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIOENCODING": ""}
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-@pytest.mark.parametrize("game", ["dark_hex", "kuhn_poker", "minesweeper"])
+@pytest.mark.parametrize(
+    ("encoding", "game"), pairs(["cp1252", "ascii"], ["dark_hex", "kuhn_poker", "minesweeper"])
+)
 def test_matches_are_watched_where_letters_are_few(tmp_path, encoding, game):
     environment = os.environ | FEW_LETTERS | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
     watch = [sys.executable, str(ROOT / "scripts/watch.py"), "random", "--game", game]

@@ -165,7 +165,7 @@ def test_what_a_world_cannot_show(refused, script, written, crosses, tmp_path):
     [
         (SMALL + "algo: ppo\n", "ppo", signal.SIGINT),
         (OURS + "subprocesses: true\n", "gru", signal.SIGINT),
-        (OURS + "subprocesses: true\n", "gru", signal.SIGTERM),
+        pytest.param(OURS + "subprocesses: true\n", "gru", signal.SIGTERM, marks=pytest.mark.slow),
         (OURS + "subprocesses: true\n", "gru", signal.SIGHUP),
     ],
     ids=["stock", "processes", "term", "hup"],

@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.wrappers import TransformObservation
+from pairs import pairs
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
@@ -257,8 +258,7 @@ def test_the_stocks_weights_fit_an_lstm_only():
 # ---------------------------------------------------------------- every cell in the stock algorithm
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "shape"), pairs(CELLS, SHAPES))
 def test_what_was_played_is_what_is_trained_on(cell, shape):
     """At a learning rate of 0 the ratio stays 1 all along, though episodes end inside the rollout."""
     model = make_model(
@@ -330,8 +330,7 @@ def test_every_kind_of_observation_and_action(observations, actions):
     assert world.action_space.contains(action if action.shape else int(action))
 
 
-@pytest.mark.parametrize("shape", CRITICS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "shape"), pairs(CELLS, CRITICS))
 def test_images(cell, shape):
     kwargs = {"cell": cell, "features_extractor_kwargs": {"features_dim": 16}, **CRITICS[shape]}
     model = make_model(Noise(IMAGE), RecurrentCellCnnPolicy, kwargs).learn(32)
@@ -339,8 +338,7 @@ def test_images(cell, shape):
     assert model.policy.lstm_actor.input_size == 16
 
 
-@pytest.mark.parametrize("shape", CRITICS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "shape"), pairs(CELLS, CRITICS))
 def test_dict_observations(cell, shape):
     """3 + 2 + 5 codes one-hot, two numbers and 8 features of the image: the core reads 20."""
     space = spaces.Dict(
@@ -441,8 +439,7 @@ def memories(predict, steps=5):
     return state
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "shape"), pairs(CELLS, SHAPES))
 def test_a_saved_model_goes_on_where_it_was(cell, shape, tmp_path):
     model = make_model(policy_kwargs={"cell": cell, **SHAPES[shape]}).learn(32)
     model.save(tmp_path / "model.zip")

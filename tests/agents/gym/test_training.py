@@ -5,9 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import shutil
 import signal
-import warnings
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,99 +19,19 @@ from reading import at_decision, curves, lines, names, numbers, quiet
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from world_runs import ALGORITHMS, CROSSES, UPDATE, lowest, tiny
 
 import agents
-import envs
 from agents import MaskableRecurrentPPO
-from agents.files import CheckpointError, json_bytes, read, save_folder
+from agents.files import CheckpointError, read
 from agents.gym import training as world_training
 from agents.gym.config import EpisodesConfig, WorldConfig
-from agents.gym.episodes import MAX_FRAMES, Episodes, Film, Random, play
 from agents.gym.stock import STOCK
 from agents.gym.training import WorldKeeper, make_model, open_worlds, resume, run_name, train
 from agents.learn.schedules import Linear
-from agents.net import normalizer
-from agents.net.encoders import pack
-from agents.net.normalizer import Normalizer
-from agents.net.task import World
-from agents.play.agent_file import load_player
-from agents.play.arena import play_matches
 from agents.run.config import read_config
 from envs.adapters.gymnasium import FogboundEnv
 from envs.adapters.sb3 import BatchVecEnv
-
-UPDATE = 32
-"""Decisions of one update: 4 worlds, 8 steps."""
-
-ALGORITHMS = ["maskable_recurrent_ppo", *STOCK]
-
-CROSSES = "fogbound/PhantomTicTacToe-v0"
-
-
-class Masked(gymnasium.Env):
-    """Four steps; the observation names the one action of three that is allowed and earns 1."""
-
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
-
-    def __init__(self, bonus=0.0, render_mode=None):
-        self.observation_space = spaces.Box(0.0, 2.0, (1,), np.float32)
-        self.action_space = spaces.Discrete(3)
-        self.bonus, self.render_mode = bonus, render_mode
-
-    def reset(self, *, seed=None, **_):
-        super().reset(seed=seed)
-        self.left = 4
-        return self._deal(), {}
-
-    def _deal(self):
-        self.good = int(self.np_random.integers(3))
-        return np.array([self.good], np.float32)
-
-    def step(self, action):
-        self.left -= 1
-        return self._deal_after(float(action == self.good) + self.bonus)
-
-    def _deal_after(self, reward):
-        return self._deal(), reward, self.left == 0, False, {}
-
-    def action_masks(self):
-        return np.arange(3) == self.good
-
-    def render(self):
-        return f"{self.good} is good"
-
-
-class Nested(Masked):
-    """Of a kind that nobody supports."""
-
-    observation_space = spaces.Dict(hand=spaces.Dict(card=spaces.Discrete(3)))
-
-    def __init__(self):
-        self.action_space = spaces.Discrete(3)
-
-
-gymnasium.register("Masked-v0", Masked)
-gymnasium.register("Nested-v0", Nested)
-
-
-def tiny(folder, algo="maskable_recurrent_ppo", **changes):
-    """A run of three updates, evaluated and saved after each."""
-    cell = {"cell": "gated", "lstm_hidden_size": 8, "features_dim": 8} if algo not in STOCK else {}
-    config = WorldConfig(
-        env="Masked-v0" if algo == "maskable_ppo" else "CartPole-v1",
-        algo=algo,
-        n_envs=4,
-        normalize=True,
-        total_timesteps=3 * UPDATE,
-        seed=3,
-        device="cpu",
-        run_dir=str(folder),
-        checkpoint_every=UPDATE,
-        arguments={"n_steps": 8, "batch_size": 16, "n_epochs": 2},
-        policy_kwargs=cell,
-        eval=EpisodesConfig(every=UPDATE, episodes=4, final_episodes=6, gif=False),
-    )
-    return dataclasses.replace(config, **changes)
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS)
@@ -189,15 +107,6 @@ def test_what_cannot_be_drawn_is_said_and_costs_nothing_else(tmp_path, monkeypat
 # ---------------------------------------------------------------- evaluation
 
 
-def test_the_mean_and_its_interval_by_hand():
-    result = Episodes((1.0, 2.0, 3.0), (4, 5, 6))
-    assert result.mean == 2.0
-    assert result.mean_length == 5.0
-    low, high = result.interval  # of sums in 0..3, the range of those seen and 0
-    assert 0.0 < low < 1.0
-    assert high == 3.0
-
-
 def test_masks_are_used_where_the_algorithm_takes_them(tmp_path):
     """Only the allowed action earns a reward, so under its mask every player earns 4 in 4 steps."""
     for algo in ("maskable_recurrent_ppo", "maskable_ppo"):
@@ -205,13 +114,6 @@ def test_masks_are_used_where_the_algorithm_takes_them(tmp_path):
         outcome = train(tiny(tmp_path / algo, algo, env="Masked-v0"), say=told.append)
         assert set(outcome.results["agent"].rewards) == set(outcome.anchors["random"].rewards) == {4.0}
         assert not any(line.startswith("note") for line in told)
-
-
-def test_an_algorithm_without_masks_says_so(tmp_path):
-    told = []
-    outcome = train(tiny(tmp_path, "ppo", env="Masked-v0"), say=told.append)
-    assert told[0] == "note         ppo does not use the masks of Masked-v0"
-    assert outcome.results["agent"].mean < 4.0
 
 
 def test_evaluation_leaves_training_alone(tmp_path):
@@ -236,78 +138,6 @@ def test_rewards_are_the_worlds_own_not_the_normalised_ones(tmp_path):
     assert set(outcome.results["agent"].rewards) == {404.0}
 
 
-@pytest.mark.parametrize(
-    ("space", "mask", "allowed"),
-    [
-        (spaces.Discrete(3), [0, 1, 0], [[1]]),
-        (spaces.MultiDiscrete([2, 3]), [0, 1, 1, 0, 0], [[1, 0]]),
-        (spaces.MultiBinary(2), [1, 0, 1, 1], [[0, 0], [0, 1]]),
-    ],
-)
-def test_random_play_keeps_to_the_mask(space, mask, allowed):
-    player = Random(space, seed=1)
-    actions, _ = player.predict(None, np.ones(20, bool), action_masks=np.array([mask] * 20))
-    assert {tuple(np.atleast_1d(action)) for action in actions} == set(map(tuple, allowed))
-
-
-def test_a_long_episode_becomes_a_short_film():
-    class Long(gymnasium.Env):
-        """2,000 steps; a picture is its number."""
-
-        action_space = observation_space = spaces.Discrete(2)
-
-        def reset(self, **_):
-            self.step_number = 0
-            return 0, {}
-
-        def step(self, _):
-            self.step_number += 1
-            return 0, 0.0, self.step_number == 2000, False, {}
-
-        def render(self):
-            return self.step_number
-
-    film = Film(Long())
-    film.reset()
-    while not film.step(0)[2]:
-        pass
-    film.reset()  # a second episode is not filmed
-    film.step(0)
-    assert len(film.frames) <= MAX_FRAMES + 1
-    assert film.frames[0] == 0
-    assert film.frames[-1] == 2000
-    assert set(np.diff(film.frames[:-1])) == {film.every} == {8}
-
-
-def test_a_film_goes_on_with_the_next_episode_when_it_is_told():
-    class Short(gymnasium.Env):
-        """Three steps; a picture is their number in all."""
-
-        action_space = observation_space = spaces.Discrete(2)
-        number = 0
-
-        def reset(self, **_):
-            self.left = 3
-            return 0, {}
-
-        def step(self, _):
-            self.number, self.left = self.number + 1, self.left - 1
-            return 0, 0.0, self.left == 0, False, {}
-
-        def render(self):
-            return self.number
-
-    film = Film(Short())
-    for number in range(4):
-        if number == 2:  # the third episode follows the first
-            film.go_on()
-        film.reset()
-        while not film.step(0)[2]:
-            pass
-    assert film.frames == [0, 1, 2, 3, 6, 7, 8, 9]
-    assert film.pace == 30.0
-
-
 # ---------------------------------------------------------------- watched and met
 
 
@@ -329,86 +159,6 @@ def test_an_agent_is_watched_in_its_world(finished, which):
 def test_watching_needs_a_run_in_a_world(tmp_path):
     with pytest.raises(ValueError, match="nowhere: expected a run in a Gymnasium world, or one of its check"):
         next(world_training.watch(tmp_path / "nowhere", "ansi"))
-
-
-@pytest.fixture(scope="module")
-def crosses(tmp_path_factory):
-    """A run in a world of phantom tic-tac-toe, saved as a file, too; not to be changed."""
-    folder = tmp_path_factory.mktemp("crosses")
-    config = tiny(
-        folder, env=CROSSES, env_kwargs={"opponent": "bot", "seat": "alternate"}, normalize=False,
-        total_timesteps=UPDATE,
-    )  # fmt: skip
-    run = train(config, say=quiet).run
-    MaskableRecurrentPPO.load(run).save(folder / "agent.zip")
-    return run
-
-
-def test_an_agent_of_a_games_world_is_a_player_of_the_game(crosses):
-    """The run and its checkpoints tell which game; of a file the spaces must fit the game that is asked."""
-    game, file = envs.make("phantom_tictactoe"), crosses.parent / "agent.zip"
-    for path in (crosses, crosses / "checkpoints" / "step_32"):
-        assert load_player(path, None).game == load_player(path, game).game == game
-    assert load_player(file, game).game == game
-    assert isinstance(load_player(file, None).game, World)
-    abrupt = envs.make("phantom_tictactoe", abrupt=True)  # the same spaces
-    assert load_player(file, abrupt).game == abrupt
-    with pytest.raises(ValueError, match=r"plays PhantomTicTacToe\(abrupt=False.* of Phantom.*\(abrupt=True"):
-        load_player(crosses, abrupt)
-    with pytest.raises(ValueError, match=r"plays World\(.*, expected an agent of KuhnPoker\(\)"):
-        load_player(file, envs.make("kuhn_poker"))
-
-
-def reconfigured(path, **changes):
-    """A checkpoint says other things of its run's configuration; of nothing if there are none."""
-    stored = read(path)
-    training = stored.json("training.json")
-    config = training.pop("config") | changes
-    save_folder(
-        stored | {"training.json": json_bytes(training | ({"config": config} if changes else {}))}, path
-    )
-
-
-def test_a_checkpoint_that_does_not_tell_its_world_plays_the_game_that_is_asked(crosses, tmp_path):
-    """As those of early versions."""
-    shutil.copytree(crosses, run := tmp_path / "run")
-    game = envs.make("phantom_tictactoe")
-    for changes in ({}, {"env": 7}, {"env_kwargs": [1]}, {"env": "Unknown-v0"}):
-        shutil.copytree(crosses / "checkpoints", run / "checkpoints", dirs_exist_ok=True)
-        reconfigured(run / "checkpoints" / "step_32", **changes)
-        assert isinstance(load_player(run, None).game, World)
-        assert load_player(run, game).game == game
-
-
-def test_a_strangers_run_imports_nothing(crosses, tmp_path, monkeypatch):
-    """It names a module on the path that would leave a file behind when it is imported."""
-    run, game = tmp_path / "run", envs.make("phantom_tictactoe")
-    shutil.copytree(crosses, run)
-    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    text = (run / "config.yaml").read_text(encoding="utf-8")
-    (run / "config.yaml").write_text(
-        text.replace(f"env: {CROSSES}", f"env: trap:{CROSSES}"), encoding="utf-8"
-    )
-    assert f"env: trap:{CROSSES}" in (run / "config.yaml").read_text(encoding="utf-8")
-    reconfigured(run / "checkpoints" / "step_32", env=f"trap:{CROSSES}")
-    for path in (run, run / "checkpoints" / "step_32"):
-        assert isinstance(load_player(path, None).game, World)  # which game, nobody knows
-        assert load_player(path, game).game == game
-    gymnasium.make(CROSSES, opponent=str(run)).reset(seed=1)
-    agents.load(run)
-    MaskableRecurrentPPO.load(run, device="cpu")
-    assert not (tmp_path / "trace").exists()
-
-
-def test_it_meets_others_and_sits_opposite(crosses):
-    game = envs.make("phantom_tictactoe")
-    agent = load_player(crosses, game)
-    result = play_matches(game, agent, agents.fixed_player("random", game), 50)
-    assert result.length.min() >= 5  # three marks against two: nobody lost by an illegal move
-    env = gymnasium.make(CROSSES, opponent=str(crosses), seat=1)
-    _, info = env.reset(seed=1)
-    assert info["seat"] == 1
 
 
 # ---------------------------------------------------------------- interrupted and resumed
@@ -513,42 +263,6 @@ def test_the_agent_of_a_run_sees_as_it_was_trained(tmp_path):
         np.testing.assert_array_equal(agent.act(raw), expected)
 
 
-def test_statistics_of_a_dict_are_kept_entry_by_entry():
-    class World(gymnasium.Env):
-        """Random numbers and a code."""
-
-        observation_space = spaces.Dict({"a": spaces.Box(-9, 9, (2,)), "code": spaces.Discrete(3)})
-        action_space = spaces.Discrete(2)
-
-        def reset(self, *, seed=None, **_):
-            self.observation_space.seed(seed)
-            return self.observation_space.sample(), {}
-
-        def step(self, _):
-            return self.observation_space.sample(), 2.0, False, False, {}
-
-    def worlds():
-        return VecNormalize(DummyVecEnv([World]), norm_obs_keys=["a"])
-
-    learned, fresh = worlds(), worlds()
-    learned.reset()
-    for _ in range(9):
-        learned.step(np.zeros(1, int))
-    state = normalizer.state_of(learned)
-    assert {name.rpartition(".")[0] for name in state} - {""} == {"reward", "observation/a"}
-    normalizer.restore(fresh, state)
-    assert fresh.obs_rms["a"].count == learned.obs_rms["a"].count
-    raw = learned.get_original_obs()
-    for scaled in (fresh.normalize_obs(raw), Normalizer(state)(raw)):
-        np.testing.assert_array_equal(scaled["a"], learned.normalize_obs(raw)["a"])
-        np.testing.assert_array_equal(scaled["code"], raw["code"])
-    laid_out = [pack(World.observation_space, x) for x in (raw, learned.normalize_obs(raw))]
-    packed_scale = Normalizer(state).module(World.observation_space)
-    assert torch.equal(packed_scale(laid_out[0]), laid_out[1])
-    with pytest.raises(ValueError, match=r"statistics are of \['observation/a', 'reward'\]"):
-        normalizer.restore(VecNormalize(DummyVecEnv([World]), norm_obs=False), state)
-
-
 def test_normalised_and_plain_are_not_confused(tmp_path):
     run = train(tiny(tmp_path), say=quiet).run
     with (
@@ -556,12 +270,6 @@ def test_normalised_and_plain_are_not_confused(tmp_path):
         pytest.raises(CheckpointError, match="was trained with VecNormalize, the env has none"),
     ):
         MaskableRecurrentPPO.load(run, plain)
-
-
-def test_an_agent_of_a_stock_algorithm_cannot_be_loaded_alone(tmp_path):
-    run = train(tiny(tmp_path, "ppo"), say=quiet).run
-    with pytest.raises(CheckpointError, match="is an agent of the stock algorithm 'PPO'; it goes on"):
-        agents.load(run)
 
 
 # ---------------------------------------------------------------- a game of ours as a world
@@ -579,11 +287,6 @@ def test_a_game_against_an_opponent_is_a_world_with_masks(tmp_path, algo):
     assert 2.0 <= curves(outcome.run)["rollout/ep_len_mean"][-1][1] <= 9.0
     more = resume(outcome.run, lambda config: dataclasses.replace(config, total_timesteps=4 * UPDATE), quiet)
     assert more.timesteps == 4 * UPDATE
-
-
-def lowest(observation, mask, seat):  # noqa: ARG001
-    """The opponent plays the lowest legal action."""
-    return int(np.flatnonzero(mask)[0])
 
 
 @pytest.mark.parametrize("seat", [0, 1])
@@ -624,19 +327,6 @@ def test_matches_in_a_batch_are_the_matches_of_single_worlds(seat):
                 np.testing.assert_array_equal(mine["terminal_observation"], theirs["terminal_observation"])
     assert ends > 15
     assert 0 < illegal < ends
-
-
-def test_evaluating_in_a_batch_gives_what_single_worlds_give():
-    """A player that always takes the lowest action, legal or not, earns the same in the same 12 matches."""
-
-    class Lowest:
-        def predict(self, observation, **_):
-            return np.zeros(len(observation), int), None
-
-    config = WorldConfig(env=CROSSES, env_kwargs={"opponent": lowest, "seat": 1}, n_envs=4)
-    apart = DummyVecEnv([lambda: Monitor(world_training.make_world(config))] * 4)
-    together = world_training.side_by_side(config, 4)
-    assert play(Lowest(), together, 12) == play(Lowest(), apart, 12)
 
 
 class Twice(gymnasium.RewardWrapper):
@@ -754,23 +444,6 @@ def test_no_evaluation_sees_anothers_episodes_nor_trainings_nor_another_runs(tmp
         del gymnasium.registry["Noting-v0"]
 
 
-@pytest.mark.parametrize("cell", agents.CELLS)
-def test_the_stock_recurrent_ppo_takes_our_cells(tmp_path, cell):
-    run = train(
-        tiny(tmp_path, "recurrent_ppo", policy_kwargs={"cell": cell, "lstm_hidden_size": 8}), say=quiet
-    ).run
-    assert run.name.startswith(f"CartPole-v1__recurrent_ppo_{cell}__s3__")
-    outcome = resume(run, lambda config: dataclasses.replace(config, total_timesteps=4 * UPDATE), quiet)
-    assert outcome.timesteps == 4 * UPDATE
-
-
-def test_an_activation_is_named_for_the_stock_too(tmp_path):
-    config = tiny(tmp_path, "ppo", policy_kwargs={"activation_fn": "silu", "net_arch": [4]})
-    with open_worlds(config) as worlds:
-        model = make_model(config, worlds)
-    assert any(isinstance(layer, torch.nn.SiLU) for layer in model.policy.modules())
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -812,16 +485,6 @@ def test_what_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, changes,
     with pytest.raises((ValueError, TypeError, NotImplementedError), match=message):
         train(config, say=quiet)
     assert not (tmp_path / "runs").exists()
-
-
-def test_playing_leaves_torchs_random_numbers_alone():
-    worlds = DummyVecEnv([Masked])
-    state = torch.get_rng_state()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no Monitor: the rewards are the world's anyway
-        result = play(Random(worlds.action_space, 0), worlds, 3)
-    assert result.rewards == (4.0, 4.0, 4.0)
-    assert torch.equal(state, torch.get_rng_state())
 
 
 # ---------------------------------------------------------------- learning

@@ -1,71 +1,28 @@
-"""Stable-Baselines3's face of MaskableRecurrentPPO: its public names, callbacks, seeds, envs and files."""
+"""MaskableRecurrentPPO with Stable-Baselines3's face: public names, callbacks, learning and playing."""
 
 from __future__ import annotations
 
 import inspect
 import io
-import pathlib
-import random
 import re
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from models import BOX, Kept, World, model_of, weights
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common import callbacks
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
 import envs
-from agents import MaskableRecurrentPPO, RecurrentPolicy
-from agents.files import CheckpointError
+from agents import MaskableRecurrentPPO
 from agents.learn.schedules import Linear
-
-SMALL = {"lstm_hidden_size": 8, "features_dim": 8}
-BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
-EASY = {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "seed": 1, "device": "cpu"}
-
-
-class World(gymnasium.Env):
-    """Random observations; episodes of 5 steps, a reward of 1 each. Keeps the seeds it was reset with."""
-
-    def __init__(self, space=BOX, actions=spaces.Discrete(3)):  # noqa: B008
-        self.observation_space, self.action_space = space, actions
-        self.resets, self.seeds = 0, []
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed, options=options)
-        if seed is not None:
-            self.seeds.append(seed)
-            self.observation_space.seed(seed)
-        self.resets, self.t = self.resets + 1, 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action):
-        assert self.action_space.contains(action)
-        self.t += 1
-        return self.observation_space.sample(), 1.0, self.t >= 5, False, {}
-
-
-class Kept(KVWriter):
-    """Counts what a logger wrote."""
-
-    def __init__(self):
-        self.written = []
-
-    def write(self, key_values, key_excluded, step=0):  # noqa: ARG002
-        self.written.append((step, dict(key_values)))
-
-
-def model_of(env=None, **arguments):
-    kwargs = SMALL | arguments.pop("policy_kwargs", {})
-    return MaskableRecurrentPPO("MlpLstmPolicy", env or World(), policy_kwargs=kwargs, **EASY | arguments)
-
 
 # ---------------------------------------------------------------- SB3's public names
 
@@ -192,112 +149,6 @@ def test_a_learning_rate_may_be_set_as_sb3_does():
     model.learn(16)
     assert model.optimizer.param_groups[0]["lr"] == 0.0
     assert model.lr_schedule(0.5) == 0.25
-
-
-# ---------------------------------------------------------------- files
-
-
-def saved(model):
-    file = io.BytesIO()
-    model.save(file)
-    return file
-
-
-def test_load_keeps_what_is_told_of_training(tmp_path, capsys):
-    model = model_of(tensorboard_log=tmp_path / "tb", verbose=1, stats_window_size=7)
-    loaded = MaskableRecurrentPPO.load(saved(model), World())
-    assert (loaded.tensorboard_log, loaded.verbose) == (str(tmp_path / "tb"), 1)
-    assert loaded.learn(8).ep_info_buffer.maxlen == 7
-    assert list((tmp_path / "tb").rglob("events.out.tfevents.*"))
-    other = MaskableRecurrentPPO.load(saved(model), verbose=0, tensorboard_log=None, stats_window_size=9)
-    assert (other.tensorboard_log, other.verbose, other._stats_window_size) == (None, 0, 9)
-    capsys.readouterr()
-
-
-def test_load_takes_what_sb3s_takes(capsys):
-    file = saved(model_of())
-    code = {"learning_rate": 0.25, "lr_schedule": lambda _: 0.5, "clip_range": 0.125}
-    loaded = MaskableRecurrentPPO.load(
-        file, World(), "cpu", custom_objects=code, print_system_info=True, force_reset=True, n_epochs=2
-    )
-    assert (loaded.learning_rate, loaded.clip_range, loaded.n_epochs) == (0.25, 0.125, 2)
-    told = capsys.readouterr().out
-    assert "== CURRENT SYSTEM INFO ==" in told
-    assert "- format: fogbound checkpoint 1" in told
-    with pytest.warns(UserWarning, match="learning_rate is code"):
-        MaskableRecurrentPPO.load(file, custom_objects={"lr_schedule": lambda _: 0.5})
-    same = SMALL | {"activation_fn": torch.nn.ReLU}
-    relu = saved(model_of(policy_kwargs=same))
-    assert MaskableRecurrentPPO.load(relu, policy_kwargs=same).policy_kwargs["activation_fn"] == "relu"
-    with pytest.raises(ValueError, match=r"its policy_kwargs are .*, got .*; leave them out"):
-        MaskableRecurrentPPO.load(relu, policy_kwargs={"cell": "gru"})
-
-
-@pytest.mark.parametrize("name", ["learning_rat", "n_step", "n_envs", "_init_setup_model", "whatever"])
-@pytest.mark.parametrize("how", [dict, lambda **changes: {"custom_objects": changes}])
-def test_an_argument_that_does_not_exist_is_named(name, how):
-    with pytest.raises(TypeError, match=rf"^load has no argument '{name}'; known are ") as told:
-        MaskableRecurrentPPO.load(saved(model_of()), **how(**{name: 1}))
-    if name == "learning_rat":
-        assert "known are learning_rate," in str(told.value)
-
-
-@pytest.mark.parametrize(
-    "change", [{"gamma": 99}, {"n_steps": 0}, {"clip_range": -0.2}, {"learning_rate": "x"}]
-)
-def test_a_wrong_change_at_loading_does_not_blame_the_file(change):
-    (name,) = change
-    with pytest.raises(ValueError, match=f"^{name} must be ") as told:
-        MaskableRecurrentPPO.load(saved(model_of()), **change)
-    assert not isinstance(told.value, CheckpointError)
-
-
-@pytest.mark.parametrize("names", [{"exclude": ["policy"]}, {"include": ["env", "logger"]}])
-def test_save_neither_leaves_out_nor_adds(names):
-    with pytest.raises(
-        ValueError, match=r"save cannot (exclude|include) .*: a file holds all that is needed"
-    ):
-        model_of().save(io.BytesIO(), **names)
-    model_of().save(io.BytesIO(), exclude=None, include=[])
-
-
-def weights_of(policy):
-    return torch.cat([p.detach().flatten() for p in policy.parameters()])
-
-
-def test_parameters_come_from_a_file_or_a_dict(tmp_path):
-    one, two = model_of(ema_decay=0.5).learn(16), model_of(ema_decay=0.5, seed=2)
-    one.save(tmp_path / "one.1")
-    for source in (tmp_path / "one.1", str(tmp_path / "one.1.zip"), saved(one), one.get_parameters()):
-        two = model_of(ema_decay=0.5, seed=2)
-        two.set_parameters(source)
-        for a, b in ((one.policy, two.policy), (one.ema, two.ema)):
-            assert torch.equal(weights_of(a), weights_of(b))
-        moments = [m.optimizer.state_dict()["state"][0]["exp_avg"] for m in (one, two)]
-        assert torch.equal(*moments)
-        two.learn(8)
-    alone = model_of(ema_decay=0.5, seed=2)
-    alone.set_parameters({"policy": one.policy.state_dict()})  # what plays is what was given
-    assert torch.equal(weights_of(alone.ema), weights_of(one.policy))
-
-
-def test_parameters_that_do_not_fit_are_named_and_change_nothing():
-    model = model_of()
-    before, good = weights_of(model.policy), model.get_parameters()["policy"]
-    less = dict(list(good.items())[1:])
-    for given, told in (
-        ({"polcy": good}, "no parameters 'polcy'; known are policy"),
-        ({}, "expected the parameters of policy, got none"),
-        ({"policy": less}, "policy: 1 of its tensors differ"),
-        ({"policy": {k: x[..., :1] for k, x in good.items()}}, "of its tensors differ: expected"),
-        ({"policy": 3}, "policy: expected its tensors by name, got int"),
-    ):
-        with pytest.raises(ValueError, match=told):
-            model.set_parameters(given)
-        assert torch.equal(weights_of(model.policy), before)
-    model.set_parameters({"policy": {k: x + 1 for k, x in less.items()}}, exact_match=False)
-    assert not torch.equal(weights_of(model.policy), before)
-    model.set_parameters({}, exact_match=False)
 
 
 # ---------------------------------------------------------------- callbacks
@@ -441,286 +292,124 @@ def test_an_agent_of_any_keys_is_exported(tmp_path):
     export_onnx(agents.load(tmp_path / "agent.zip"), tmp_path / "a.b.onnx")
 
 
-# ---------------------------------------------------------------- seeds and deals
+# ---------------------------------------------------------------- learning and playing in matches
 
 
-def cards(model, learns=1):
-    """The first observations of each `learn` that begins anew."""
+class Counting(BaseCallback):
+    """Counts its calls; stops the run at the `stop`-th step."""
 
-    class First(callbacks.BaseCallback):
-        def _on_rollout_start(self):
-            shown.append(model.lanes.observation.clone())
+    def __init__(self, stop=None):
+        super().__init__()
+        self.stop, self.calls = stop, dict.fromkeys(("start", "rollout", "step", "rollout end", "end"), 0)
 
-        def _on_step(self):
-            return True
+    def _on_training_start(self):
+        self.calls["start"] += 1
 
-    shown = []
-    for _ in range(learns):
-        model.learn(1, callback=First())
-    return torch.stack(shown)
+    def _on_rollout_start(self):
+        self.calls["rollout"] += 1
 
+    def _on_step(self):
+        self.calls["step"] += 1
+        return self.calls["step"] != self.stop
 
-@pytest.mark.parametrize("kind", ["batch", "world"])
-def test_every_learn_deals_others_and_the_seed_repeats_them(make_model, kind):
-    def make(seed):
-        return make_model("leduc_poker", 32, seed=seed) if kind == "batch" else model_of(seed=seed)
+    def _on_rollout_end(self):
+        self.calls["rollout end"] += 1
 
-    one, again, other = (cards(make(seed), 3) for seed in (1, 1, 2))
-    assert torch.equal(one, again)
-    deals = [*one, *other]
-    assert not any(torch.equal(a, b) for k, a in enumerate(deals) for b in deals[:k])
+    def _on_training_end(self):
+        self.calls["end"] += 1
 
 
-def test_a_model_without_a_seed_deals_from_the_batchs():
-    def make(seed):
-        batch = envs.Batch(envs.make("leduc_poker"), 32, seed=seed)
-        return model_of(batch, seed=None, batch_size=32 * 8)
-
-    one, again, other = (cards(make(seed), 2) for seed in (7, 7, 2**64 - 1))
-    assert torch.equal(one, again)
-    assert not torch.equal(one[0], one[1])
-    assert not torch.equal(one, other)
-    model = make(7)
-    cards(model)
-    assert torch.equal(cards(MaskableRecurrentPPO.load(saved(model), device="cpu"))[0], one[1])
+def test_learn_calls_back_at_every_step(make_model):
+    """100 decisions are rounded up to 2 rollouts of 8 steps in 8 matches."""
+    model, counting = make_model(), Counting()
+    assert model.learn(100, callback=counting) is model
+    assert model.num_timesteps == 128
+    assert counting.calls == {"start": 1, "rollout": 2, "step": 16, "rollout end": 2, "end": 1}
 
 
-def test_a_loaded_model_goes_on_counting(make_model):
-    deals = cards(make_model("leduc_poker", 32), 3)
-    model = make_model("leduc_poker", 32)
-    cards(model)
-    loaded = MaskableRecurrentPPO.load(saved(model), device="cpu")
-    assert torch.equal(cards(loaded, 2), deals[1:])
+def test_a_callback_stops_the_run(make_model):
+    """At the 11th step, inside the second rollout: that one is not trained on."""
+    model, counting = make_model(), Counting(stop=11)
+    model.learn(10_000, callback=counting)
+    assert model.num_timesteps == 11 * 8
+    assert model._n_updates == 1
+    assert counting.calls["end"] == 1
 
 
-def test_five_seeds_share_no_deal(make_model):
-    """Not even one seed's second learn with another's first, as seed + number would."""
-    deals = torch.cat([cards(make_model("generals", 2, seed=seed, batch_size=16), 2) for seed in range(5)])
-    assert len({deal.numpy().tobytes() for deal in deals.flatten(0, 1)}) == 20
-
-
-def test_worlds_of_neighbouring_seeds_are_others():
-    """VecEnv.seed gives lane b the seed + b."""
-    used = []
-    for seed in range(4):
-        worlds = [World() for _ in range(4)]
-        model = model_of(DummyVecEnv([lambda w=w: w for w in worlds]), seed=seed)
-        cards(model, 2)
-        used += [number for world in worlds for number in world.seeds]
-    assert len(set(used)) == len(used) == 4 * 4 * 2
-
-
-@pytest.mark.parametrize("kind", ["batch", "world"])
-def test_set_random_seed_repeats_what_comes(make_model, kind):
-    model = make_model("leduc_poker", 32) if kind == "batch" else model_of()
-    told = []
-    for _ in range(2):
-        model.set_random_seed(5)
-        deals = cards(model, 2)
-        told.append((deals, model.rollout.action))
-        assert not torch.equal(*deals)
-    assert torch.equal(told[0][0], told[1][0])
-    model.set_random_seed(np.int64(6))
-    assert not torch.equal(cards(model), told[0][0][:1])
-    before = model.generator.get_state(), model.shuffler.get_state(), random.getstate()
-    model.set_random_seed(None)
-    assert torch.equal(model.generator.get_state(), before[0])
-    assert torch.equal(model.shuffler.get_state(), before[1])
-    assert random.getstate() == before[2]
-    with pytest.raises(ValueError, match="seed must be a whole number in 0"):
-        model.set_random_seed(-1)
-
-
-@pytest.mark.parametrize("kind", ["batch", "world"])
-def test_without_a_seed_nobodys_random_numbers_are_touched(kind):
-    """Torch's are drawn from, as every network's beginning is; they follow from the caller's seed."""
-    told = []
-    for _ in range(2):
-        random.seed(11)
-        np.random.seed(12)  # noqa: NPY002
-        torch.manual_seed(13)
-        model = model_of(envs.Batch(envs.make("kuhn_poker"), 8) if kind == "batch" else World(), seed=None)
-        model.learn(64)
-        numbers = random.random(), np.random.random()  # noqa: NPY002
-        assert numbers == (random.Random(11).random(), np.random.RandomState(12).random())
-        assert torch.initial_seed() == 13
-        told.append((weights_of(model.policy), model.generator.get_state()))
-    assert torch.equal(told[0][1], told[1][1])
-    if kind == "batch":
-        assert torch.equal(told[0][0], told[1][0])
-    assert not torch.equal(model_of(seed=None).generator.get_state(), told[0][1])
-
-
-# ---------------------------------------------------------------- envs
-
-
-def test_the_same_env_goes_on_with_its_memories(make_model):
-    world = World()
-    for model, env in ((make_model(), None), (model_of(world), world)):
-        model.learn(64 if env is None else 8)
-        collector, memory = model.collector, model.collector.memory
-        for given in (model.get_env(), env):
-            if given is not None:
-                model.set_env(given, force_reset=False)
-        assert model.collector is collector
-        assert model.collector.memory is memory
-        model.learn(8, reset_num_timesteps=False)
-        model.set_env(model.get_env())
-        assert model.collector is None
-    assert world.resets == 1 + 3  # at the beginning and after 5, 10 and 15 of 16 steps
-
-
-def test_another_batch_goes_on_where_it_stands(make_model):
-    """Three moves have been made in it; every memory is empty, every seat's first decision is a start."""
-    model = make_model("phantom_tictactoe").learn(64)
-    for loaded in (model, None):
-        batch = envs.Batch(model.game, 8, seed=9)
-        for action in (0, 1, 2):
-            batch.step(torch.full((8,), action))
-        before = {name: x.clone() for name, x in batch.state_dict().items()}
-        shown = batch.observation.clone()
-        if loaded is None:
-            loaded = MaskableRecurrentPPO.load(saved(model), batch, "cpu", force_reset=False)
-        else:
-            loaded.set_env(batch, force_reset=False)
-        assert loaded.batch is batch
-        assert loaded.collector.lanes is loaded.lanes
-        assert loaded.collector.start.all()
-        assert not loaded.collector.memory.cores[0].any()
-        assert all(torch.equal(x, before[name]) for name, x in batch.state_dict().items())
-        loaded.learn(64, reset_num_timesteps=False)
-        assert torch.equal(loaded.rollout.observation[0], shown)
-        assert loaded.rollout.start[0].all()
-        assert model.env is not batch or loaded is model
-
-
-def test_another_world_is_reset_because_nobody_knows_what_it_shows():
-    model, other = model_of().learn(8), World()
-    old = model.get_env()
-    model.set_env(other, force_reset=False)
-    model.learn(8, reset_num_timesteps=False)
-    assert other.resets >= 1
-    assert model.get_env() is not old
-    loaded = MaskableRecurrentPPO.load(saved(model), third := World(), "cpu", force_reset=False)
-    loaded.learn(8, reset_num_timesteps=False)
-    assert third.resets >= 1
-
-
-@pytest.mark.parametrize("force_reset", [True, False])
-def test_another_number_of_matches_is_taken_or_refused_whole(make_model, force_reset):
-    model = make_model().learn(64)
-    old = model.get_env()
-    with pytest.raises(ValueError, match="batch_size 32 does not fit 3 matches"):
-        model.set_env(envs.Batch(model.game, 3), force_reset)
-    with pytest.raises(ValueError, match="the model plays KuhnPoker"):
-        model.set_env(envs.Batch(envs.make("leduc_poker"), 8), force_reset)
-    assert (model.get_env(), model.n_envs) == (old, 8)
+def test_learning_goes_on_or_begins_anew(make_model):
+    model = make_model()
+    model.learn(64)
     model.learn(64, reset_num_timesteps=False)
-    model.set_env(envs.Batch(model.game, 16), force_reset)
-    model.learn(128, reset_num_timesteps=False)
-    assert model.rollout.shape == (8, 16)
+    assert model.num_timesteps == 128
+    model.learn(64)
+    assert model.num_timesteps == 64
 
 
-# ---------------------------------------------------------------- predict
+def test_the_same_seed_learns_the_same(make_model):
+    one, two, other = (make_model(seed=seed) for seed in (1, 1, 2))
+    for model in (one, two, other):
+        model.learn(128)
+    assert all(torch.equal(a, b) for a, b in zip(weights(one.policy), weights(two.policy), strict=True))
+    assert not torch.equal(weights(one.policy)[0], weights(other.policy)[0])
 
 
-@pytest.fixture
-def vector():
-    return model_of(DummyVecEnv([lambda: World(actions=spaces.MultiDiscrete([2, 1]))] * 2))
+def test_the_checkpoint_callback_writes_files_that_load(make_model, tmp_path):
+    """Every 8 calls, which is every 64 decisions."""
+    model = make_model()
+    model.learn(128, callback=CheckpointCallback(save_freq=8, save_path=str(tmp_path), name_prefix="kuhn"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kuhn_128_steps.zip", "kuhn_64_steps.zip"]
+    assert MaskableRecurrentPPO.load(tmp_path / "kuhn_64_steps.zip").num_timesteps == 64
 
 
-GOOD = {
-    "observation": np.zeros((2, 3), np.float32), "action_masks": np.ones((2, 3), bool),
-    "episode_start": np.ones(2, bool), "seat": 0,
-}  # fmt: skip
+@pytest.mark.filterwarnings("ignore:rich is experimental")  # SB3 silences it, pytest does not
+def test_the_progress_bar_runs_through(make_model, capfd):
+    make_model().learn(128, progress_bar=True)
+    assert "128/128" in capfd.readouterr().out
+
+
+def test_predict_plays_a_match_with_the_state_it_returns(make_model):
+    """One observation gives one action, [B, ...] gives [B]; masks hold; the state is a memory."""
+    model = make_model("phantom_tictactoe")
+    match, state = envs.Match(model.game, seed=1), None
+    while not match.over:
+        seat = match.seat
+        action, state = model.predict(match.observation(seat), state, action_masks=match.mask(), seat=seat)
+        match.play(action)  # raises if illegal
+    seen, first = np.zeros((3, 9), np.uint8), np.ones(3, bool)
+    many, _ = model.predict(seen, episode_start=first, action_masks=np.eye(9, dtype=bool)[:3], seat=0)
+    assert many.tolist() == [0, 1, 2]
+
+
+def test_predict_forgets_where_an_episode_starts(make_model):
+    model = make_model("phantom_tictactoe", seed=0)
+    seen = np.zeros((2, 9), np.uint8)
+    _, state = model.predict(seen, seat=0)
+    said = {"deterministic": True, "seat": 0}
+    _, after = model.predict(seen, state, episode_start=np.array([True, False]), **said)
+    _, fresh = model.predict(seen, episode_start=np.ones(2, bool), **said)
+    torch.testing.assert_close(after.cores[0][:, 0], fresh.cores[0][:, 0])
+    assert not torch.allclose(after.cores[0][:, 1], fresh.cores[0][:, 1])
+
+
+@pytest.mark.parametrize("batch_size", [4, 12, 24, 128])
+def test_a_batch_size_that_does_not_fit_names_those_that_do(make_model, batch_size):
+    with pytest.raises(ValueError, match=r"8 matches x n_steps 8: .* must be one of 8, 16, 32, 64$") as error:
+        make_model(batch_size=batch_size)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("arguments", "message"),
     [
-        ({"observation": (np.zeros(3), {})}, r"got the pair \(observation, info\) .*unpack it"),
-        ({"observation": np.zeros((2, 4))}, r"expected observations of shape \[B, \(3,\)\], got \(2, 4\)"),
-        ({"observation": np.zeros((3, 2))}, "expected observations of shape"),
-        (
-            {"observation": [[0, 0, 0], [0, 0]]},
-            r"expected observations of shape \[B, \(3,\)\], got \[\[0, 0, 0\], \[0, 0\]\]",
-        ),
-        ({"observation": "abc"}, r"expected observations of shape \[B, \(3,\)\], got \(\)"),
-        ({"observation": None}, r"expected observations of shape \[B, \(3,\)\], got \(\)"),
-        ({"observation": np.zeros((2, 3), complex)}, "expected numbers, got complex128"),
-        (
-            {"observation": np.full((2, 3), np.nan)},
-            r"expected finite observations, got NaN or infinity in world 0: nan at \[0\]",
-        ),
-        (
-            {"observation": np.full((2, 3), np.inf)},
-            r"expected finite observations, got NaN or infinity in world 0: inf at \[0\]",
-        ),
-        ({"observation": np.zeros((0, 3))}, "expected at least one observation, got none"),
-        ({"action_masks": np.ones((3, 2), bool)}, r"action_masks of shape \(2, 3\), got \(3, 2\)"),
-        ({"action_masks": np.ones(6, bool)}, r"action_masks of shape \(2, 3\), got \(6,\)"),
-        ({"action_masks": np.ones((1, 3), bool)}, r"action_masks of shape \(2, 3\), got \(1, 3\)"),
-        ({"action_masks": np.full((2, 3), 0.5)}, "expected action_masks of True and False, got 0.5"),
-        ({"action_masks": np.full((2, 3), np.nan)}, "expected action_masks of True and False, got nan"),
-        ({"action_masks": np.zeros((2, 3), bool)}, "the mask of row 0 allows no action"),
-        ({"episode_start": [True]}, r"expected episode_start of shape \(2,\), got \(1,\)"),
-        ({"episode_start": True}, r"expected episode_start of shape \(2,\), got \(\)"),
-        ({"episode_start": [0.5, 1]}, "expected episode_start of True and False, got 0.5"),
-        ({"seat": 1}, r"expected seats in 0\.\.0, got 1"),
-        ({"seat": [0, -1]}, r"expected seats in 0\.\.0, got -1"),
-        ({"seat": [0]}, "expected seat as a whole number or 2 of them"),
-        ({"seat": 0.0}, "expected seat as a whole number or 2 of them, got float64"),
-        ({"state": (np.zeros(3),)}, r"expected state as predict returned it \(a Memory\) or None, got tuple"),
+        ({"n_steps": 0}, "n_steps must be a whole number in 1..2147483647, got 0"),
+        ({"n_epochs": 0}, "n_epochs must be a whole number in 1..2147483647, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number in 1..2147483647, or None, got 0"),
+        ({"magnet": "past"}, "magnet must be 'uniform', 'snapshot' or 'ema', got 'past'"),
+        ({"magnet": "ema"}, "magnet='ema' needs an ema_decay above 0"),
+        ({"ema_decay": 1.0}, "ema_decay must be a finite number of at least 0, below 1, got 1.0"),
+        ({"policy_kwargs": {"cell": "elm"}}, "unknown cell 'elm'"),
     ],
 )
-def test_predict_refuses_what_does_not_fit(vector, wrong, told):
-    vector.predict(**GOOD)
-    with pytest.raises(ValueError, match=told):
-        vector.predict(**GOOD | wrong)
-
-
-def test_predict_refuses_the_memory_of_others(vector, make_model):
-    _, state = vector.predict(**GOOD)
-    one, _ = vector.predict(np.zeros(3), episode_start=True, action_masks=[1, 0, 1])
-    assert one.tolist() == [0, 0]
-    with pytest.raises(ValueError, match="expected the state of 1 matches"):
-        vector.predict(np.zeros(3), state)
-    other = make_model().policy.initial_memory(2)
-    with pytest.raises(ValueError, match="expected the state of 2 matches"):
-        vector.predict(np.zeros((2, 3)), other)
-
-
-def test_predict_asks_who_decides_where_several_may(make_model):
-    model, seen = make_model(), np.zeros((3, 4), np.uint8)
-    with pytest.raises(ValueError, match=r"say who decides, seat=0\.\.1: there are 2 seats"):
-        model.predict(seen)
-    seats, first = (0, 1, [0, 1, 0], torch.tensor([0, 1, 1])), np.ones(3, bool)
-    told = [model.predict(seen, episode_start=first, seat=seat)[1].cores[0] for seat in seats]
-    assert [core[0].any(-1).int().argmax(-1).tolist() for core in told] == [
-        [0, 0, 0], [1, 1, 1], [0, 1, 0], [0, 1, 1],
-    ]  # fmt: skip
-    with pytest.raises(ValueError, match=r"expected seats in 0\.\.1, got 2"):
-        model.predict(seen, seat=2)
-
-
-@pytest.mark.parametrize(
-    ("space", "seen"),
-    [(spaces.Discrete(3), 1.5), (spaces.MultiDiscrete([3, 3]), [0.5, 1]), (spaces.MultiBinary(2), [0.1, 0])],
-)
-def test_codes_are_whole_numbers(space, seen):
-    with pytest.raises(ValueError, match=r"expected integers in 0\.\.[12], got"):
-        model_of(World(space)).predict(seen)
-
-
-def test_a_dict_is_checked_entry_by_entry():
-    space = spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(3))
-    model = model_of(World(space))
-    model.predict({"a": [0.0, 1.0], "b": 2})
-    for wrong in ({"a": [0.0, np.nan], "b": 2}, {"a": [0.0, 1.0]}, {"a": [0, 1], "b": 2.5}, ({"a": 1}, {})):
-        with pytest.raises(ValueError, match="expected"):
-            model.predict(wrong)
-
-
-def test_pathlib_and_text_name_the_same_file(tmp_path):
-    model_of().save(pathlib.Path(tmp_path) / "a")
-    assert isinstance(MaskableRecurrentPPO.load(f"{tmp_path}/a").policy, RecurrentPolicy)
+def test_bad_arguments_are_refused(make_model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(**arguments)

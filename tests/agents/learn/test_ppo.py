@@ -1,4 +1,4 @@
-"""PPO: the loss by hand, training on exactly what was played, and Stable-Baselines3's face."""
+"""PPO: the loss by hand, training on exactly what was played, one update, magnets and averages."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import copy
 import dataclasses
 import math
 
-import numpy as np
 import pytest
 import torch
 from listed import small
-from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from models import consecutive, sharpened, weights
 
 import envs
-from agents import CELLS, MaskableRecurrentPPO, Opposition, fixed_player
+from agents import CELLS, Opposition, fixed_player
 from agents.learn.ppo import Sample, evaluate, follow, ppo_loss, replay_drift, update, warmed_up
 from agents.learn.rollout import Collector
-from agents.learn.schedules import Constant, Linear, Power
 from agents.learn.settings import NAMES, Moment
-from agents.net.distributions import Categorical, kl_divergence, masked_log_softmax
+from agents.net.distributions import Categorical, masked_log_softmax
 
 CHOICE = Categorical(2)
 PLAIN = Moment(clip_range=0.1, normalize_advantage=False, vf_coef=0.0)
@@ -54,6 +52,7 @@ def part(name, log_probs, sample, coefficients, value=(0.0, 0.0)):
 
 
 # ---------------------------------------------------------------- the loss by hand
+
 
 # The ratios of the two decisions are 0.6 / 0.5 = 1.2 and 0.3 / 0.5 = 0.6; the clip range is 0.9..1.1.
 
@@ -123,14 +122,6 @@ def test_the_kl_to_the_policy_that_played():
     assert expected == part("kl_rollout", now(0.6, 0.3), decisions(), kl)
 
 
-def test_kl_divergence_has_no_nan_under_a_mask():
-    log_p = torch.tensor([[0.0, -torch.inf]], requires_grad=True)
-    kl = kl_divergence(log_p, torch.tensor([[0.0, -torch.inf]]))
-    kl.sum().backward()
-    assert kl.item() == 0.0
-    assert log_p.grad.isfinite().all()
-
-
 def test_advantages_are_normalised_over_the_decisions_that_count():
     """1 and 3 become -1 and +1 (ratios 1.2 and 0.6, so min(-1.2, -1.1) and min(0.6, 0.9)); 100 has no say."""
     coefficients = dataclasses.replace(PLAIN, normalize_advantage=True)
@@ -176,20 +167,6 @@ def test_an_opponents_action_that_the_mask_forbids_does_no_harm():
 # ---------------------------------------------------------------- what was played is what is trained on
 
 
-def sharpened(policy):
-    """Action probabilities that depend on the memory visibly; a fresh head is nearly uniform."""
-    with torch.no_grad():
-        policy.action_head[-1].weight.mul_(50.0)
-    return policy
-
-
-def rollouts(model, number=3):
-    """Consecutive rollouts, so that matches cross their borders and the longest ones end."""
-    collector = Collector(model.batch, sharpened(model.policy), model.opposition)
-    steps = max(7, model.game.max_length // 2 + 1)
-    return [collector.collect(model.policy, steps, model.generator) for _ in range(number)]
-
-
 def largest_drift(model, played):
     rows = torch.arange(model.n_envs, device=model.device)
     return max(float(replay_drift(model.policy, rollout, rows)) for rollout in played)
@@ -199,7 +176,7 @@ def largest_drift(model, played):
 @pytest.mark.parametrize("cell", CELLS)
 def test_replay_equals_play(make_model, device, cell, game):
     model = make_model(small(game), 16, {"cell": cell}, device, n_steps=7, batch_size=7)
-    played = rollouts(model)
+    played = consecutive(model)
     assert any(not rollout.start[0].all() for rollout in played[1:])  # some match crosses a border
     assert any(rollout.start[1:].any() for rollout in played[1:])  # and some begins inside
     assert largest_drift(model, played) <= 1e-5
@@ -218,7 +195,7 @@ def test_replay_equals_play_with_other_cores(make_model, device, policy_kwargs):
     model = make_model("phantom_tictactoe", 16, policy_kwargs, device, n_steps=7, batch_size=7)
     model.policy.train()
     model.policy.eval()
-    assert largest_drift(model, rollouts(model)) <= 1e-5
+    assert largest_drift(model, consecutive(model)) <= 1e-5
 
 
 def test_replay_equals_play_with_others_opposite(make_model, device):
@@ -227,7 +204,7 @@ def test_replay_equals_play_with_others_opposite(make_model, device):
     opposition = Opposition(game, 16, 0.5, [fixed_player("random", game)], pool_size=1)
     model = make_model(game, 16, None, device, n_steps=7, batch_size=7, opposition=opposition)
     opposition.add(model.policy, "past self")
-    played = rollouts(model)
+    played = consecutive(model)
     assert not played[0].is_own.all()
     assert largest_drift(model, played) <= 1e-5
 
@@ -235,7 +212,7 @@ def test_replay_equals_play_with_others_opposite(make_model, device):
 def test_a_reset_one_step_late_would_be_noticed(make_model):
     """The measure is no rubber stamp: starts, seats or previous actions that are wrong show at once."""
     model = make_model("phantom_tictactoe", 16, n_steps=7, batch_size=7)
-    rollout = rollouts(model)[2]
+    rollout = consecutive(model)[2]
     assert largest_drift(model, [rollout]) <= 1e-5
     for name, wrong in (
         ("start", rollout.start.roll(1, 0)),
@@ -243,31 +220,6 @@ def test_a_reset_one_step_late_would_be_noticed(make_model):
         ("previous", rollout.previous.roll(1, 1)),
     ):
         assert largest_drift(model, [dataclasses.replace(rollout, **{name: wrong})]) > 1e-3, name
-
-
-def test_the_record_adds_up_what_a_match_earns(make_model):
-    """Battleship alone, rollouts of 33 decisions: every match is counted across their borders."""
-    model = make_model("battleship", 16, n_steps=7, batch_size=7)
-    total, ended = torch.zeros(16, 1), 0
-    for rollout in rollouts(model):
-        for t in range(len(rollout.reward)):
-            total += rollout.reward[t]
-            torch.testing.assert_close(rollout.earned[t], total)
-            total[rollout.over[t]] = 0.0
-            ended += int(rollout.over[t].sum())
-    assert ended >= 16
-
-
-def test_the_record_tells_whole_matches(make_model):
-    """Lengths count 1, 2, ... from a start to the end; Kuhn poker's matches take 2 or 3 decisions."""
-    rollout = rollouts(make_model("kuhn_poker", 16, n_steps=7, batch_size=7))[1]
-    assert torch.equal(rollout.start[1:], rollout.over[:-1])
-    assert torch.equal(rollout.length == 1, rollout.start)
-    assert set(rollout.length[rollout.over].tolist()) == {2, 3}
-    assert (rollout.reward[rollout.over].sum(-1) == 0).all()
-    assert not rollout.reward[~rollout.over].any()
-    assert torch.equal(rollout.previous == 2, rollout.length <= 2)  # 2 = none: both seats' first decisions
-    assert not rollout.illegal.any()
 
 
 # ---------------------------------------------------------------- one update
@@ -286,10 +238,6 @@ def task(make_model):
         return update(model.policy, model.optimizer, rollout, Moment(**settings), **changed)
 
     return model, rollout, run
-
-
-def weights(policy):
-    return [p.detach().clone() for p in policy.parameters()]
 
 
 def test_an_update_lowers_the_loss(task):
@@ -368,164 +316,6 @@ def test_the_average_follows_by_its_decay(task):
 # ---------------------------------------------------------------- Stable-Baselines3's face
 
 
-class Counting(BaseCallback):
-    """Counts its calls; stops the run at the `stop`-th step."""
-
-    def __init__(self, stop=None):
-        super().__init__()
-        self.stop, self.calls = stop, dict.fromkeys(("start", "rollout", "step", "rollout end", "end"), 0)
-
-    def _on_training_start(self):
-        self.calls["start"] += 1
-
-    def _on_rollout_start(self):
-        self.calls["rollout"] += 1
-
-    def _on_step(self):
-        self.calls["step"] += 1
-        return self.calls["step"] != self.stop
-
-    def _on_rollout_end(self):
-        self.calls["rollout end"] += 1
-
-    def _on_training_end(self):
-        self.calls["end"] += 1
-
-
-def test_learn_calls_back_at_every_step(make_model):
-    """100 decisions are rounded up to 2 rollouts of 8 steps in 8 matches."""
-    model, counting = make_model(), Counting()
-    assert model.learn(100, callback=counting) is model
-    assert model.num_timesteps == 128
-    assert counting.calls == {"start": 1, "rollout": 2, "step": 16, "rollout end": 2, "end": 1}
-
-
-def test_a_callback_stops_the_run(make_model):
-    """At the 11th step, inside the second rollout: that one is not trained on."""
-    model, counting = make_model(), Counting(stop=11)
-    model.learn(10_000, callback=counting)
-    assert model.num_timesteps == 11 * 8
-    assert model._n_updates == 1
-    assert counting.calls["end"] == 1
-
-
-def test_learning_goes_on_or_begins_anew(make_model):
-    model = make_model()
-    model.learn(64)
-    model.learn(64, reset_num_timesteps=False)
-    assert model.num_timesteps == 128
-    model.learn(64)
-    assert model.num_timesteps == 64
-
-
-def test_the_same_seed_learns_the_same(make_model):
-    one, two, other = (make_model(seed=seed) for seed in (1, 1, 2))
-    for model in (one, two, other):
-        model.learn(128)
-    assert all(torch.equal(a, b) for a, b in zip(weights(one.policy), weights(two.policy), strict=True))
-    assert not torch.equal(weights(one.policy)[0], weights(other.policy)[0])
-
-
-def test_the_checkpoint_callback_writes_files_that_load(make_model, tmp_path):
-    """Every 8 calls, which is every 64 decisions."""
-    model = make_model()
-    model.learn(128, callback=CheckpointCallback(save_freq=8, save_path=str(tmp_path), name_prefix="kuhn"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kuhn_128_steps.zip", "kuhn_64_steps.zip"]
-    assert MaskableRecurrentPPO.load(tmp_path / "kuhn_64_steps.zip").num_timesteps == 64
-
-
-@pytest.mark.filterwarnings("ignore:rich is experimental")  # SB3 silences it, pytest does not
-def test_the_progress_bar_runs_through(make_model, capfd):
-    make_model().learn(128, progress_bar=True)
-    assert "128/128" in capfd.readouterr().out
-
-
-def test_predict_plays_a_match_with_the_state_it_returns(make_model):
-    """One observation gives one action, [B, ...] gives [B]; masks hold; the state is a memory."""
-    model = make_model("phantom_tictactoe")
-    match, state = envs.Match(model.game, seed=1), None
-    while not match.over:
-        seat = match.seat
-        action, state = model.predict(match.observation(seat), state, action_masks=match.mask(), seat=seat)
-        match.play(action)  # raises if illegal
-    seen, first = np.zeros((3, 9), np.uint8), np.ones(3, bool)
-    many, _ = model.predict(seen, episode_start=first, action_masks=np.eye(9, dtype=bool)[:3], seat=0)
-    assert many.tolist() == [0, 1, 2]
-
-
-def test_predict_forgets_where_an_episode_starts(make_model):
-    model = make_model("phantom_tictactoe", seed=0)
-    seen = np.zeros((2, 9), np.uint8)
-    _, state = model.predict(seen, seat=0)
-    said = {"deterministic": True, "seat": 0}
-    _, after = model.predict(seen, state, episode_start=np.array([True, False]), **said)
-    _, fresh = model.predict(seen, episode_start=np.ones(2, bool), **said)
-    torch.testing.assert_close(after.cores[0][:, 0], fresh.cores[0][:, 0])
-    assert not torch.allclose(after.cores[0][:, 1], fresh.cores[0][:, 1])
-
-
-def test_predict_names_the_shape_it_expects(make_model):
-    with pytest.raises(ValueError, match=r"expected observations of shape \[B, \(4,\)\], got \(2, 5\)"):
-        make_model().predict(np.zeros((2, 5), np.uint8), seat=0)
-
-
-def test_saved_and_loaded_it_predicts_the_same(make_model, tmp_path):
-    model = make_model()
-    model.learn(64)
-    model.save(tmp_path / "kuhn")
-    loaded = MaskableRecurrentPPO.load(tmp_path / "kuhn", device="cpu")
-    seen = np.array([[1, 0, 0, 0], [3, 1, 0, 0]], np.uint8)
-    for deterministic in (True, False):
-        first = {"episode_start": np.ones(2, bool), "deterministic": deterministic, "seat": [1, 0]}
-        one, two = (m.predict(seen, **first)[0].tolist() for m in (model, loaded))
-        assert one == two
-
-
-def test_set_env_takes_matches_of_the_same_game(make_model):
-    model = make_model()
-    model.learn(64)
-    model.set_env(envs.Batch(envs.make("kuhn_poker"), 16))
-    model.learn(128, reset_num_timesteps=False)
-    assert model.num_timesteps == 64 + 128
-    with pytest.raises(ValueError, match=r"the model plays KuhnPoker\(\), got an env of LeducPoker\(\)"):
-        model.set_env(envs.Batch(envs.make("leduc_poker"), 8))
-    with pytest.raises(ValueError, match="batch_size 32 does not fit 3 matches"):
-        model.set_env(envs.Batch(envs.make("kuhn_poker"), 3))
-
-
-# Where the progress that remains is 1, 1/2 and 0. Power: 8 / (1 + n) ** 0.5 with n = 0, 7.5 and 15.
-@pytest.mark.parametrize(
-    ("schedule", "values"),
-    [
-        (Constant(0.3), [0.3, 0.3, 0.3]),
-        (Linear(0.3), [0.3, 0.15, 0.0]),
-        (Power(8.0, exponent=0.5, span=15.0), [8.0, 8 / math.sqrt(8.5), 2.0]),
-    ],
-)
-def test_schedules(schedule, values):
-    assert [schedule(progress) for progress in (1.0, 0.5, 0.0)] == pytest.approx(values)
-
-
-@pytest.mark.parametrize(("total", "expected"), [(128, [0.1, 0.05, 0.0]), (100, [0.1, 0.036, 0.0])])
-def test_a_schedule_moves_the_learning_rate_and_never_beyond_its_end(make_model, total, expected):
-    """Rollouts of 64. In a run of 128 the updates come at progress 1/2 and 0; in one of 100 the second comes
-    at 128, beyond the end."""
-    rates = []
-
-    class Watching(BaseCallback):
-        def _on_step(self):
-            return True
-
-        def _on_rollout_start(self):
-            rates.append(self.model.optimizer.param_groups[0]["lr"])
-
-        def _on_training_end(self):
-            self._on_rollout_start()
-
-    make_model(learning_rate=Linear(0.1), ent_coef=Linear(0.1)).learn(total, callback=Watching())
-    assert rates == pytest.approx(expected)
-
-
 @pytest.mark.parametrize("magnet", ["uniform", "snapshot", "ema"])
 def test_a_strong_magnet_draws_the_policy_to_itself(make_model, magnet):
     """A sharp policy is drawn to the uniform one, and a nearly uniform policy to a sharp magnet."""
@@ -549,42 +339,6 @@ def test_a_snapshot_is_renewed_every_so_many_updates(make_model):
     assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), first, strict=True))
     model.learn(64, reset_num_timesteps=False)
     assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), weights(model.policy), strict=True))
-
-
-@pytest.mark.parametrize("batch_size", [4, 12, 24, 128])
-def test_a_batch_size_that_does_not_fit_names_those_that_do(make_model, batch_size):
-    with pytest.raises(ValueError, match=r"8 matches x n_steps 8: .* must be one of 8, 16, 32, 64$") as error:
-        make_model(batch_size=batch_size)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"n_steps": 0}, "n_steps must be a whole number in 1..2147483647, got 0"),
-        ({"n_epochs": 0}, "n_epochs must be a whole number in 1..2147483647, got 0"),
-        ({"batch_size": 0}, "batch_size must be a whole number in 1..2147483647, or None, got 0"),
-        ({"magnet": "past"}, "magnet must be 'uniform', 'snapshot' or 'ema', got 'past'"),
-        ({"magnet": "ema"}, "magnet='ema' needs an ema_decay above 0"),
-        ({"ema_decay": 1.0}, "ema_decay must be a finite number of at least 0, below 1, got 1.0"),
-        ({"policy_kwargs": {"cell": "elm"}}, "unknown cell 'elm'"),
-    ],
-)
-def test_bad_arguments_are_refused(make_model, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        make_model(**arguments)
-
-
-def test_an_env_that_is_not_a_batch_is_refused():
-    with pytest.raises(ValueError, match=r"env must be a Batch, a .*, got KuhnPoker"):
-        MaskableRecurrentPPO("MlpLstmPolicy", envs.make("kuhn_poker"))
-
-
-def test_an_opposition_for_other_matches_is_refused(make_model):
-    game = envs.make("kuhn_poker")
-    opposition = Opposition(game, 4, 0.5, [fixed_player("random", game)])
-    with pytest.raises(ValueError, match="the opposition sits at 4 matches, the env has 8"):
-        make_model(game, 8, opposition=opposition)
 
 
 def test_an_average_forgets_what_it_began_with():
@@ -614,17 +368,3 @@ def test_the_average_follows_from_the_first_step(make_model):
         torch.testing.assert_close(average, 2 / 11 * first + 9 / 11 * two)
     model.learn(64)
     assert model.ema_steps == 4
-
-
-@pytest.mark.parametrize("kind", ["world", "another game", "another number"])
-def test_an_opposition_sits_at_the_matches_it_was_made_for(kind):
-    kuhn = envs.make("kuhn_poker")
-    opposition = Opposition(kuhn, 4, 0.5, [fixed_player("random", kuhn)])
-    where, message = {
-        "world": ("CartPole-v1", "sits at the matches of a game; a Gymnasium world takes none"),
-        "another game": (envs.Batch(envs.make("leduc_poker"), 4), r"plays KuhnPoker\(\), the env LeducPoker"),
-        "another number": (envs.Batch(kuhn, 8), "sits at 4 matches, the env has 8"),
-    }[kind]
-    arguments = {"n_steps": 4, "batch_size": 4, "device": "cpu"}
-    with pytest.raises(ValueError, match=message):
-        MaskableRecurrentPPO("MlpLstmPolicy", where, opposition=opposition, **arguments)

@@ -8,6 +8,7 @@ import itertools
 import pytest
 import torch
 from listed import small
+from models import consecutive
 
 import envs
 from agents import CELLS, Opposition, fixed_player
@@ -152,3 +153,28 @@ def test_what_waits_is_in_the_state_and_checked(make_model):
     older = {name: x for name, x in state.items() if not name.startswith("before.")}
     other.load_state_dict(older, model.policy)
     assert other.collect(model.policy, 6).before is None
+
+
+def test_the_record_adds_up_what_a_match_earns(make_model):
+    """Battleship alone, rollouts of 33 decisions: every match is counted across their borders."""
+    model = make_model("battleship", 16, n_steps=7, batch_size=7)
+    total, ended = torch.zeros(16, 1), 0
+    for rollout in consecutive(model):
+        for t in range(len(rollout.reward)):
+            total += rollout.reward[t]
+            torch.testing.assert_close(rollout.earned[t], total)
+            total[rollout.over[t]] = 0.0
+            ended += int(rollout.over[t].sum())
+    assert ended >= 16
+
+
+def test_the_record_tells_whole_matches(make_model):
+    """Lengths count 1, 2, ... from a start to the end; Kuhn poker's matches take 2 or 3 decisions."""
+    rollout = consecutive(make_model("kuhn_poker", 16, n_steps=7, batch_size=7))[1]
+    assert torch.equal(rollout.start[1:], rollout.over[:-1])
+    assert torch.equal(rollout.length == 1, rollout.start)
+    assert set(rollout.length[rollout.over].tolist()) == {2, 3}
+    assert (rollout.reward[rollout.over].sum(-1) == 0).all()
+    assert not rollout.reward[~rollout.over].any()
+    assert torch.equal(rollout.previous == 2, rollout.length <= 2)  # 2 = none: both seats' first decisions
+    assert not rollout.illegal.any()

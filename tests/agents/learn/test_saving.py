@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import pathlib
 
 import numpy as np
 import pytest
 import torch
 from listed import small
+from models import SMALL, World, model_of, saved, weights_of
 from saved import (
     KUHN,
     TICTACTOE,
@@ -23,8 +26,8 @@ from saved import (
 )
 
 import envs
-from agents import MaskableRecurrentPPO, Opposition, fixed_player, load
-from agents.files import read_tensors, save_folder, tensor_bytes
+from agents import MaskableRecurrentPPO, Opposition, RecurrentPolicy, fixed_player, load
+from agents.files import CheckpointError, read_tensors, save_folder, tensor_bytes
 from agents.learn.saving import KEPT
 from agents.play.players import Agent
 
@@ -366,3 +369,116 @@ def test_an_argument_that_does_not_exist_is_the_callers(made, tmp_path):
     save_folder(made[1], tmp_path / "a")
     with pytest.raises(TypeError, match="load has no argument 'gama'; known are gamma, "):
         MaskableRecurrentPPO.load(tmp_path / "a", gama=0.5)
+
+
+# ---------------------------------------------------------------- load, save and parameters as SB3 has them
+
+
+def test_load_keeps_what_is_told_of_training(tmp_path, capsys):
+    model = model_of(tensorboard_log=tmp_path / "tb", verbose=1, stats_window_size=7)
+    loaded = MaskableRecurrentPPO.load(saved(model), World())
+    assert (loaded.tensorboard_log, loaded.verbose) == (str(tmp_path / "tb"), 1)
+    assert loaded.learn(8).ep_info_buffer.maxlen == 7
+    assert list((tmp_path / "tb").rglob("events.out.tfevents.*"))
+    other = MaskableRecurrentPPO.load(saved(model), verbose=0, tensorboard_log=None, stats_window_size=9)
+    assert (other.tensorboard_log, other.verbose, other._stats_window_size) == (None, 0, 9)
+    capsys.readouterr()
+
+
+def test_load_takes_what_sb3s_takes(capsys):
+    file = saved(model_of())
+    code = {"learning_rate": 0.25, "lr_schedule": lambda _: 0.5, "clip_range": 0.125}
+    loaded = MaskableRecurrentPPO.load(
+        file, World(), "cpu", custom_objects=code, print_system_info=True, force_reset=True, n_epochs=2
+    )
+    assert (loaded.learning_rate, loaded.clip_range, loaded.n_epochs) == (0.25, 0.125, 2)
+    told = capsys.readouterr().out
+    assert "== CURRENT SYSTEM INFO ==" in told
+    assert "- format: fogbound checkpoint 1" in told
+    with pytest.warns(UserWarning, match="learning_rate is code"):
+        MaskableRecurrentPPO.load(file, custom_objects={"lr_schedule": lambda _: 0.5})
+    same = SMALL | {"activation_fn": torch.nn.ReLU}
+    relu = saved(model_of(policy_kwargs=same))
+    assert MaskableRecurrentPPO.load(relu, policy_kwargs=same).policy_kwargs["activation_fn"] == "relu"
+    with pytest.raises(ValueError, match=r"its policy_kwargs are .*, got .*; leave them out"):
+        MaskableRecurrentPPO.load(relu, policy_kwargs={"cell": "gru"})
+
+
+@pytest.mark.parametrize("name", ["learning_rat", "n_step", "n_envs", "_init_setup_model", "whatever"])
+@pytest.mark.parametrize("how", [dict, lambda **changes: {"custom_objects": changes}])
+def test_an_argument_that_does_not_exist_is_named(name, how):
+    with pytest.raises(TypeError, match=rf"^load has no argument '{name}'; known are ") as told:
+        MaskableRecurrentPPO.load(saved(model_of()), **how(**{name: 1}))
+    if name == "learning_rat":
+        assert "known are learning_rate," in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"gamma": 99}, {"n_steps": 0}, {"clip_range": -0.2}, {"learning_rate": "x"}]
+)
+def test_a_wrong_change_at_loading_does_not_blame_the_file(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"^{name} must be ") as told:
+        MaskableRecurrentPPO.load(saved(model_of()), **change)
+    assert not isinstance(told.value, CheckpointError)
+
+
+@pytest.mark.parametrize("names", [{"exclude": ["policy"]}, {"include": ["env", "logger"]}])
+def test_save_neither_leaves_out_nor_adds(names):
+    with pytest.raises(
+        ValueError, match=r"save cannot (exclude|include) .*: a file holds all that is needed"
+    ):
+        model_of().save(io.BytesIO(), **names)
+    model_of().save(io.BytesIO(), exclude=None, include=[])
+
+
+def test_parameters_come_from_a_file_or_a_dict(tmp_path):
+    one, two = model_of(ema_decay=0.5).learn(16), model_of(ema_decay=0.5, seed=2)
+    one.save(tmp_path / "one.1")
+    for source in (tmp_path / "one.1", str(tmp_path / "one.1.zip"), saved(one), one.get_parameters()):
+        two = model_of(ema_decay=0.5, seed=2)
+        two.set_parameters(source)
+        for a, b in ((one.policy, two.policy), (one.ema, two.ema)):
+            assert torch.equal(weights_of(a), weights_of(b))
+        moments = [m.optimizer.state_dict()["state"][0]["exp_avg"] for m in (one, two)]
+        assert torch.equal(*moments)
+        two.learn(8)
+    alone = model_of(ema_decay=0.5, seed=2)
+    alone.set_parameters({"policy": one.policy.state_dict()})  # what plays is what was given
+    assert torch.equal(weights_of(alone.ema), weights_of(one.policy))
+
+
+def test_parameters_that_do_not_fit_are_named_and_change_nothing():
+    model = model_of()
+    before, good = weights_of(model.policy), model.get_parameters()["policy"]
+    less = dict(list(good.items())[1:])
+    for given, said in (
+        ({"polcy": good}, "no parameters 'polcy'; known are policy"),
+        ({}, "expected the parameters of policy, got none"),
+        ({"policy": less}, "policy: 1 of its tensors differ"),
+        ({"policy": {k: x[..., :1] for k, x in good.items()}}, "of its tensors differ: expected"),
+        ({"policy": 3}, "policy: expected its tensors by name, got int"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            model.set_parameters(given)
+        assert torch.equal(weights_of(model.policy), before)
+    model.set_parameters({"policy": {k: x + 1 for k, x in less.items()}}, exact_match=False)
+    assert not torch.equal(weights_of(model.policy), before)
+    model.set_parameters({}, exact_match=False)
+
+
+def test_pathlib_and_text_name_the_same_file(tmp_path):
+    model_of().save(pathlib.Path(tmp_path) / "a")
+    assert isinstance(MaskableRecurrentPPO.load(f"{tmp_path}/a").policy, RecurrentPolicy)
+
+
+def test_saved_and_loaded_it_predicts_the_same(make_model, tmp_path):
+    model = make_model()
+    model.learn(64)
+    model.save(tmp_path / "kuhn")
+    loaded = MaskableRecurrentPPO.load(tmp_path / "kuhn", device="cpu")
+    seen = np.array([[1, 0, 0, 0], [3, 1, 0, 0]], np.uint8)
+    for deterministic in (True, False):
+        first = {"episode_start": np.ones(2, bool), "deterministic": deterministic, "seat": [1, 0]}
+        one, two = (m.predict(seen, **first)[0].tolist() for m in (model, loaded))
+        assert one == two

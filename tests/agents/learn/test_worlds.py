@@ -197,10 +197,11 @@ def test_masks_are_found_and_kept(action_space, kind):
     env.close()
 
 
-def test_no_illegal_action_in_100_000_decisions():
+@pytest.mark.parametrize("decisions", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_no_illegal_action_in_so_many_decisions(decisions):
     model = model_of(make_vec_env(lambda: Masked(spaces.Discrete(7)), 64), n_steps=64, batch_size=4096)
-    model.learn(100_000)
-    assert model.num_timesteps >= 100_000
+    model.learn(decisions)
+    assert model.num_timesteps >= decisions
 
 
 def test_a_mask_of_a_wrong_length_or_without_an_action_is_refused():

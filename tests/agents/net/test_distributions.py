@@ -8,7 +8,16 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.net.distributions import Categorical, Gaussian, MultiCategorical, make_family
+from agents.net.distributions import (
+    Categorical,
+    Gaussian,
+    MultiCategorical,
+    entropy,
+    kl_divergence,
+    make_family,
+    masked_log_softmax,
+    sample,
+)
 
 CHOICES = MultiCategorical((2, 3))
 
@@ -103,3 +112,68 @@ def test_an_unknown_space_is_refused(space):
 def test_a_gaussian_is_drawn_to_no_uniform_distribution():
     with pytest.raises(ValueError, match="has no uniform distribution"):
         Gaussian((1,)).most_entropy(torch.ones(1, 0, dtype=torch.bool))
+
+
+# ---------------------------------------------------------------- masked log-probabilities
+
+
+def test_illegal_actions_have_probability_zero_exactly():
+    logits = torch.tensor([1.0, 1000.0, 1.0, -1000.0])
+    log_probs = masked_log_softmax(logits, torch.tensor([True, False, True, False]))
+    assert log_probs.exp().tolist() == pytest.approx([0.5, 0.0, 0.5, 0.0])
+    assert (log_probs.exp() == 0.0).tolist() == [False, True, False, True]
+
+
+def test_a_single_legal_action_is_certain():
+    log_probs = masked_log_softmax(torch.tensor([3.0, -7.0, 5.0]), torch.tensor([False, True, False]))
+    assert log_probs.exp().tolist() == [0.0, 1.0, 0.0]
+    assert entropy(log_probs) == 0.0
+
+
+def test_with_every_action_legal_it_is_the_softmax():
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(masked_log_softmax(logits, torch.ones(5, 7, dtype=torch.bool)), logits.log_softmax(-1))
+
+
+@pytest.mark.parametrize("legal_actions", [1, 2, 10_000])
+def test_no_number_is_nan_and_gradients_are_finite(legal_actions):
+    """10,000 actions with logits up to +-1000, of which one, two or all are legal."""
+    logits = torch.linspace(-1e3, 1e3, 10_000).repeat(2, 1).requires_grad_()
+    legal = torch.zeros(2, 10_000, dtype=torch.bool)
+    legal[0, :legal_actions], legal[1, 10_000 - legal_actions :] = True, True
+    log_probs = masked_log_softmax(logits, legal)
+    assert not log_probs.isnan().any()
+    assert (log_probs.isneginf() == ~legal).all()
+    torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(2))
+    (log_probs[0, 0] + log_probs[1, -1] + entropy(log_probs).sum()).backward()
+    assert logits.grad.isfinite().all()
+    assert not logits.grad[~legal].any()
+
+
+def test_entropy_by_hand():
+    """(1/2, 1/4, 1/4, 0): 1/2 ln 2 + 2 * 1/4 ln 4 = 3/2 ln 2."""
+    log_probs = torch.tensor([0.5, 0.25, 0.25, 0.0]).log()
+    assert entropy(log_probs).item() == pytest.approx(1.5 * math.log(2.0), abs=1e-6)
+
+
+def test_draws_are_legal_and_as_frequent_as_they_are_probable():
+    """100,000 draws of (0.1, 0, 0.6, 0.3, 0): counts within 4 standard errors sqrt(n p (1 - p))."""
+    n, p = 100_000, torch.tensor([0.1, 0.0, 0.6, 0.3, 0.0])
+    drawn = sample(p.log().expand(n, 5), torch.Generator().manual_seed(0))
+    counts = drawn.bincount(minlength=5)
+    assert counts[1] == counts[4] == 0
+    assert ((counts - n * p).abs() <= 4 * (n * p * (1 - p)).sqrt()).all()
+
+
+def test_the_same_generator_draws_the_same():
+    log_probs = torch.zeros(1000, 4).log_softmax(-1)
+    one, two = (sample(log_probs, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one, two)
+
+
+def test_kl_divergence_has_no_nan_under_a_mask():
+    log_p = torch.tensor([[0.0, -torch.inf]], requires_grad=True)
+    kl = kl_divergence(log_p, torch.tensor([[0.0, -torch.inf]]))
+    kl.sum().backward()
+    assert kl.item() == 0.0
+    assert log_p.grad.isfinite().all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
@@ -21,7 +22,8 @@ import agents
 from agents import MaskableRecurrentPPO as M
 from agents.gym.episodes import seen_by
 from agents.net import normalizer
-from agents.net.normalizer import state_of
+from agents.net.encoders import pack
+from agents.net.normalizer import Normalizer, state_of
 
 BIG = spaces.Box(0, 1000, (3,), np.float32)
 BOTH = spaces.Dict({"big": BIG, "small": spaces.Box(-1, 1, (2,), np.float32)})
@@ -215,3 +217,39 @@ def test_the_names_of_what_is_scaled():
     assert normalizer.scaled_entries(VecCheckNan(VecNormalize(worlds(BOTH), norm_obs_keys=["big"]))) == {
         "big"
     }
+
+
+def test_statistics_of_a_dict_are_kept_entry_by_entry():
+    class World(gym.Env):
+        """Random numbers and a code."""
+
+        observation_space = spaces.Dict({"a": spaces.Box(-9, 9, (2,)), "code": spaces.Discrete(3)})
+        action_space = spaces.Discrete(2)
+
+        def reset(self, *, seed=None, **_):
+            self.observation_space.seed(seed)
+            return self.observation_space.sample(), {}
+
+        def step(self, _):
+            return self.observation_space.sample(), 2.0, False, False, {}
+
+    def worlds():
+        return VecNormalize(DummyVecEnv([World]), norm_obs_keys=["a"])
+
+    learned, fresh = worlds(), worlds()
+    learned.reset()
+    for _ in range(9):
+        learned.step(np.zeros(1, int))
+    state = normalizer.state_of(learned)
+    assert {name.rpartition(".")[0] for name in state} - {""} == {"reward", "observation/a"}
+    normalizer.restore(fresh, state)
+    assert fresh.obs_rms["a"].count == learned.obs_rms["a"].count
+    raw = learned.get_original_obs()
+    for scaled in (fresh.normalize_obs(raw), Normalizer(state)(raw)):
+        np.testing.assert_array_equal(scaled["a"], learned.normalize_obs(raw)["a"])
+        np.testing.assert_array_equal(scaled["code"], raw["code"])
+    laid_out = [pack(World.observation_space, x) for x in (raw, learned.normalize_obs(raw))]
+    packed_scale = Normalizer(state).module(World.observation_space)
+    assert torch.equal(packed_scale(laid_out[0]), laid_out[1])
+    with pytest.raises(ValueError, match=r"statistics are of \['observation/a', 'reward'\]"):
+        normalizer.restore(VecNormalize(DummyVecEnv([World]), norm_obs=False), state)

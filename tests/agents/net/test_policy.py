@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
 import envs
 from agents.net.cells import CELLS
-from agents.net.distributions import entropy, masked_log_softmax, sample
-from agents.net.encoders import SlotEncoder, make_encoder
+from agents.net.distributions import masked_log_softmax
 from agents.net.policy import RecurrentPolicy
 
 A, P, B = 3, 2, 4
@@ -47,106 +43,6 @@ def experienced(policy, decisions=3):
     for t in range(decisions * P):
         _, memory = policy.act(*situation(seat=t % P), memory, generator)
     return memory
-
-
-# ---------------------------------------------------------------- masked distributions
-
-
-def test_illegal_actions_have_probability_zero_exactly():
-    logits = torch.tensor([1.0, 1000.0, 1.0, -1000.0])
-    log_probs = masked_log_softmax(logits, torch.tensor([True, False, True, False]))
-    assert log_probs.exp().tolist() == pytest.approx([0.5, 0.0, 0.5, 0.0])
-    assert (log_probs.exp() == 0.0).tolist() == [False, True, False, True]
-
-
-def test_a_single_legal_action_is_certain():
-    log_probs = masked_log_softmax(torch.tensor([3.0, -7.0, 5.0]), torch.tensor([False, True, False]))
-    assert log_probs.exp().tolist() == [0.0, 1.0, 0.0]
-    assert entropy(log_probs) == 0.0
-
-
-def test_with_every_action_legal_it_is_the_softmax():
-    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(masked_log_softmax(logits, torch.ones(5, 7, dtype=torch.bool)), logits.log_softmax(-1))
-
-
-@pytest.mark.parametrize("legal_actions", [1, 2, 10_000])
-def test_no_number_is_nan_and_gradients_are_finite(legal_actions):
-    """10,000 actions with logits up to +-1000, of which one, two or all are legal."""
-    logits = torch.linspace(-1e3, 1e3, 10_000).repeat(2, 1).requires_grad_()
-    legal = torch.zeros(2, 10_000, dtype=torch.bool)
-    legal[0, :legal_actions], legal[1, 10_000 - legal_actions :] = True, True
-    log_probs = masked_log_softmax(logits, legal)
-    assert not log_probs.isnan().any()
-    assert (log_probs.isneginf() == ~legal).all()
-    torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(2))
-    (log_probs[0, 0] + log_probs[1, -1] + entropy(log_probs).sum()).backward()
-    assert logits.grad.isfinite().all()
-    assert not logits.grad[~legal].any()
-
-
-def test_entropy_by_hand():
-    """(1/2, 1/4, 1/4, 0): 1/2 ln 2 + 2 * 1/4 ln 4 = 3/2 ln 2."""
-    log_probs = torch.tensor([0.5, 0.25, 0.25, 0.0]).log()
-    assert entropy(log_probs).item() == pytest.approx(1.5 * math.log(2.0), abs=1e-6)
-
-
-def test_draws_are_legal_and_as_frequent_as_they_are_probable():
-    """100,000 draws of (0.1, 0, 0.6, 0.3, 0): counts within 4 standard errors sqrt(n p (1 - p))."""
-    n, p = 100_000, torch.tensor([0.1, 0.0, 0.6, 0.3, 0.0])
-    drawn = sample(p.log().expand(n, 5), torch.Generator().manual_seed(0))
-    counts = drawn.bincount(minlength=5)
-    assert counts[1] == counts[4] == 0
-    assert ((counts - n * p).abs() <= 4 * (n * p * (1 - p)).sqrt()).all()
-
-
-def test_the_same_generator_draws_the_same():
-    log_probs = torch.zeros(1000, 4).log_softmax(-1)
-    one, two = (sample(log_probs, torch.Generator().manual_seed(5)) for _ in range(2))
-    assert torch.equal(one, two)
-
-
-# ---------------------------------------------------------------- encoders
-
-
-def test_slots_are_the_sum_of_their_codes_vectors():
-    """Slots of 2 and 3 codes: rows 0, 1 and 2, 3, 4 of the table; the observation (1, 2) is rows 1 + 4."""
-    encoder = SlotEncoder([2, 3], 4)
-    table = encoder.weight
-    observed = torch.tensor([[0, 0], [1, 2]], dtype=torch.uint8)
-    torch.testing.assert_close(encoder(observed), torch.stack([table[0] + table[2], table[1] + table[4]]))
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        spaces.MultiDiscrete([3] * 9),
-        spaces.Box(-1.0, 1.0, (4,)),
-        spaces.Box(-1.0, 1.0, ()),
-        spaces.Box(0, 5, (2, 3), np.int16),
-        spaces.Box(0, 1, (3, 5, 4), np.uint8),
-        spaces.MultiBinary(6),
-    ],
-    ids=["slots", "numbers", "one number", "table", "planes", "bits"],
-)
-def test_every_known_space_has_an_encoder_with_free_leading_dimensions(space):
-    """[T, B, ...] -> [T, B, E], row by row the same as alone, and different things look different."""
-    space.seed(0)
-    torch.manual_seed(0)
-    encoder = make_encoder(space, 8)
-    seen = torch.from_numpy(np.stack([np.asarray(space.sample()) for _ in range(6)]))
-    features = encoder(seen.unflatten(0, (2, 3)))
-    assert features.shape == (2, 3, 8)
-    torch.testing.assert_close(features.flatten(0, 1), torch.cat([encoder(row[None]) for row in seen]))
-    assert (features.flatten(0, 1).std(0) > 0).all()
-
-
-@pytest.mark.parametrize(
-    "space", [spaces.Text(5), spaces.Dict({"a": spaces.Text(5)}), spaces.MultiDiscrete([[2, 3]])]
-)
-def test_an_unknown_space_is_refused(space):
-    with pytest.raises(ValueError, match=r"no encoder for the observation space .*; known are MultiDiscrete"):
-        make_encoder(space, 8)
 
 
 # ---------------------------------------------------------------- one decision, and a whole replay

@@ -13,7 +13,7 @@ import envs
 from agents import CELLS, RecurrentPolicy
 from agents.learn.ppo import replay_drift
 from agents.learn.rollout import Collector
-from agents.net.encoders import Board, BoardContext, PlaneEncoder, PlaneScale, board_of
+from agents.net.encoders import Board, BoardContext, PlaneEncoder, board_of
 from agents.net.policy import BoardCore, Core
 from agents.play.export import onnx_model
 from agents.play.players import Agent
@@ -93,17 +93,6 @@ def test_what_is_no_board_is_refused_in_one_line(space, actions, told):
         RecurrentPolicy(space, actions, 2, **SIZES)
     assert str(error.value).endswith(told)
     assert "\n" not in str(error.value)
-
-
-def test_counts_enter_on_a_log_scale_and_other_planes_as_they_are():
-    """log2(1 + x) / 4 of 0, 15 and 255 is 0, 1 and 2, on every board; a plane with -1 in it is no count."""
-    low, high = np.zeros((3, 1, 3), np.int16), np.ones((3, 1, 3), np.int16)
-    high[0], low[2], high[2] = 600, -1, 4
-    scale = PlaneScale(spaces.Box(low, high, dtype=np.int16))
-    observed = torch.tensor([[[0, 15, 255]], [[0, 1, 1]], [[-1, 4, 2]]], dtype=torch.int16)
-    assert scale(observed[None])[0].tolist() == [[[0, 1, 2]], [[0, 1, 1]], [[-1, 4, 2]]]
-    floats = torch.tensor([[[-7.5, 15.0, 255.0]]] * 3)
-    assert torch.equal(PlaneScale(spaces.Box(-np.inf, np.inf, (3, 1, 3)))(floats[None])[0], floats)
 
 
 def test_the_encoder_of_planes_for_a_core_without_squares_scales_them_too():
@@ -285,7 +274,6 @@ def test_every_square_learns_of_the_whole_board():
 
 
 # ---------------------------------------------------------------- played, trained, kept and exported
-
 
 GENERALS = envs.make("generals", rows=4, cols=4, max_ticks=9)
 

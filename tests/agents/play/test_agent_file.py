@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import gymnasium
 import pytest
 import torch
+from reading import quiet
 from saved import (
     KUHN,
     TICTACTOE,
@@ -19,12 +21,17 @@ from saved import (
     told,
 )
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from world_runs import CROSSES, UPDATE, tiny
 
+import agents
 import envs
 from agents import MaskableRecurrentPPO, load
-from agents.files import CheckpointError, point, read, read_tensors, save_folder, tensor_bytes
+from agents.files import CheckpointError, json_bytes, point, read, read_tensors, save_folder, tensor_bytes
+from agents.gym.training import train
 from agents.net.policy import RecurrentPolicy
+from agents.net.task import World
 from agents.play.agent_file import load_player
+from agents.play.arena import play_matches
 from agents.play.players import Agent
 
 # ---------------------------------------------------------------- there and back
@@ -349,3 +356,86 @@ def test_what_a_game_shows_is_never_scaled(made, tmp_path):
     state |= {name: torch.tensor(1.0).double() for name in ("observation.count", "clip_obs", "epsilon")}
     files = made[1] | {"normalizer.safetensors": tensor_bytes(state)}
     refused_when_saved(files, tmp_path / "a", "says how observations are scaled, and a game's never are")
+
+
+# ---------------------------------------------------------------- agents of a game's world at the game
+
+
+@pytest.fixture(scope="module")
+def crosses(tmp_path_factory):
+    """A run in a world of phantom tic-tac-toe, saved as a file, too; not to be changed."""
+    folder = tmp_path_factory.mktemp("crosses")
+    config = tiny(
+        folder, env=CROSSES, env_kwargs={"opponent": "bot", "seat": "alternate"}, normalize=False,
+        total_timesteps=UPDATE,
+    )  # fmt: skip
+    run = train(config, say=quiet).run
+    MaskableRecurrentPPO.load(run).save(folder / "agent.zip")
+    return run
+
+
+def test_an_agent_of_a_games_world_is_a_player_of_the_game(crosses):
+    """The run and its checkpoints tell which game; of a file the spaces must fit the game that is asked."""
+    game, file = envs.make("phantom_tictactoe"), crosses.parent / "agent.zip"
+    for path in (crosses, crosses / "checkpoints" / "step_32"):
+        assert load_player(path, None).game == load_player(path, game).game == game
+    assert load_player(file, game).game == game
+    assert isinstance(load_player(file, None).game, World)
+    abrupt = envs.make("phantom_tictactoe", abrupt=True)  # the same spaces
+    assert load_player(file, abrupt).game == abrupt
+    with pytest.raises(ValueError, match=r"plays PhantomTicTacToe\(abrupt=False.* of Phantom.*\(abrupt=True"):
+        load_player(crosses, abrupt)
+    with pytest.raises(ValueError, match=r"plays World\(.*, expected an agent of KuhnPoker\(\)"):
+        load_player(file, envs.make("kuhn_poker"))
+
+
+def reconfigured(path, **changes):
+    """A checkpoint says other things of its run's configuration; of nothing if there are none."""
+    stored = read(path)
+    training = stored.json("training.json")
+    config = training.pop("config") | changes
+    save_folder(
+        stored | {"training.json": json_bytes(training | ({"config": config} if changes else {}))}, path
+    )
+
+
+def test_a_checkpoint_that_does_not_tell_its_world_plays_the_game_that_is_asked(crosses, tmp_path):
+    """As those of early versions."""
+    shutil.copytree(crosses, run := tmp_path / "run")
+    game = envs.make("phantom_tictactoe")
+    for changes in ({}, {"env": 7}, {"env_kwargs": [1]}, {"env": "Unknown-v0"}):
+        shutil.copytree(crosses / "checkpoints", run / "checkpoints", dirs_exist_ok=True)
+        reconfigured(run / "checkpoints" / "step_32", **changes)
+        assert isinstance(load_player(run, None).game, World)
+        assert load_player(run, game).game == game
+
+
+def test_a_strangers_run_imports_nothing(crosses, tmp_path, monkeypatch):
+    """It names a module on the path that would leave a file behind when it is imported."""
+    run, game = tmp_path / "run", envs.make("phantom_tictactoe")
+    shutil.copytree(crosses, run)
+    (tmp_path / "trap.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w').close()\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(
+        text.replace(f"env: {CROSSES}", f"env: trap:{CROSSES}"), encoding="utf-8"
+    )
+    assert f"env: trap:{CROSSES}" in (run / "config.yaml").read_text(encoding="utf-8")
+    reconfigured(run / "checkpoints" / "step_32", env=f"trap:{CROSSES}")
+    for path in (run, run / "checkpoints" / "step_32"):
+        assert isinstance(load_player(path, None).game, World)  # which game, nobody knows
+        assert load_player(path, game).game == game
+    gymnasium.make(CROSSES, opponent=str(run)).reset(seed=1)
+    agents.load(run)
+    MaskableRecurrentPPO.load(run, device="cpu")
+    assert not (tmp_path / "trace").exists()
+
+
+def test_it_meets_others_and_sits_opposite(crosses):
+    game = envs.make("phantom_tictactoe")
+    agent = load_player(crosses, game)
+    result = play_matches(game, agent, agents.fixed_player("random", game), 50)
+    assert result.length.min() >= 5  # three marks against two: nobody lost by an illegal move
+    env = gymnasium.make(CROSSES, opponent=str(crosses), seat=1)
+    _, info = env.reset(seed=1)
+    assert info["seat"] == 1

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from gymnasium import spaces
+from pairs import pairs
 
 import envs
 from agents import CELLS, RecurrentPolicy
@@ -123,9 +124,9 @@ def assert_same(ours, theirs):
 # ---------------------------------------------------------------- the same decisions
 
 
-@pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_thousand_decisions_are_those_of_the_policy(cell, game):
+@pytest.mark.parametrize(("cell", "name"), pairs(CELLS, GAMES))
+def test_a_thousand_decisions_are_those_of_the_policy(cell, name):
+    game = GAMES[name]
     agent = make_agent(game, cell, **SHAPES.get(cell, {}))
     session = opened(onnx_model(agent))
     starts, seats = 0, set()

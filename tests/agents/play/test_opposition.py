@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import envs
-from agents import Opposition, Player
+from agents import MaskableRecurrentPPO, Opposition, Player, fixed_player
 from agents.learn.rollout import Collector
 from agents.net.policy import RecurrentPolicy
 from agents.play.opposition import set_generator
@@ -321,3 +321,24 @@ def test_a_generator_of_another_kind_of_device_begins_at_the_seed():
     assert torch.equal(
         torch.rand(3, generator=generator), torch.rand(3, generator=torch.Generator().manual_seed(7))
     )
+
+
+def test_an_opposition_for_other_matches_is_refused(make_model):
+    game = envs.make("kuhn_poker")
+    opposition = Opposition(game, 4, 0.5, [fixed_player("random", game)])
+    with pytest.raises(ValueError, match="the opposition sits at 4 matches, the env has 8"):
+        make_model(game, 8, opposition=opposition)
+
+
+@pytest.mark.parametrize("kind", ["world", "another game", "another number"])
+def test_an_opposition_sits_at_the_matches_it_was_made_for(kind):
+    kuhn = envs.make("kuhn_poker")
+    opposition = Opposition(kuhn, 4, 0.5, [fixed_player("random", kuhn)])
+    where, message = {
+        "world": ("CartPole-v1", "sits at the matches of a game; a Gymnasium world takes none"),
+        "another game": (envs.Batch(envs.make("leduc_poker"), 4), r"plays KuhnPoker\(\), the env LeducPoker"),
+        "another number": (envs.Batch(kuhn, 8), "sits at 4 matches, the env has 8"),
+    }[kind]
+    arguments = {"n_steps": 4, "batch_size": 4, "device": "cpu"}
+    with pytest.raises(ValueError, match=message):
+        MaskableRecurrentPPO("MlpLstmPolicy", where, opposition=opposition, **arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +12,6 @@ from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, ren
 from pettingzoo.utils import TerminateIllegalWrapper
 
 import envs
-from envs.adapters.pettingzoo import FogboundAEC, FogboundParallel
-from envs.window import Window
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *LISTED,
@@ -27,14 +24,6 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 ]
 ALL_IS_LEGAL = {"kuhn_poker", "concentration", "minesweeper"}
 """Games without illegal actions; battleship is one with a single seat."""
-
-
-@pytest.fixture
-def unseen_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows open on SDL's dummy display, and nobody waits between two pictures."""
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    for kind in (FogboundAEC, FogboundParallel):
-        monkeypatch.setitem(kind.metadata, "render_fps", 10_000)
 
 
 def played(env: Any, chooser: np.random.Generator) -> Iterator[tuple[Any, ...]]:
@@ -329,40 +318,3 @@ def test_rendering_without_a_mode_warns() -> None:
     env.reset()
     with pytest.warns(UserWarning, match="without a render_mode"):
         assert env.render() is None
-
-
-@pytest.mark.usefixtures("unseen_window")
-def test_a_window_shows_pictures_until_it_is_closed() -> None:
-    import pygame
-
-    window = Window("test", frames_per_second=10_000)
-    red = np.zeros((20, 3000, 3), np.uint8)
-    red[..., 0] = 255
-    assert window.show(red)
-    surface = pygame.display.get_surface()
-    assert surface.get_width() <= pygame.display.get_desktop_sizes()[0][0]
-    r, g, b, _ = surface.get_at((5, 1))
-    assert r > 250  # shrinking rounds
-    assert (g, b) == (0, 0)
-    pygame.event.post(pygame.event.Event(pygame.QUIT))
-    assert not window.show(red)
-    assert not window.show(red)
-    window.close()
-
-
-def test_without_pygame_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pygame", None)
-    with pytest.raises(RuntimeError, match=r"pip install 'fogbound\[window\]', or use --render gif"):
-        Window("test")
-
-
-def test_without_a_display_the_error_names_the_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pygame
-
-    monkeypatch.setenv("SDL_VIDEODRIVER", "no_such_driver")
-    with pytest.raises(RuntimeError, match=r"no window can be opened .*or use --render gif, svg or ansi"):
-        Window("test")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")  # as if SDL had fallen back to the one nobody sees
-    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
-    with pytest.raises(RuntimeError, match="there is no display: find one, or use --render gif"):
-        Window("test")
