@@ -8,12 +8,14 @@ what a file from elsewhere says there is `registered`, which only looks.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping
+import types
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeVar, cast
 
 _Kind = TypeVar("_Kind", bound=type)
@@ -89,35 +91,50 @@ def installed(group: str) -> dict[str, importlib.metadata.EntryPoint]:
 
 def _loaded(what: str, point: importlib.metadata.EntryPoint) -> object:
     """What an entry point names."""
-    try:
-        loaded: object = point.load()
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"{what} {point.name!r}: the installed package's {point.value} cannot be imported ({error})"
-        ) from error
-    return loaded
+    with _told(what, point.name, f"the installed package's {point.value} cannot be imported"):
+        return point.load()
 
 
 def imported(what: str, name: str) -> object:
     """What `module:Name` names; the module is imported.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or its module fails.
     """
-    module, _, attribute = name.partition(":")
-    here = os.getcwd()
+    found: object = imported_module(what, name)
+    attribute = name.partition(":")[2]
+    with _told(what, name, "expected module:Name of a class"):
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    return found
+
+
+def imported_module(what: str, name: str) -> types.ModuleType:
+    """The module before the colon of `name`, imported from the path or the current folder.
+
+    Raises:
+        ValueError: there is none, or it fails.
+    """
+    module, here = name.partition(":")[0], os.getcwd()
+    expected = f"expected module:Name of a class on the path or in {here}"
+    if ":" not in name or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"{what} {name!r:.80}: {expected}")
     is_missing = here not in sys.path
     if is_missing:
         sys.path.append(here)  # behind all else, so that nothing there stands for an installed module
     try:
-        found: object = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{what} {name!r}: expected module:Name of a class on the path or in {here} ({error})"
-        ) from error
+        with _told(what, name, expected):
+            return importlib.import_module(module)
     finally:
         if is_missing and here in sys.path:
             sys.path.remove(here)
-    return found
+
+
+@contextlib.contextmanager
+def _told(what: str, name: str, expected: str) -> Iterator[None]:
+    """Whatever happens while somebody's module is imported is told in one line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{what} {name!r:.80}: {expected} ({words:.200})") from error

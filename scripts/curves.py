@@ -25,8 +25,8 @@ class Arguments:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folders of runs, which hold a metrics.jsonl."""
-    tag: str = "eval/vs/nobody/mean"
-    """The number, as TensorBoard calls it."""
+    tag: str | None = None
+    """The number, as TensorBoard calls it; by default the mean against the first run's first player."""
     labels: tuple[str, ...] = ()
     """What to call the runs; by default by their folders."""
     title: str = ""
@@ -36,12 +36,29 @@ class Arguments:
 
 
 def main() -> None:
+    """Draw what the command line asks for."""
     a = cli.parse(Arguments, __doc__)
+    if not a.runs:
+        raise ValueError("expected the folder of a run at least")
     if a.labels and len(a.labels) != len(a.runs):
         raise ValueError(f"expected a label for each of {len(a.runs)} runs, got {len(a.labels)}")
-    labels = a.labels or tuple(run.name for run in a.runs)
-    draw({label: points(run, a.tag) for label, run in zip(labels, a.runs, strict=True)}, a)
+    labels, tag = a.labels or tuple(run.name for run in a.runs), a.tag or headline(a.runs[0])
+    curves = {label: points(run, tag) for label, run in zip(labels, a.runs, strict=True)}
+    draw(curves, tag, a.title, a.out)
     print(f"{a.out}: {a.out.stat().st_size:,} bytes")
+
+
+def headline(run: Path) -> str:
+    """The tag of the run's mean against the first of its players.
+
+    Raises:
+        ValueError: it has not been evaluated yet.
+    """
+    for line in read_lines(run / "metrics.jsonl"):
+        for name in line:
+            if name.startswith("eval/") and name.endswith("/mean"):
+                return str(name)
+    raise ValueError(f"{run}: has no evaluation yet; say with --tag what to draw")
 
 
 def points(run: Path, tag: str) -> list[tuple[int, float, float, float]]:
@@ -68,7 +85,7 @@ def points(run: Path, tag: str) -> list[tuple[int, float, float, float]]:
     return found
 
 
-def draw(curves: dict[str, list[tuple[int, float, float, float]]], a: Arguments) -> None:
+def draw(curves: dict[str, list[tuple[int, float, float, float]]], tag: str, title: str, out: Path) -> None:
     """Write the figure; the same runs give the same bytes."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -76,13 +93,13 @@ def draw(curves: dict[str, list[tuple[int, float, float, float]]], a: Arguments)
         step, value, low, high = zip(*found, strict=True)
         (line,) = axes.plot(step, value, label=label)
         axes.fill_between(step, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set(xlabel="decisions", ylabel=a.tag, title=a.title)
+    axes.set(xlabel="decisions", ylabel=tag, title=title)
     axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     with matplotlib.rc_context({"svg.hashsalt": "fogbound"}):
-        figure.savefig(a.out, metadata={"Date": None} if a.out.suffix == ".svg" else None, dpi=150)
+        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None, dpi=150)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python scripts/gallery.py
 
 from __future__ import annotations
 
+import argparse
 import ast
 import inspect
 import re
@@ -37,6 +38,8 @@ class Shown(NamedTuple):
 
 
 def main() -> None:
+    """Draw the page anew."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     (DOCS / "gallery").mkdir(exist_ok=True)
     shown = {name: draw(name) for name in envs.GAMES}
     for name, picture in shown.items():

@@ -5,8 +5,8 @@ python scripts/reference.py [FOLDER]
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,10 @@ def build(folder: Path) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/docs")
+    """Build the pages where the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("build/docs"), help="where they go")
+    folder = parser.parse_args().folder
     build(folder)
     print(f"{len(list(folder.rglob('*.html')))} pages in {folder}; begin with {folder / 'index.html'}")
 

@@ -39,7 +39,7 @@ def report(outcome: Outcome[Result]) -> None:
     SAY("next")
     config = read_config(outcome.run / "config.yaml", Config)
     names = (config.game, config.policy.cell, *config.opponents.players, *config.eval.players)
-    outside = list(dict.fromkeys(name for name in names if ":" in name))
+    outside = list(dict.fromkeys(name for name in names if cli.is_outside(name)))
     uses = ("--uses", *outside) if outside else ()
     picture = ("--opponent", config.eval.players[0] if config.eval.players else "random", "--render", "gif")
     SAY("  " + typed(*cli.called("watch"), outcome.run, *picture, "--out", "match.gif", *uses))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -12,11 +13,13 @@ from typing import Any, Literal, get_type_hints
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
+import envs
 from agents.gym.sb3 import RecurrentCellPolicy
 from agents.gym.stock import algorithm
 from agents.learn.settings import NAMES, Settings
 from agents.net.cells import CELLS
 from agents.net.settings import check_all, plain_number
+from agents.play.players import FIXED_PLAYERS, PLAYERS, is_player_name
 from agents.run.choices import (
     Choice,
     Choices,
@@ -35,6 +38,7 @@ from agents.run.config import Paced, RunConfig, Timesteps, read_config, run_conf
 from agents.run.records import read_fields
 from agents.run.sentences import sentences
 from envs.adapters.gymnasium import ENTRY_POINT
+from envs.names import registered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +94,33 @@ class WorldConfig(RunConfig):
 
 
 def read_world(path: str | Path) -> WorldConfig | None:
-    """The configuration of the run in a world that `path` is or is a checkpoint of; None if it is neither."""
-    return None if world_of(path) is None else read_config(run_config(path), WorldConfig)
+    """The configuration of the run in a world that `path` is or is a checkpoint of; None if it is neither.
+
+    Raises:
+        ValueError: it names something from outside the package that nobody has named yet, see `registered`.
+    """
+    if world_of(path) is None:
+        return None
+    config = read_config(run_config(path), WorldConfig)
+    _refuse_unnamed(config)
+    return config
+
+
+def _refuse_unnamed(config: WorldConfig) -> None:
+    """Refuse a stranger's words that would import something."""
+    module, _, _ = config.env.rpartition(":")
+    if module and module not in sys.modules:
+        raise ValueError(
+            f"world {config.env!r:.80} comes from a module that nobody has named yet; name it yourself "
+            f"first, so that it is imported (of a command --uses {config.env:.80})"
+        )
+    game, opponent = config.env_kwargs.get("game"), config.env_kwargs.get("opponent")
+    if isinstance(game, str):
+        registered("game", game, envs.GAMES, "fogbound.games")
+    if is_player_name(opponent):
+        registered("player", str(opponent), FIXED_PLAYERS, PLAYERS)
+    if isinstance(cell := config.policy_kwargs.get("cell"), str):
+        registered("cell", cell, CELLS, "fogbound.cells")
 
 
 # ---------------------------------------------------------------- what may be set

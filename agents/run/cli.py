@@ -20,14 +20,14 @@ import envs
 from agents.net.cells import Cell, cell_class
 from agents.play.agent_file import load_player
 from agents.play.arena import NOBODY, Result
-from agents.play.players import Player, fixed_player, is_player_name, player_class
+from agents.play.players import PLAYERS, Player, fixed_player, is_player_name, player_class
 from agents.run.choices import Choices
 from agents.run.config import read_config
 from agents.run.flags import read_flags
 from agents.run.folder import C
 from agents.run.keeper import Outcome, R
 from agents.run.stream import SAY, say_aside
-from envs.names import imported
+from envs.names import imported, imported_module, installed
 
 K = TypeVar("K")
 
@@ -181,19 +181,43 @@ def sit_down(
     return world, named
 
 
+GROUPS = ("fogbound.games", "fogbound.cells", PLAYERS)
+"""Entry points of games, cells and players."""
+
+
 def use(names: Sequence[str]) -> None:
-    """Import games, cells and players from outside the package, so that a file may name them.
+    """Import games, cells, players and worlds from outside the package, so that a file may name them.
+
+    Args:
+        names: each `module:Name` of a class, `module:Id-v0` of a world, or as an installed package calls it.
 
     Raises:
-        ValueError: there is none of a name, or it is neither.
+        ValueError: there is none of a name, or it is none of these.
     """
+    finds = {envs.Game: envs.find_game, Cell: cell_class, Player: player_class}
     for name in names:
-        found = imported("class", name)
-        kinds = {envs.Game: envs.find_game, Cell: cell_class, Player: player_class}
-        finds = [find for kind, find in kinds.items() if isinstance(found, type) and issubclass(found, kind)]
-        if not finds:
-            raise ValueError(f"{name}: expected a class of a game, a cell or a player, got {found!r:.80}")
-        finds[0](name)
+        offered = [
+            find for group, find in zip(GROUPS, finds.values(), strict=True) if name in installed(group)
+        ]
+        if offered:
+            offered[0](name)
+        elif re.search(r"-v\d+$", name):
+            imported_module("world", name)
+        else:
+            found = imported("class", name)
+            fits = [
+                find for kind, find in finds.items() if isinstance(found, type) and issubclass(found, kind)
+            ]
+            if not fits:
+                raise ValueError(f"{name}: expected a class of a game, a cell or a player, got {found!r:.80}")
+            fits[0](name)
+
+
+def is_outside(name: str) -> bool:
+    """It is none of the package's own names: `--uses` must let a file say it."""
+    return ":" in name or any(
+        name in installed(group) for group in ("fogbound.games", "fogbound.cells", PLAYERS)
+    )
 
 
 def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table:

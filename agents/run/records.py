@@ -48,11 +48,11 @@ def read_fields(kind: type[Any], values: Any, where: str, default: Any = None) -
     """Those fields of a record that a mapping names, each as its type asks; see `read_record`."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{where.rstrip('.') or 'the file'} must be a mapping of keys, got {values!r:.80}")
-    hints, values = get_type_hints(kind), _newer(kind, values, where)
+    hints, usual = get_type_hints(kind), defaults(kind) if default is None else _fields(default)
+    values = _newer(kind, values, where, usual)
     for key in values:
         if key not in hints:
             raise ValueError(f"unknown key {where + str(key)!r}; known are {known(key, hints)}")
-    usual = defaults(kind) if default is None else _fields(default)
     return {key: _value(hints[key], x, where + key, usual.get(key)) for key, x in values.items()}
 
 
@@ -67,11 +67,15 @@ def plain(value: Any) -> Any:
     return schedules.written(value)
 
 
-def _newer(kind: type[Any], values: Mapping[Any, Any], where: str) -> dict[Any, Any]:
+def _newer(
+    kind: type[Any], values: Mapping[Any, Any], where: str, usual: Mapping[str, Any]
+) -> dict[Any, Any]:
     """`values` as written today: `learning_rate_schedule: linear` becomes `learning_rate: {linear: ...}`.
 
+    Without a number beside it the schedule begins where the usual one does.
+
     Raises:
-        ValueError: the number, which the schedule begins with, does not stand beside it.
+        ValueError: there is no such schedule, or the number is one already.
     """
     hints, newer = get_type_hints(kind), dict(values)
     for key in values:
@@ -79,12 +83,14 @@ def _newer(kind: type[Any], values: Mapping[Any, Any], where: str) -> dict[Any, 
         if key in hints or name not in hints or not _may_change(hints[name]) or not str(key).endswith(OLDER):
             continue
         schedule, number = newer.pop(key), newer.get(name)
-        if schedule not in schedules.SCHEDULES or isinstance(number, Mapping) or (
-            number is None and schedule != "constant"
-        ):  # fmt: skip
+        if schedule not in schedules.SCHEDULES or isinstance(number, Mapping):
             raise ValueError(f"{where}{key} is no longer a key: write {where}{name}: {{linear: 0.001}}, say")
-        if schedule != "constant":
-            newer[name] = {schedule: number}
+        first = usual.get(name)
+        if number is None:
+            if schedule == "constant" and not callable(first):
+                continue  # as usual
+            number = getattr(first, "initial", first)
+        newer[name] = number if schedule == "constant" else {schedule: number}
     return newer
 
 

@@ -63,6 +63,9 @@ def tidy(words: Sequence[str], kinds: Mapping[str, Any]) -> list[str]:
             done += _truth(flag, off if is_off else flag, told.lower() if equals else "true", is_off, kind)
         elif not equals and rest and rest[0].startswith("-") and not _is_flag(rest[0]):
             done.append(f"{word}={rest.pop(0)}")
+        elif type(None) in _parts(kind) and (told if equals else "".join(rest[:1])).lower() in NOTHING:
+            done += [f"--{flag}", "None"]
+            rest = rest if equals else rest[1:]
         else:
             done.append(word)
     return done
@@ -79,6 +82,16 @@ def _truth(typed: str, flag: str, told: str, is_off: bool, kind: Any) -> list[st
         return [f"--{flag}", str(is_true)]
     section, dot, last = flag.rpartition(".")
     return [f"--{flag}" if is_true else f"--{section}{dot}no-{last}"]
+
+
+NOTHING = ("none", "null")
+"""How one says None."""
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    """The kinds in a union, without what is annotated to it."""
+    bare = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
+    return get_args(bare)
 
 
 def is_truth(kind: Any) -> bool:
@@ -98,5 +111,7 @@ def _unknown(flag: str, kinds: Mapping[str, Any]) -> str:
     beside = [name.rpartition(".")[2] for name in kinds if name.rpartition(".")[0] == section]
     if not inside + elsewhere and beside:
         elsewhere = [f"{section}{dot}{name}" for name in known(last, beside).split(", ")]
+    if (plain := flag.removesuffix("-schedule")) != flag and plain in kinds:
+        return f"--{flag} is no longer a setting: write --{plain} linear:0.001, say, or a number, which stays"
     told = ", ".join(f"--{name}" for name in inside or elsewhere or known(flag, kinds).split(", "))
     return f"unknown setting --{flag}; known are {told}; --help tells more"

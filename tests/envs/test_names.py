@@ -146,6 +146,31 @@ def test_a_class_is_found_in_the_current_folder_which_is_not_left_on_the_path(fo
     assert sys.path == path
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def (", "SyntaxError: "),
+        ("{}['a']", "KeyError: 'a'"),
+        ("raise RuntimeError('boom')", "RuntimeError: boom"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_fails_is_told_in_one_line(folder, text, told):
+    (folder / "my_broken.py").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=f"^game 'my_broken:Nim': expected module:Name of .*{told}"
+    ) as refusal:
+        envs.make("my_broken:Nim")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["./my_game:Nim", ".my_game:Nim", "..:Nim", "a b:Nim", "x" * 5000 + "/:Nim"])
+def test_what_is_no_modules_name_is_not_looked_for(name):
+    with pytest.raises(ValueError, match=r"expected module:Name of a class on the path") as refusal:
+        envs.make(name)
+    assert len(str(refusal.value)) < 400
+
+
 def test_what_was_on_the_path_stays_there(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     path = list(sys.path)
@@ -158,7 +183,7 @@ def test_what_was_on_the_path_stays_there(folder, monkeypatch):
     [
         (
             "my_game:Nimm",
-            "game 'my_game:Nimm': expected module:Name of a class on the path or in .*no attribute",
+            "game 'my_game:Nimm': expected module:Name of a class .*no attribute",
         ),
         ("my_gam:Nim", "expected module:Name of a class on the path or in .*No module named 'my_gam'"),
         (":Nim", "expected module:Name of a class"),
@@ -212,7 +237,7 @@ def test_an_installed_packages_game_is_known_by_its_entry_point(folder, monkeypa
         ValueError, match="game 'gone': the installed package's my_game:Gone cannot be imported"
     ):
         envs.make("gone")
-    with pytest.raises(ValueError, match=r"'lost': .* cannot be imported .No module named 'my_lost'"):
+    with pytest.raises(ValueError, match=r"'lost': .* cannot be imported .*: No module named 'my_lost'"):
         envs.make("lost")
     with pytest.raises(ValueError, match="game 'wrong': expected a class of Game, got CPUDispatcher"):
         envs.make("wrong")

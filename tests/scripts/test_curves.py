@@ -24,12 +24,12 @@ def test_the_interval_is_the_runs_own_or_none(tmp_path):
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path):
-    arguments = curves.Arguments((), "loss", (), "title", tmp_path / "a.svg")
+    out = tmp_path / "a.svg"
     drawn = {"with": [(1, 0.0, -0.1, 0.1), (2, 1.0, 0.9, 1.1)], "without": [(1, 0.0, 0.0, 0.0)]}
-    curves.draw(drawn, arguments)
-    first = arguments.out.read_bytes()
-    curves.draw(drawn, arguments)
-    assert arguments.out.read_bytes() == first
+    curves.draw(drawn, "loss", "title", out)
+    first = out.read_bytes()
+    curves.draw(drawn, "loss", "title", out)
+    assert out.read_bytes() == first
     assert first.startswith(b"<?xml")
 
 
@@ -37,3 +37,10 @@ def test_a_number_that_a_run_lacks_is_named_beside_those_it_has(tmp_path):
     run = run_of(tmp_path / "run", [{"step": 10, "train/loss": 0.1}])
     with pytest.raises(ValueError, match="has no 'eval/vs/bot/mean'; it has train/loss"):
         curves.points(run, "eval/vs/bot/mean")
+
+
+def test_the_headline_is_the_first_evaluation(tmp_path):
+    run = run_of(tmp_path / "run", [{"step": 1, "train/loss": 0.1}, {"step": 2, "eval/vs/bot/mean": 0.5}])
+    assert curves.headline(run) == "eval/vs/bot/mean"
+    with pytest.raises(ValueError, match="has no evaluation yet"):
+        curves.headline(run_of(tmp_path / "other", [{"step": 1, "train/loss": 0.1}]))

@@ -127,3 +127,13 @@ def test_what_is_neither_is_refused(folder):
     code, _, err = typed(folder, "tournament", "random", "own:Nobody", "--game", "nim:Nim")
     assert code == 2
     assert "player 'own:Nobody': expected module:Name" in err
+
+
+def test_the_id_of_a_world_may_be_used_too(folder):
+    """Naming it imports its module, which registers it."""
+    entry = "gymnasium.envs.classic_control:CartPoleEnv"
+    text = f"import gymnasium\ngymnasium.register('Own-v0', entry_point='{entry}')"
+    (folder / "own_world.py").write_text(text, encoding="utf-8")
+    sizes = ("--game", "kuhn_poker", "--matches-per-seat", 2)
+    code, _, err = typed(folder, "tournament", "random", "bot", *sizes, "--uses", "own_world:Own-v0")
+    assert (code, err) == (0, "")

@@ -56,3 +56,32 @@ def test_a_run_in_a_world_is_told_by_its_path(tmp_path):
 )
 def test_a_slip_about_a_world_is_told_in_one_line(written, text, told):
     refused_file(written(text), told, kind=WorldConfig)
+
+
+KUHN = "fogbound/KuhnPoker-v0"
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (WorldConfig(env="evil:Evil-v0"), "--uses evil:Evil-v0"),
+        (WorldConfig(env="fogbound/KuhnPoker-v0", env_kwargs={"game": "evil:Game"}), "--uses evil:Game"),
+        (
+            WorldConfig(env="fogbound/KuhnPoker-v0", env_kwargs={"opponent": "evil:Player"}),
+            "--uses evil:Player",
+        ),
+        (WorldConfig(policy_kwargs={"cell": "evil:Cell"}), "--uses evil:Cell"),
+        (WorldConfig(algo="recurrent_ppo", policy_kwargs={"cell": "evil:Cell"}), "--uses evil:Cell"),
+    ],
+)
+def test_a_strangers_run_in_a_world_imports_nothing(tmp_path, monkeypatch, config, told):
+    """Whoever watches it says what it may import; evil.py lies in the current folder and on the path."""
+    (tmp_path / "evil.py").write_text("open('done', 'w')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(write_config(config), encoding="utf-8")
+    with pytest.raises(ValueError, match=told) as refusal:
+        read_world(tmp_path / "run")
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "done").exists()

@@ -139,6 +139,16 @@ def test_a_file_from_before_means_what_it_meant(written, old, schedule):
     assert unsaid.arguments == {}
 
 
+@pytest.mark.parametrize(("name", "schedule"), [("linear", Linear), ("power", Power)])
+def test_a_schedule_from_before_without_a_number_begins_at_the_usual_one(written, name, schedule):
+    """0.001 in self-play, 0.0003 in worlds; constant stays there."""
+    key = f"learning_rate_schedule: {name}"
+    assert read_config(written(f"algo: {{{key}}}")).algo.learning_rate == schedule(0.001)
+    text = f"arguments: {{learning_rate: null, {key}}}"
+    assert read_config(written(text), WorldConfig).arguments == {"learning_rate": schedule(0.0003)}
+    assert read_config(written("algo: {learning_rate_schedule: constant}")).algo.learning_rate == 0.001
+
+
 def test_null_is_for_what_may_be_left_out(written):
     assert read_config(written("algo: {target_kl: null}")).algo.target_kl is None
     refused_file(written("algo: {gamma: null}"), "algo.gamma must be float, got None")
@@ -206,10 +216,6 @@ def test_numbers_without_a_point_are_numbers_in_free_places_too(written):
         ),
         ("algo: {learning_rate: {linear: -1}}", "algo.learning_rate must be a finite number of at least 0"),
         ("algo: {gamma: {linear: 1}}", "algo.gamma must be float, got {'linear': 1}"),
-        (
-            "algo: {learning_rate_schedule: linear}",
-            "algo.learning_rate_schedule is no longer a key: write algo.l",
-        ),
         (
             "algo: {ent_coef: 1, ent_coef_schedule: cosine}",
             "algo.ent_coef_schedule is no longer a key: write",

@@ -39,3 +39,15 @@ def test_what_is_unknown_is_refused_with_what_is_known_nearest_first(word, told)
             read(HEX, *given)
         assert str(caught.value).startswith(f"unknown setting {word}; known are {told}")
         assert str(caught.value).endswith("--help tells more")
+
+
+@pytest.mark.parametrize("word", ["none", "None", "null", "NULL"])
+def test_nothing_is_said_as_one_likes(word):
+    assert read(HEX, "--algo.target-kl", word, "--seed", "3")[0].algo.target_kl is None
+    assert read(HEX, f"--algo.batch-size={word}")[0].algo.batch_size is None
+    assert read(HEX, "--start-from", word)[0].start_from is None
+
+
+def test_an_older_setting_says_what_to_write():
+    with pytest.raises(ValueError, match=r"write --algo.learning-rate linear:0.001, say"):
+        read(HEX, "--algo.learning-rate-schedule", "constant")
