@@ -153,7 +153,7 @@ class Records(NamedTuple):
 
 
 def _small(function: Any) -> Any:
-    return compiled(function, nogil=True, **NO_COUNTS)
+    return compiled(function, forceinline=True, **NO_COUNTS)
 
 
 @_small
@@ -587,7 +587,7 @@ def walkers(game: type[Game]) -> Walkers:
         ("expand", _expand),
         ("descend", _descend),
     ):
-        names[name] = compiled(bound(template, game.__name__, names), calls, nogil=True, **NO_COUNTS)
+        names[name] = compiled(bound(template, game.__name__, names), calls, forceinline=True, **NO_COUNTS)
     return Walkers(
         *(
             compiled(bound(template, game.__name__, names), calls, nogil=True)
