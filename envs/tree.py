@@ -427,7 +427,7 @@ def _numbered(game: Game, w: Walk, counts: Counts, began: float) -> Tree:
     """The tree that a walk has found, renumbered: what the walk met first does not show."""
     sets, sequences = sum(counts.sets), counts.sequences
     parent, begin = w.set_parent[:sets], w.set_begin[: sets + 1].astype(np.int64)
-    sees, seen = _distinct(w.set_seen[:sets])
+    sees, seen = distinct(w.set_seen[:sets])
     order, new, levels = _order(parent, begin, sees, len(seen), w.set_seat[:sets])
     action = np.empty(sequences, np.uint16)
     action[new] = w.action[:sequences]
@@ -497,8 +497,8 @@ def _rename(column: Array, new: Array) -> None:
         column[k] = new[column[k]]
 
 
-def _distinct(rows: Array) -> tuple[Array, Array]:
-    """Which of the distinct rows each row is, int32 [rows], and these, sorted, [distinct, words]."""
+def distinct(rows: Array) -> tuple[Array, Array]:
+    """Which of the distinct rows of uint64 each row is, int32 [rows], and these, sorted, [distinct, words]."""
     which = np.empty(len(rows), np.int32)
     slots = 1 << int(2 * len(rows)).bit_length()
     first = np.empty(len(rows), np.int32)
