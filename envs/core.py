@@ -152,9 +152,9 @@ class Game:
                             is new since the seat's last decision and nothing it may not know
         chance(s, probabilities)  write the outcome's probabilities; they arrive as zeros
 
-    Optional, for exact tools (see `envs.tree`); with neither a tree is walked all the same, history by history
-        private             names of fields with a row per seat, which only that seat's own verbs read and write
-        notes               names of fields that no verb's result depends on, but for themselves
+    Optional, for exact tools (see `envs.tree`), which work without, too, history by history
+        private             fields with a row per seat, which only that seat's own verbs read and write
+        notes               fields on which nothing depends but themselves
 
     Optional, for training
         potential(observation)  how well the seat stands that sees `observation` (a torch tensor

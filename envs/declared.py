@@ -6,6 +6,7 @@ is said not to read are scrambled, and nothing else may change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def world_bytes(game: Game) -> Array:
 
 
 def _declared(game: Game, name: str) -> tuple[int, int, tuple[int, ...]]:
-    """Where a declared field lies in the record, and its shape; ValueError if the game has none of this name."""
+    """Where a declared field lies in the record, and its shape; ValueError if there is none."""
     common = record(game.seats).names or ()
     known = [field for field in game.state.names or () if field not in common]
     if name not in known:
@@ -66,7 +67,8 @@ def _declared(game: Game, name: str) -> tuple[int, int, tuple[int, ...]]:
 
 
 def _place(game: Game, name: str) -> tuple[int, int, tuple[int, ...]]:
-    kind, start = (game.state.fields or {})[name][:2]
+    fields: Mapping[str, Any] = game.state.fields or {}
+    kind, start = fields[name][:2]
     return start, start + kind.itemsize, kind.shape
 
 
@@ -126,8 +128,8 @@ def _compare_played(
 def _require(game: Game, holds: Any, but: str) -> None:
     if not holds:
         raise ValueError(
-            f"{game.name} declares private = {game.private} and notes = {game.notes}: expected its verbs to read "
-            f"of them the rows of the seat that moves or sees, but {but}"
+            f"{game.name} declares private = {game.private} and notes = {game.notes}: expected its verbs to "
+            f"read of them the rows of the seat that moves or sees, but {but}"
         )
 
 

@@ -36,9 +36,19 @@ SLICE: Final = 1 << 20
 
 PROBES: Final = 256
 PROBE_PLAYS: Final = 1 << 20
-"""How often a tree is probed before it is walked, and after how many plays that ends at the latest."""
+PROBE_ROOM: Final = 1 << 27
+"""How often a tree is probed before it is walked, after how many plays that ends at the latest, and the bytes
+that it may take. A single descent takes a megabyte in the largest trees that were ever walked (3 x 3 boards);
+one that takes 128 is in a tree far beyond any memory."""
+
+PER_SET: Final = 64
+"""Bytes a set takes while it is numbered, beside those that it keeps."""
 
 Progress = Callable[[float], object]
+
+
+class NoRoomError(ValueError):
+    """A tree does not fit the memory."""
 
 
 class Counts(NamedTuple):
@@ -108,11 +118,13 @@ class Tree:
 
     def seat(self) -> Array:
         """int8 [sets]: whose set it is."""
-        return (np.arange(self.sets) >= self.levels[1][0]).astype(np.int8)
+        seat: Array = (np.arange(self.sets) >= self.levels[1][0]).astype(np.int8)
+        return seat
 
     def owner(self) -> Array:
         """int32 [sequences - 2]: the set of sequences 2, 3, ..."""
-        return np.repeat(np.arange(self.sets, dtype=np.int32), np.diff(self.begin))
+        owner: Array = np.repeat(np.arange(self.sets, dtype=np.int32), np.diff(self.begin))
+        return owner
 
     def find(self, sequence: int, observation: Array) -> int:
         """The set behind `sequence` at which `observation` is shown; -1 if there is none.
@@ -140,18 +152,20 @@ class Tree:
         Raises:
             ValueError: it is of another tree, or a set's probabilities do not add up to 1.
         """
-        table = np.ascontiguousarray(table, np.float64)
-        if table.shape != (self.sequences,):
+        told: Array = np.ascontiguousarray(table, np.float64)
+        if told.shape != (self.sequences,):
             raise ValueError(
-                f"{self.game}: expected one probability per sequence, shape ({self.sequences},), got {table.shape}"
+                f"{self.game}: expected one probability per sequence, shape ({self.sequences},), "
+                f"got {told.shape}"
             )
-        sums = np.add.reduceat(table[2:], self.begin[:-1] - 2)
-        wrong = np.flatnonzero(~(np.abs(sums - 1.0) < 1e-6) | ~np.logical_and.reduceat(table[2:] >= 0.0, self.begin[:-1] - 2))
-        if len(wrong):
-            i = int(wrong[0])
-            got = table[self.begin[i] : self.begin[i + 1]].tolist()
+        sums = np.add.reduceat(told[2:], self.begin[:-1] - 2)
+        lowest = np.minimum.reduceat(told[2:], self.begin[:-1] - 2)
+        is_right = (np.abs(sums - 1.0) < 1e-6) & (lowest >= 0.0)
+        if not is_right.all():
+            i = int(is_right.argmin())
+            got = told[self.begin[i] : self.begin[i + 1]].tolist()
             raise ValueError(f"{self.game}: expected probabilities that add up to 1, set {i} has {got}")
-        return table
+        return told
 
     def evaluate(self, table: Any) -> Evaluation:
         """What the play in `table` is worth, and what best responses to it get; see `checked`."""
@@ -251,14 +265,14 @@ def _walked(game: Game, keeps: bool, limit: int | None, on_progress: Progress) -
     """The arrays at the walk's end; without `keeps` the matrix is counted and not kept."""
     check_declared(_for_two(game))
     limit = room.room("cpu") if limit is None else limit
-    plays, entries, ends = _estimated(game, limit)
+    plays, entries, ends = _estimated(game)
     if keeps:
         _check_room(game, 4 * entries + 16 * ends, limit)
     # Memory that is never touched costs nothing: so no time is lost by copying the largest array.
     w = _begun(game, columns=max(1 << 10, int(1.25 * entries)) if keeps else 0)
-    while w.count[walk.DEPTH] >= 0:
-        w = _go_on(game, w, walkers(type(game)).walk, limit, SLICE)
-        on_progress(min(w.count[walk.PLAYS] / max(plays, 1.0), 1.0))
+    while w.counts[walk.DEPTH] >= 0:
+        w = _go_on(game, w, walkers(type(game)).walk, limit, SLICE, -1, np.zeros(4))
+        on_progress(min(w.counts[walk.PLAYS] / max(plays, 1.0), 1.0))
     return w, _counts(w)
 
 
@@ -268,28 +282,36 @@ def _for_two(game: Game) -> Game:
     return game
 
 
-def _estimated(game: Game, limit: int | None) -> tuple[float, float, float]:
+def _estimated(game: Game) -> tuple[float, float, float]:
     """Plays that a walk would take, entries of M and terminals of the world, from random descents."""
     found, plays, probes = np.zeros(4), 0, 0
-    w = _begun(game, columns=0)
+    w, probe = _begun(game, columns=0), walkers(type(game)).walk
     while plays < PROBE_PLAYS and probes < PROBES:
         w, found[3] = _restarted(game, w), 1.0
-        w = _go_on(game, w, walkers(type(game)).probe, limit, probes, PROBE_PLAYS - plays, found)
-        plays, probes = plays + int(w.count[walk.PLAYS]), probes + 1
+        try:
+            w = _go_on(game, w, probe, PROBE_ROOM, PROBE_PLAYS - plays, probes, found)
+        except NoRoomError:
+            raise NoRoomError(
+                f"{game}: expected a tree that can be walked, a single way down this one takes more than "
+                f"{room.size(PROBE_ROOM)}"
+            ) from None
+        plays, probes = plays + int(w.counts[walk.PLAYS]), probes + 1
     told = found / probes
     return float(told[0]), float(told[1]), float(told[2])
 
 
 def _check_room(game: Game, needed: float, limit: int | None) -> None:
     if limit is not None and needed > limit:
-        raise ValueError(
-            f"{game}: its tree needs at least {room.size(needed)} of memory, there are {room.size(limit)}"
-        )
+        told = room.size(needed) if needed < 2.0**50 else f"{needed:.0e} bytes"
+        raise NoRoomError(f"{game}: its tree needs at least {told} of memory, there are {room.size(limit)}")
 
 
 def _counts(w: Walk) -> Counts:
-    n = [int(number) for number in w.count]
-    sets, decisions = np.bincount(w.set_seat[: n[walk.SETS]], minlength=2).tolist(), n[walk.JOINT_DECISIONS :][:2]
+    n = [int(number) for number in w.counts]
+    sets, decisions = (
+        np.bincount(w.set_seat[: n[walk.SETS]], minlength=2).tolist(),
+        n[walk.JOINT_DECISIONS :][:2],
+    )
     return Counts(
         sets=(sets[0], sets[1]),
         sequences=n[walk.SEQUENCES],
@@ -332,17 +354,29 @@ def _begun(game: Game, columns: int) -> Walk:
     width = max(1, *(len(at) for at, _ in private))
     world_at, world_bits = _masked(world)
     sizes: dict[str, Any] = {
-        "count": (np.int64, walk.COUNTS),
+        "counts": (np.int64, walk.COUNTS),
         **{"node": (np.uint64, 64, words), "list_of": (np.int64, 64, 2), "returns": (np.float64, 64, 2)},
-        **{name: (np.int64, 64) for name in GROUPS[walk.NO_DEPTH][4:]},
+        **dict.fromkeys(GROUPS[walk.NO_DEPTH][4:], (np.int64, 64)),
         **{"odds": (np.float64, 64), "child": (np.uint64, 256, words), "child_odds": (np.float64, 256)},
         **{"child_begin": (np.int64, 256), "child_end": (np.int64, 256)},
         **{"entry": (np.int32, 1 << 12), "entry_private": (np.uint64, 1 << 12, width)},
         **{"move": (np.int32, 1 << 10), "move_private": (np.uint64, 1 << 10, width)},
-        **{"move_child": (np.int64, 1 << 10), "own": (np.uint64, 256, words), "own_sequence": (np.int32, 256)},
-        **{"set_parent": (np.int32, 1 << 12), "set_begin": (np.int32, 1 << 12), "set_sibling": (np.int32, 1 << 12)},
+        **{
+            "move_child": (np.int64, 1 << 10),
+            "own": (np.uint64, 256, words),
+            "own_sequence": (np.int32, 256),
+        },
+        **{
+            "set_parent": (np.int32, 1 << 12),
+            "set_begin": (np.int32, 1 << 12),
+            "set_sibling": (np.int32, 1 << 12),
+        },
         **{"set_seat": (np.int8, 1 << 12), "set_seen": (np.uint64, 1 << 12, seen)},
-        **{"action": (np.uint16, 1 << 13), "first_set": (np.int32, 1 << 13), "row_begin": (np.int64, 1 << 10)},
+        **{
+            "action": (np.uint16, 1 << 13),
+            "first_set": (np.int32, 1 << 13),
+            "row_begin": (np.int64, 1 << 10),
+        },
         **{"column": (np.int32, columns), "ends": (np.int32, 1 << 10, 2), "pays": (np.float64, 1 << 10)},
         **{"guess": (np.int64, game.actions), "mask": (np.bool_, game.actions), "seen": (np.uint64, seen)},
         "outcomes": (np.float64, max(game.chance_outcomes, 1)),
@@ -351,15 +385,13 @@ def _begun(game: Game, columns: int) -> Walk:
     private_at, private_bits = np.zeros((2, width), np.int64), np.zeros((2, width), np.uint64)
     for p, (at, bits) in enumerate(private):
         private_at[p, : len(at)], private_bits[p, : len(at)] = at, bits
-    w = Walk(
-        world_at=world_at, world=world_bits, private_at=private_at, private=private_bits, **arrays
-    )
+    w = Walk(world_at=world_at, world=world_bits, private_at=private_at, private=private_bits, **arrays)
     return _restarted(game, w)
 
 
 def _restarted(game: Game, w: Walk) -> Walk:
     """The walk at its beginning again, in the same memory."""
-    w.count[:], w.node[0], w.returns[0] = 0, np.frombuffer(game.blank().tobytes(), np.uint64), 0.0
+    w.counts[:], w.node[0], w.returns[0] = 0, np.frombuffer(game.blank().tobytes(), np.uint64), 0.0
     return _go_on(game, w, walkers(type(game)).begin, None)
 
 
@@ -409,8 +441,8 @@ def _grown(game: Game, w: Walk, group: tuple[str, ...], limit: int | None) -> Wa
     most = {"node": 4 * game.max_length + 1_000, "own": 2 * game.actions * (game.max_length + 1) + 1_000}
     if size > 2 * most.get(group[0], size):
         raise ValueError(f"{game.name}: expected at most {game.max_length} decisions a match, it goes on")
-    more = sum(array.nbytes // len(array) * (size - len(array)) for array in old.values())
-    _check_room(game, sum(array.nbytes for array in w) + more, limit)
+    longer = sum(array.nbytes // len(array) * size for array in old.values())  # while the old ones are copied
+    _check_room(game, sum(array.nbytes for array in w) + longer + PER_SET * len(w.set_parent), limit)
     return w._replace(**{name: _longer(array, size) for name, array in old.items()})
 
 
@@ -429,8 +461,8 @@ def _numbered(game: Game, w: Walk, counts: Counts, began: float) -> Tree:
     parent, begin = w.set_parent[:sets], w.set_begin[: sets + 1].astype(np.int64)
     sees, seen = distinct(w.set_seen[:sets])
     order, new, levels = _order(parent, begin, sees, len(seen), w.set_seat[:sets])
-    action = np.empty(sequences, np.uint16)
-    action[new] = w.action[:sequences]
+    action = np.zeros(sequences, np.uint16)
+    action[new[2:]] = w.action[2:sequences]
     column = w.column[: counts.entries]
     _rename(column, new)
     actions = np.diff(begin)[order]
@@ -445,7 +477,7 @@ def _numbered(game: Game, w: Walk, counts: Counts, began: float) -> Tree:
         sees=sees[order],
         observations=shown.view(game.observation_space.dtype).reshape(-1, *game.observation_space.shape),
         action=action,
-        row_begin=w.row_begin[: w.count[walk.ROWS] + 1].copy(),
+        row_begin=w.row_begin[: w.counts[walk.ROWS] + 1].copy(),
         column=column,
         ends=w.ends[: counts.world_terminals].copy(),
         pays=w.pays[: counts.world_terminals].copy(),
@@ -459,7 +491,7 @@ def _order(
     """Sets in the order of seat, depth, parent and observation.
 
     Returns:
-        the old numbers of the sets, int64 [sets]; the new numbers of the sequences, int32 [sequences]; `levels`.
+        the old numbers of the sets, int64 [sets]; the new ones of the sequences, int32; and `levels`.
     """
     actions = np.diff(begin)
     depth = np.empty(len(parent), np.int16)
@@ -498,7 +530,7 @@ def _rename(column: Array, new: Array) -> None:
 
 
 def distinct(rows: Array) -> tuple[Array, Array]:
-    """Which of the distinct rows of uint64 each row is, int32 [rows], and these, sorted, [distinct, words]."""
+    """Which of the distinct rows (of uint64) each row is, int32 [rows], and these, sorted."""
     which = np.empty(len(rows), np.int32)
     slots = 1 << int(2 * len(rows)).bit_length()
     first = np.empty(len(rows), np.int32)
@@ -529,7 +561,7 @@ def _group(rows: Array, slots: Array, which: Array, first: Array) -> int:
 
 @compiled
 def _is_equal(rows: Array, i: int, j: int) -> bool:
-    for k in range(rows.shape[1]):
-        if rows[i, k] != rows[j, k]:
-            return False
-    return True
+    k = 0
+    while k < rows.shape[1] and rows[i, k] == rows[j, k]:
+        k += 1
+    return bool(k == rows.shape[1])

@@ -1,4 +1,4 @@
-"""Walks a game of two seats from its own verbs, every choice and every chance outcome, and writes down its sets.
+"""Walks a game of two seats from its own verbs, all choices and chance outcomes, and writes down its sets.
 
 A joint history is a world history and one own sequence per seat. A *world move* is one that changes something
 the other seat may come to know; a move that changes only fields which the mover's own verbs read (a classical
@@ -6,20 +6,19 @@ collision in a phantom game) is *silent* and belongs to the mover's own sequence
 history the two own sequences are independent, so the walk keeps at every world history one list of own
 sequences per seat, and never visits the pairs of them.
 
-The walk stands in arrays (`Walk`), not in a recursion: it can pause, be interrupted, and go on with more room.
+The walk stands in arrays (`Walk`), not in a recursion: it can pause and go on with more room.
 The functions that begin with an underscore and name verbs are templates, bound to a game as those of
 `envs.kernels`; the others know no game. A function that may fall short returns a code below zero.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from envs.compiled import bound, compiled
+from envs.compiled import bound, compiled, once
 from envs.core import CHANCE, NO_COUNTS, Array, Game, mix
 
 # Bound per game by `walkers`.
@@ -29,13 +28,14 @@ play: Any = None
 observe: Any = None
 chance: Any = None
 descend: Any = None
+narrow: Any = None
 enter: Any = None
 follow: Any = None
 expand: Any = None
 expand_decision: Any = None
 expand_chance: Any = None
 
-# Places in `Walk.count`.
+# Places in `Walk.counts`.
 DEPTH: Final = 0  # of the node the walk stands at; -1 = it has ended
 ENTRIES: Final = 1  # in use, on the stack of lists
 CHILDREN: Final = 2  # in use, on the stack of children
@@ -85,7 +85,7 @@ UNTRIED: Final = -2
 class Walk(NamedTuple):
     """Where a walk stands and what it has found. Records are kept as their 64-bit words."""
 
-    count: Array  # int64 [COUNTS]
+    counts: Array  # int64 [COUNTS]
     world_at: Array  # int64 [words]: those with bits that belong to the world
     world: Array  # uint64 [words]: these bits
     private_at: Array  # int64 [2, words]: those with bits that are the seat's own
@@ -205,7 +205,7 @@ def add_set(w: Walk, q: int, p: int) -> int:
         actions += w.mask[a]
     if actions == 0:
         return NOT_LEGAL
-    new, first = w.count[SETS], w.count[SEQUENCES]
+    new, first = int(w.counts[SETS]), w.counts[SEQUENCES]
     if new + 1 >= w.set_begin.shape[0]:
         return NO_SETS
     if first + actions > w.action.shape[0]:
@@ -219,7 +219,7 @@ def add_set(w: Walk, q: int, p: int) -> int:
             w.action[first], w.first_set[first] = a, -1
             first += 1
     w.set_begin[new + 1] = first
-    w.count[SETS], w.count[SEQUENCES] = new + 1, first
+    w.counts[SETS], w.counts[SEQUENCES] = new + 1, first
     return int(new)
 
 
@@ -238,11 +238,11 @@ def has_these_actions(w: Walk, i: int) -> bool:
 @_small
 def add_child(w: Walk) -> int:
     """One more child of the node that is expanded; its record is to be written."""
-    new = w.count[CHILDREN]
+    new = w.counts[CHILDREN]
     if new == w.child.shape[0]:
         return NO_CHILDREN
     w.child_odds[new] = 1.0
-    w.count[CHILDREN] = new + 1
+    w.counts[CHILDREN] = new + 1
     return int(new)
 
 
@@ -258,11 +258,11 @@ def place(w: Walk, d: int, a: int) -> int:
     if is_same_world(w, w.node, d):
         w.guess[a] = SILENT
         return SILENT
-    for c in range(w.first_child[d], w.count[CHILDREN]):
+    for c in range(w.first_child[d], w.counts[CHILDREN]):
         if is_same_world(w, w.child, c):
             w.guess[a] = c
             return int(c)
-    new = add_child(w)
+    new = int(add_child(w))
     if new < 0:
         return new
     copy_words(w.own, AFTER, w.child, new)
@@ -273,18 +273,18 @@ def place(w: Walk, d: int, a: int) -> int:
 @_small
 def note_move(w: Walk, p: int, q: int, child: int) -> None:
     """The own history AFTER, whose sequence is q, goes on in a child."""
-    n = w.count[MOVES]
+    n = w.counts[MOVES]
     w.move[n], w.move_child[n] = q, child
     for k in range(w.private_at.shape[1]):
         w.move_private[n, k] = w.own[AFTER, w.private_at[p, k]] & w.private[p, k]
-    w.count[MOVES] = n + 1
+    w.counts[MOVES] = n + 1
 
 
 @_small
 def share_out(w: Walk, d: int) -> int:
     """Sort the moves into one list per child, on the stack of lists."""
-    n, top = w.count[MOVES], w.count[ENTRIES]
-    first, end = w.first_child[d], w.count[CHILDREN]
+    n, top = w.counts[MOVES], w.counts[ENTRIES]
+    first, end = w.first_child[d], w.counts[CHILDREN]
     if top + n > w.entry.shape[0]:
         return NO_ENTRIES
     for c in range(first, end):
@@ -302,7 +302,7 @@ def share_out(w: Walk, d: int) -> int:
         for i in range(w.entry_private.shape[1]):
             w.entry_private[e, i] = w.move_private[k, i]
         w.child_end[c] = e + 1
-    w.count[ENTRIES] = top
+    w.counts[ENTRIES] = top
     return FINE
 
 
@@ -316,10 +316,10 @@ def length(w: Walk, d: int, p: int) -> int:
 @_small
 def leave(w: Walk) -> None:
     """Back to the node above."""
-    d = w.count[DEPTH]
+    d = w.counts[DEPTH]
     if w.next_child[d] >= 0:
-        w.count[ENTRIES], w.count[CHILDREN] = w.first_entry[d], w.first_child[d]
-    w.count[DEPTH] = d - 1
+        w.counts[ENTRIES], w.counts[CHILDREN] = w.first_entry[d], w.first_child[d]
+    w.counts[DEPTH] = d - 1
 
 
 @_small
@@ -327,7 +327,7 @@ def write_row(w: Walk, slot: int) -> int:
     """Give the list in `slot` a row of the matrix, unless it has one."""
     if w.list_row[slot] >= 0:
         return FINE
-    row, at = w.count[ROWS], w.count[COLUMNS]
+    row, at = w.counts[ROWS], w.counts[COLUMNS]
     begin, end = w.list_begin[slot], w.list_end[slot]
     if w.column.shape[0] > 0:  # else they are only counted
         if row + 1 >= w.row_begin.shape[0]:
@@ -338,7 +338,7 @@ def write_row(w: Walk, slot: int) -> int:
             w.column[at + k] = w.entry[begin + k]
         w.row_begin[row + 1] = at + end - begin
     w.list_row[slot] = row
-    w.count[ROWS], w.count[COLUMNS] = row + 1, at + end - begin
+    w.counts[ROWS], w.counts[COLUMNS] = row + 1, at + end - begin
     return FINE
 
 
@@ -347,7 +347,7 @@ def end_here(w: Walk, d: int) -> int:
     """Write down the terminal at depth d."""
     if abs(w.returns[d, 0] + w.returns[d, 1]) > ROUNDING:
         return NOT_ZERO_SUM
-    n = w.count[TERMINALS]
+    n = w.counts[TERMINALS]
     if w.column.shape[0] > 0 and n == w.ends.shape[0]:
         return NO_TERMINALS
     for p in range(2):
@@ -358,9 +358,9 @@ def end_here(w: Walk, d: int) -> int:
             w.ends[n, p] = w.list_row[w.list_of[d, p]]
     if w.column.shape[0] > 0:
         w.pays[n] = w.returns[d, 0] * w.odds[d]
-    w.count[TERMINALS] = n + 1
-    w.count[NODES] += 1
-    w.count[JOINT_TERMINALS] += length(w, d, 0) * length(w, d, 1)
+    w.counts[TERMINALS] = n + 1
+    w.counts[NODES] += 1
+    w.counts[JOINT_TERMINALS] += length(w, d, 0) * length(w, d, 1)
     return FINE
 
 
@@ -380,7 +380,7 @@ def _begin_walk(w: Walk, r: Records) -> int:
         w.list_of[0, p] = p
     w.odds[0], w.next_child[0] = 1.0, -1
     w.set_begin[0], w.row_begin[0] = 2, 0
-    w.count[DEPTH], w.count[ENTRIES], w.count[SEQUENCES] = 0, 2, 2
+    w.counts[DEPTH], w.counts[ENTRIES], w.counts[SEQUENCES] = 0, 2, 2
     return FINE
 
 
@@ -401,7 +401,7 @@ def _enter(w: Walk, r: Records, at: int, p: int) -> int:
 def _follow(w: Walk, r: Records, d: int, p: int, i: int, waiting: int) -> int:
     """Try every action of set i from own[HERE]; returns the row behind those that wait then."""
     begin, end = w.set_begin[i], w.set_begin[i + 1]
-    if w.count[MOVES] + end - begin > w.move.shape[0]:
+    if w.counts[MOVES] + end - begin > w.move.shape[0]:
         return NO_MOVES
     if waiting + end - begin > w.own.shape[0]:
         return NO_OWN
@@ -426,7 +426,7 @@ def _follow(w: Walk, r: Records, d: int, p: int, i: int, waiting: int) -> int:
 def _expand_decision(w: Walk, r: Records, d: int, p: int) -> int:
     """Let every own history of the mover go on, and its silent moves, until the world has moved."""
     slot = w.list_of[d, p]
-    w.count[MOVES], standing, plays = 0, 0, 0
+    w.counts[MOVES], standing, plays = 0, 0, 0
     for a in range(w.guess.shape[0]):
         w.guess[a] = UNTRIED
     for e in range(w.list_begin[slot], w.list_end[slot]):
@@ -445,9 +445,9 @@ def _expand_decision(w: Walk, r: Records, d: int, p: int) -> int:
                 return int(waiting)
     told = share_out(w, d)
     if told == FINE:
-        w.count[PLAYS] += plays
-        w.count[STANDING] += standing
-        w.count[JOINT_DECISIONS + p] += standing * length(w, d, 1 - p)
+        w.counts[PLAYS] += plays
+        w.counts[STANDING] += standing
+        w.counts[JOINT_DECISIONS + p] += standing * length(w, d, 1 - p)
     return int(told)
 
 
@@ -466,7 +466,7 @@ def _expand_chance(w: Walk, r: Records, d: int) -> int:
             if r.child[c].draws != 0:
                 return DRAWS
             w.child_odds[c] = w.outcomes[o]
-    w.count[CHANCES] += length(w, d, 0) * length(w, d, 1)
+    w.counts[CHANCES] += length(w, d, 0) * length(w, d, 1)
     return FINE
 
 
@@ -474,13 +474,13 @@ def _expand(w: Walk, r: Records, d: int) -> int:
     """Find the children of the node at depth d. What falls short leaves the stacks as they were."""
     s = r.node[d]
     s.reward[0], s.reward[1] = 0.0, 0.0
-    w.first_entry[d], w.first_child[d] = w.count[ENTRIES], w.count[CHILDREN]
+    w.first_entry[d], w.first_child[d] = w.counts[ENTRIES], w.counts[CHILDREN]
     told = expand_chance(w, r, d) if s.seat == CHANCE else expand_decision(w, r, d, s.seat)
     if told < 0:
-        w.count[ENTRIES], w.count[CHILDREN] = w.first_entry[d], w.first_child[d]
+        w.counts[ENTRIES], w.counts[CHILDREN] = w.first_entry[d], w.first_child[d]
         return int(told)
-    w.next_child[d], w.end_child[d] = w.first_child[d], w.count[CHILDREN]
-    w.count[NODES] += 1
+    w.next_child[d], w.end_child[d] = w.first_child[d], w.counts[CHILDREN]
+    w.counts[NODES] += 1
     return FINE
 
 
@@ -499,22 +499,53 @@ def _descend(w: Walk, r: Records, d: int, c: int) -> int:
         w.list_begin[slot], w.list_end[slot], w.list_row[slot] = w.child_begin[c], w.child_end[c], -1
         w.list_of[d + 1, mover] = slot
     w.next_child[d + 1] = -1
-    w.count[DEPTH] = d + 1
+    w.counts[DEPTH] = d + 1
     return FINE
 
 
-def _walk(w: Walk, r: Records, plays: int) -> int:
-    """Go on for about `plays` plays; the walk has ended where the depth is -1."""
-    until = w.count[PLAYS] + plays
-    while w.count[DEPTH] >= 0 and w.count[PLAYS] < until:
-        d = w.count[DEPTH]
+def _narrow(w: Walk, r: Records, d: int, probe: int, plays: int, found: Array) -> None:
+    """Keep one child of the node at depth d, drawn with equal odds, and add up what all of them tell."""
+    first, end = w.first_child[d], w.end_child[d]
+    mover, ended, columns = r.node[d].seat, 0, 0
+    for c in range(first, end):
+        if r.child[c].over:
+            ended += 1
+            columns += w.child_end[c] - w.child_begin[c] if mover != CHANCE else 0
+    if ended > 0:
+        columns += length(w, d, 1 - mover if mover != CHANCE else 0)
+    found[0] += found[3] * plays
+    found[1] += found[3] * columns
+    found[2] += found[3] * ended
+    found[3] *= end - first
+    bits = mix(mix(np.uint64(probe)) + np.uint64(d))
+    w.next_child[d] = first + int((bits >> np.uint64(11)) % np.uint64(end - first))
+    w.end_child[d] = w.next_child[d] + 1
+
+
+def _walk(w: Walk, r: Records, plays: int, probe: int, found: Array) -> int:
+    """Go on for about `plays` plays; the walk has ended where the depth is -1.
+
+    Args:
+        probe: below 0 everything is walked. Else it goes down once and stops at the first end; the number
+            decides which way. What is met is weighed by the product of the numbers of children above it,
+            which gives an unbiased estimate of what a walk would count (Knuth 1975).
+        found: float64 [4], of a probe, to be added to: plays, columns (rather too many where a seat moves
+            twice in a row), terminals; the last number is the weight, 1 at the root.
+    """
+    until = w.counts[PLAYS] + plays
+    while w.counts[DEPTH] >= 0 and w.counts[PLAYS] < until:
+        d, before = w.counts[DEPTH], w.counts[PLAYS]
         told = FINE
         if r.node[d].over:
+            if probe >= 0:
+                return FINE
             told = end_here(w, d)
             if told == FINE:
                 leave(w)
         elif w.next_child[d] < 0:
             told = expand(w, r, d)
+            if told == FINE and probe >= 0:
+                narrow(w, r, d, probe, w.counts[PLAYS] - before, found)
         elif w.next_child[d] < w.end_child[d]:
             told = descend(w, r, d, w.next_child[d])
             if told == FINE:
@@ -526,41 +557,6 @@ def _walk(w: Walk, r: Records, plays: int) -> int:
     return FINE
 
 
-def _probe(w: Walk, r: Records, number: int, most: int, found: Array) -> int:
-    """Go down once, by children drawn with equal odds, and add up what that tells of the whole tree.
-
-    An unbiased estimate of what a walk would count (Knuth 1975): what is met is weighed by the product of
-    the numbers of children above it. It stops after `most` plays.
-
-    Args:
-        number: decides what is drawn.
-        found: float64 [4], to be added to: plays, columns (rather too many where a seat moves twice in a row)
-            and terminals; the last number is the weight, 1 at the root.
-    """
-    until = w.count[PLAYS] + most
-    while w.count[PLAYS] < until and not r.node[w.count[DEPTH]].over:
-        d, before = w.count[DEPTH], w.count[PLAYS]
-        told = expand(w, r, d) if d + 3 < w.node.shape[0] else NO_DEPTH
-        if told < 0:
-            return int(told)
-        first, end = w.next_child[d], w.end_child[d]
-        mover, ended, columns = r.node[d].seat, 0, 0
-        for c in range(first, end):
-            if r.child[c].over:
-                ended += 1
-                columns += w.child_end[c] - w.child_begin[c] if mover != CHANCE else 0
-        if ended > 0:
-            columns += length(w, d, 1 - mover if mover != CHANCE else 0)
-        found[0] += found[3] * (w.count[PLAYS] - before)
-        found[1] += found[3] * columns
-        found[2] += found[3] * ended
-        found[3] *= end - first
-        bits = mix(mix(np.uint64(number)) + np.uint64(d))
-        descend(w, r, d, first + int((bits >> np.uint64(11)) % np.uint64(end - first)))
-        w.count[CHILDREN] = w.first_child[d]
-    return FINE
-
-
 # ---------------------------------------------------------------- binding
 
 
@@ -568,11 +564,10 @@ class Walkers(NamedTuple):
     """What walks a game."""
 
     begin: Callable[[Walk, Records], int]
-    walk: Callable[[Walk, Records, int], int]
-    probe: Callable[[Walk, Records, int, int, Array], int]
+    walk: Callable[[Walk, Records, int, int, Array], int]
 
 
-@functools.cache
+@once
 def walkers(game: type[Game]) -> Walkers:
     """The walk through games of a class; they hold no Python lock."""
     names: dict[str, Any] = {
@@ -586,11 +581,12 @@ def walkers(game: type[Game]) -> Walkers:
         ("expand_chance", _expand_chance),
         ("expand", _expand),
         ("descend", _descend),
+        ("narrow", _narrow),
     ):
         names[name] = compiled(bound(template, game.__name__, names), calls, forceinline=True, **NO_COUNTS)
     return Walkers(
         *(
             compiled(bound(template, game.__name__, names), calls, nogil=True)
-            for template in (_begin_walk, _walk, _probe)
+            for template in (_begin_walk, _walk)
         )
     )

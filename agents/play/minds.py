@@ -62,7 +62,9 @@ def situations_of(tree: Tree) -> tuple[Situations, Array]:
         legal[owner[tree.action[2:] == a], a // 8] |= np.uint8(1 << a % 8)
     seat = tree.seat()
     previous = np.where(tree.parent < 2, A, tree.action[tree.parent]).astype(np.uint64)
-    told = np.column_stack([2 * tree.sees.astype(np.uint64) + seat.astype(np.uint64), previous, legal.view(np.uint64)])
+    told = np.column_stack(
+        [2 * tree.sees.astype(np.uint64) + seat.astype(np.uint64), previous, legal.view(np.uint64)]
+    )
     which, rows = distinct(told)
     masks = np.unpackbits(np.ascontiguousarray(rows[:, 2:]).view(np.uint8), axis=1, bitorder="little")
     shown = tree.observations[(rows[:, 0] >> np.uint64(1)).astype(np.int64)]
@@ -138,6 +140,7 @@ class PolicyMind:
                 f"exact probabilities are told of the class RecurrentPolicy, got {type(policy).__name__}"
             )
         self.policy = copy.deepcopy(policy).eval().requires_grad_(False).double()
+        self.cells: list[Any] = list(self.policy.core.cells)
         self.deterministic, self.read = deterministic, read
         self.device = policy.no_action.device
 
@@ -150,14 +153,13 @@ class PolicyMind:
         self.features = torch.cat([self.policy.features(*part) for part in zip(*parts, strict=True)])
         # A spatial policy has so many inputs per situation that their share is made when it is asked for.
         self.is_spatial = isinstance(self.policy.core, BoardCore)
-        self.share = None if self.is_spatial else self.policy.core.cells[0].project(self.features)
+        self.share = None if self.is_spatial else self.cells[0].project(self.features)
 
     def begin(self, situation: Array) -> Any:
         squares = self.features.shape[1] if self.is_spatial else 1
-        core = self.policy.core
         return [
             tuple(self.features.new_zeros(len(situation), squares, cell.hidden_size) for _ in cell.parts)
-            for cell in core.cells
+            for cell in self.cells
         ]
 
     @torch.no_grad()
@@ -165,7 +167,7 @@ class PolicyMind:
         here = torch.from_numpy(situation.astype(np.int64)).to(self.device)
         policy, x, after = self.policy, self.features[here], []
         h = x.flatten(0, -2)
-        for layer, (cell, state) in enumerate(zip(policy.core.cells, memory, strict=True)):
+        for layer, (cell, state) in enumerate(zip(self.cells, memory, strict=True)):
             z = self.share[here] if layer == 0 and self.share is not None else cell.project(h)
             new = cell.step(z, tuple(part.flatten(0, 1) for part in state))
             h = new[0]
