@@ -18,7 +18,10 @@ world, chance x payoff. So both best responses cost a pass over M, however many 
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -40,6 +43,11 @@ PROBE_ROOM: Final = 1 << 27
 """How often a tree is probed before it is walked, after how many plays that ends at the latest, and the bytes
 that it may take. A single descent takes a megabyte in the largest trees that were ever walked (3 x 3 boards);
 one that takes 128 is in a tree far beyond any memory."""
+
+TASKS: Final = 2
+TASK_DEPTH: Final = 2
+"""Products on the fly are made in so many tasks, whatever the threads, so that sums come out bit for bit;
+they are told apart by the nodes at this depth. Each holds a gain for every sequence."""
 
 PER_SET: Final = 64
 """Bytes a set takes while it is numbered, beside those that it keeps."""
@@ -172,16 +180,21 @@ class Tree:
         table = self.checked(table)
         reached = np.ones(self.sequences)
         _reach(self.parent, self.begin, table, reached)
+        value, gain = self._products(reached) if len(self.column) > 0 else _walked_again(self, reached)
+        choice = np.empty(self.sets, np.int32)
+        _respond(self.parent, self.begin, gain, choice)
+        best = float(gain[0]), float(gain[1])
+        return Evaluation((best[0] + best[1]) / 2, best, (value, -value), choice)
+
+    def _products(self, reached: Array) -> tuple[float, Array]:
+        """The value of seat 0, and what each sequence gets against the other seat's play."""
         weight = np.empty(len(self.row_begin) - 1)
         _gather(self.row_begin, self.column, reached, weight)
         worth = np.zeros_like(weight)
         value = _finish(self.ends, self.pays, weight, worth)
         gain = np.zeros(self.sequences)
         _scatter(self.row_begin, self.column, worth, gain)
-        choice = np.empty(self.sets, np.int32)
-        _respond(self.parent, self.begin, gain, choice)
-        best = float(gain[0]), float(gain[1])
-        return Evaluation((best[0] + best[1]) / 2, best, (value, -value), choice)
+        return value, gain
 
 
 # ---------------------------------------------------------------- products
@@ -240,19 +253,26 @@ def _respond(parent: Array, begin: Array, gain: Array, choice: Array) -> None:
 # ---------------------------------------------------------------- building
 
 
-def build(game: Game, memory_limit: int | None = None, on_progress: Progress = lambda _: None) -> Tree:
+def build(
+    game: Game,
+    memory_limit: int | None = None,
+    on_progress: Progress = lambda _: None,
+    keeps_products: bool = True,
+) -> Tree:
     """Walk `game` and number its sets.
 
     Args:
         memory_limit: bytes that it may take; None takes what there is.
         on_progress: called with the share of the walk that is done, 0..1, as it was estimated.
+        keeps_products: False keeps the sets alone, and every evaluation walks the game again: for trees whose
+            M does not fit, such as those of the abrupt games on nine cells.
 
     Raises:
         ValueError: the game is not for two seats, its set-up or a move draws by itself, it is not zero-sum
             at some terminal, its declarations or its legal actions are wrong, or there is no room for it.
     """
     began = time.perf_counter()
-    w, counts = _walked(game, True, memory_limit, on_progress)
+    w, counts = _walked(game, keeps_products, memory_limit, on_progress)
     return _numbered(game, w, counts, began)
 
 
@@ -267,7 +287,7 @@ def _walked(game: Game, keeps: bool, limit: int | None, on_progress: Progress) -
     limit = room.room("cpu") if limit is None else limit
     plays, entries, ends = _estimated(game)
     if keeps:
-        _check_room(game, 4 * entries + 16 * ends, limit)
+        _check_room(game, 4 * entries + 16 * ends, limit, "; with products on the fly it takes less")
     # Memory that is never touched costs nothing: so no time is lost by copying the largest array.
     w = _begun(game, columns=max(1 << 10, int(1.25 * entries)) if keeps else 0)
     while w.counts[walk.DEPTH] >= 0:
@@ -300,10 +320,12 @@ def _estimated(game: Game) -> tuple[float, float, float]:
     return float(told[0]), float(told[1]), float(told[2])
 
 
-def _check_room(game: Game, needed: float, limit: int | None) -> None:
+def _check_room(game: Game, needed: float, limit: int | None, hint: str = "") -> None:
     if limit is not None and needed > limit:
         told = room.size(needed) if needed < 2.0**50 else f"{needed:.0e} bytes"
-        raise NoRoomError(f"{game}: its tree needs at least {told} of memory, there are {room.size(limit)}")
+        raise NoRoomError(
+            f"{game}: its tree needs at least {told} of memory, there are {room.size(limit)}{hint}"
+        )
 
 
 def _counts(w: Walk) -> Counts:
@@ -329,8 +351,8 @@ def _counts(w: Walk) -> Counts:
 
 GROUPS: Final = {
     walk.NO_DEPTH: (
-        *("node", "list_of", "returns", "odds", "next_child", "end_child", "first_child", "first_entry"),
-        *("list_begin", "list_end", "list_row"),
+        *("node", "list_of", "returns", "odds", "list_weight", "list_gain", "next_child", "end_child"),
+        *("first_child", "first_entry", "list_begin", "list_end", "list_row"),
     ),
     walk.NO_CHILDREN: ("child", "child_begin", "child_end", "child_odds"),
     walk.NO_ENTRIES: ("entry", "entry_private"),
@@ -356,7 +378,7 @@ def _begun(game: Game, columns: int) -> Walk:
     sizes: dict[str, Any] = {
         "counts": (np.int64, walk.COUNTS),
         **{"node": (np.uint64, 64, words), "list_of": (np.int64, 64, 2), "returns": (np.float64, 64, 2)},
-        **dict.fromkeys(GROUPS[walk.NO_DEPTH][4:], (np.int64, 64)),
+        **dict.fromkeys(GROUPS[walk.NO_DEPTH][6:], (np.int64, 64)),
         **{"odds": (np.float64, 64), "child": (np.uint64, 256, words), "child_odds": (np.float64, 256)},
         **{"child_begin": (np.int64, 256), "child_end": (np.int64, 256)},
         **{"entry": (np.int32, 1 << 12), "entry_private": (np.uint64, 1 << 12, width)},
@@ -379,6 +401,13 @@ def _begun(game: Game, columns: int) -> Walk:
         },
         **{"column": (np.int32, columns), "ends": (np.int32, 1 << 10, 2), "pays": (np.float64, 1 << 10)},
         **{"guess": (np.int64, game.actions), "mask": (np.bool_, game.actions), "seen": (np.uint64, seen)},
+        **dict.fromkeys(("list_weight", "list_gain"), (np.float64, 64)),
+        **{
+            "reached": (np.float64, 0),
+            "gain": (np.float64, 0),
+            "value": (np.float64, 1),
+            "task": (np.int64, 3),
+        },
         "outcomes": (np.float64, max(game.chance_outcomes, 1)),
     }
     arrays = {name: np.empty(shape, kind) for name, (kind, *shape) in sizes.items()}
@@ -452,6 +481,51 @@ def _longer(array: Array, size: int) -> Array:
     return longer
 
 
+# ---------------------------------------------------------------- products on the fly
+
+
+def _walked_again(tree: Tree, reached: Array) -> tuple[float, Array]:
+    """`Tree._products` without M: walks the game in tasks, whose sums are added up in their order."""
+    first = np.concatenate([[True], tree.parent[1:] != tree.parent[:-1]])
+    first_set = np.full(tree.sequences, -1, np.int32)
+    first_set[tree.parent[first]] = np.flatnonzero(first)
+    sibling = np.where(np.append(first[1:], True), -1, np.arange(1, tree.sets + 1)).astype(np.int32)
+    seen = tree.observations.reshape(len(tree.observations), -1).view(np.uint8)
+    words = np.zeros((len(seen), -(-seen.shape[1] // 8) * 8), np.uint8)
+    words[:, : seen.shape[1]] = seen
+    known = {
+        **{
+            "set_parent": tree.parent,
+            "set_begin": tree.begin,
+            "set_sibling": sibling,
+            "set_seat": tree.seat(),
+        },
+        **{"set_seen": words.view(np.uint64)[tree.sees], "action": tree.action, "first_set": first_set},
+    }
+    stop = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(min(TASKS, os.cpu_count() or 1)) as pool:
+        try:
+            parts = list(pool.map(lambda task: _task(tree, reached, known, task, stop), range(TASKS)))
+        finally:
+            stop.set()
+    return sum(value for value, _ in parts), np.sum([gain for _, gain in parts], 0)
+
+
+def _task(
+    tree: Tree, reached: Array, known: dict[str, Array], task: int, stop: threading.Event
+) -> tuple[float, Array]:
+    """One task's share of the value and of the gains; of no worth if it was told to stop."""
+    game = tree.game
+    w = _begun(game, columns=0)._replace(reached=reached, gain=np.zeros(tree.sequences), **known)
+    w.counts[walk.SETS], w.counts[walk.SEQUENCES] = tree.sets, tree.sequences
+    w.value[0], w.task[:] = 0.0, (task, TASKS, TASK_DEPTH)
+    while w.counts[walk.DEPTH] >= 0 and not stop.is_set():
+        w = _go_on(game, w, walkers(type(game)).walk, None, SLICE, -1, np.zeros(4))
+    assert w.counts[walk.SETS] == tree.sets
+    w.gain[:2] += w.list_gain[:2]
+    return float(w.value[0]), w.gain
+
+
 # ---------------------------------------------------------------- numbering
 
 
@@ -477,10 +551,10 @@ def _numbered(game: Game, w: Walk, counts: Counts, began: float) -> Tree:
         sees=sees[order],
         observations=shown.view(game.observation_space.dtype).reshape(-1, *game.observation_space.shape),
         action=action,
-        row_begin=w.row_begin[: w.counts[walk.ROWS] + 1].copy(),
+        row_begin=w.row_begin[: w.counts[walk.ROWS] + 1 if len(column) > 0 else 1].copy(),
         column=column,
-        ends=w.ends[: counts.world_terminals].copy(),
-        pays=w.pays[: counts.world_terminals].copy(),
+        ends=w.ends[: counts.world_terminals if len(column) > 0 else 0].copy(),
+        pays=w.pays[: counts.world_terminals if len(column) > 0 else 0].copy(),
         seconds=time.perf_counter() - began,
     )
 

@@ -51,7 +51,8 @@ JOINT_TERMINALS: Final = 11
 JOINT_DECISIONS: Final = 12  # and 13, by seat
 MOVES: Final = 14  # of the node that is expanded
 NODES: Final = 15  # of the world: decisions, chance nodes, terminals
-COUNTS: Final = 16
+TASK_NODES: Final = 16  # met so far at the depth that tasks are told apart by
+COUNTS: Final = 17
 
 # What is told by a code below zero: which arrays are too short, or what is wrong with the game.
 FINE: Final = 0
@@ -96,6 +97,8 @@ class Walk(NamedTuple):
     list_of: Array  # int64 [depth, 2]: slots of the seats' lists
     returns: Array  # float64 [depth, 2]
     odds: Array  # float64 [depth]: product of the chance probabilities
+    list_weight: Array  # float64 [depth]: sum of `reached` over the list in this slot
+    list_gain: Array  # float64 [depth]: what each of its sequences has gained
     next_child: Array  # int64 [depth]; -1 = not expanded yet
     end_child: Array  # int64 [depth]
     first_child: Array  # int64 [depth], on the stack of children
@@ -132,6 +135,12 @@ class Walk(NamedTuple):
     column: Array  # int32 [columns]
     ends: Array  # int32 [terminals, 2]: rows of seat 0 and of seat 1
     pays: Array  # float64 [terminals]: what seat 0 gets, times the chance probabilities
+
+    # Products on the fly, of a walk whose sets are known; else these are empty.
+    reached: Array  # float64 [sequences]: product of the seat's own probabilities
+    gain: Array  # float64 [sequences]: what each sequence gets against the other seat's play
+    value: Array  # float64 [1]: of seat 0
+    task: Array  # int64 [3]: its number, how many there are, and the depth they are told apart by
 
     # notes of the moment
     guess: Array  # int64 [A]: what the action led to the last time it was tried at this node
@@ -314,9 +323,39 @@ def length(w: Walk, d: int, p: int) -> int:
 
 
 @_small
+def weigh(w: Walk, slot: int) -> None:
+    """The weight of a new list, w = M x of its row."""
+    total = 0.0
+    for e in range(w.list_begin[slot], w.list_end[slot]):
+        total += w.reached[w.entry[e]]
+    w.list_weight[slot], w.list_gain[slot] = total, 0.0
+
+
+@_small
+def hand_out(w: Walk, slot: int) -> None:
+    """Every sequence of a list that is left gains what the list has gained, g += M' v of its row."""
+    gained = w.list_gain[slot]
+    if gained != 0.0:
+        for e in range(w.list_begin[slot], w.list_end[slot]):
+            w.gain[w.entry[e]] += gained
+
+
+@_small
+def is_anothers(w: Walk, d: int) -> bool:
+    """Does the node at depth d, about to be entered, belong to another task?"""
+    if w.reached.shape[0] == 0 or d != w.task[2]:
+        return False
+    number = w.counts[TASK_NODES]
+    w.counts[TASK_NODES] = number + 1
+    return bool(number % w.task[1] != w.task[0])
+
+
+@_small
 def leave(w: Walk) -> None:
     """Back to the node above."""
     d = w.counts[DEPTH]
+    if w.reached.shape[0] > 0 and d > 0 and (w.list_of[d, 0] == d + 1 or w.list_of[d, 1] == d + 1):
+        hand_out(w, d + 1)
     if w.next_child[d] >= 0:
         w.counts[ENTRIES], w.counts[CHILDREN] = w.first_entry[d], w.first_child[d]
     w.counts[DEPTH] = d - 1
@@ -343,10 +382,25 @@ def write_row(w: Walk, slot: int) -> int:
 
 
 @_small
+def settle(w: Walk, d: int) -> None:
+    """Both seats' lists gain at the terminal at depth d, v += T w."""
+    if d < w.task[2] and w.task[0] > 0:  # every task comes by here
+        return
+    a, b = w.list_of[d, 0], w.list_of[d, 1]
+    pay = w.returns[d, 0] * w.odds[d]
+    w.list_gain[a] += pay * w.list_weight[b]
+    w.list_gain[b] -= pay * w.list_weight[a]
+    w.value[0] += pay * w.list_weight[a] * w.list_weight[b]
+
+
+@_small
 def end_here(w: Walk, d: int) -> int:
     """Write down the terminal at depth d."""
     if abs(w.returns[d, 0] + w.returns[d, 1]) > ROUNDING:
         return NOT_ZERO_SUM
+    if w.reached.shape[0] > 0:
+        settle(w, d)
+        return FINE
     n = w.counts[TERMINALS]
     if w.column.shape[0] > 0 and n == w.ends.shape[0]:
         return NO_TERMINALS
@@ -377,6 +431,7 @@ def _begin_walk(w: Walk, r: Records) -> int:
         for k in range(w.private_at.shape[1]):
             w.entry_private[p, k] = w.node[0, w.private_at[p, k]] & w.private[p, k]
         w.list_begin[p], w.list_end[p], w.list_row[p] = p, p + 1, -1
+        w.list_weight[p], w.list_gain[p] = 1.0, 0.0
         w.list_of[0, p] = p
     w.odds[0], w.next_child[0] = 1.0, -1
     w.set_begin[0], w.row_begin[0] = 2, 0
@@ -498,6 +553,8 @@ def _descend(w: Walk, r: Records, d: int, c: int) -> int:
         slot = d + 2
         w.list_begin[slot], w.list_end[slot], w.list_row[slot] = w.child_begin[c], w.child_end[c], -1
         w.list_of[d + 1, mover] = slot
+        if w.reached.shape[0] > 0:
+            weigh(w, slot)
     w.next_child[d + 1] = -1
     w.counts[DEPTH] = d + 1
     return FINE
@@ -547,7 +604,8 @@ def _walk(w: Walk, r: Records, plays: int, probe: int, found: Array) -> int:
             if told == FINE and probe >= 0:
                 narrow(w, r, d, probe, w.counts[PLAYS] - before, found)
         elif w.next_child[d] < w.end_child[d]:
-            told = descend(w, r, d, w.next_child[d])
+            if not is_anothers(w, d + 1):
+                told = descend(w, r, d, w.next_child[d])
             if told == FINE:
                 w.next_child[d] += 1
         else:

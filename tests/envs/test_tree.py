@@ -217,6 +217,22 @@ def test_the_walk_of_the_world_is_that_of_joint_histories(options):
         assert here.value == pytest.approx(there.value, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("kuhn_poker", {}), ("leduc_poker", {}), ("dark_hex", HEX22), ("dark_hex", {"rows": 2, "abrupt": True})],
+)
+def test_products_on_the_fly_are_those_of_the_kept_matrix(tree_of, name, options):
+    """For play at random and two random tables, the same bits every time."""
+    kept, lean = tree_of(name, **options), build(envs.make(name, **options), keeps_products=False)
+    assert len(lean.column) == 0
+    assert lean.counts == kept.counts
+    for table in (kept.uniform(), random_table(kept, 0), random_table(kept, 1)):
+        here, there, again = kept.evaluate(table), lean.evaluate(table), lean.evaluate(table)
+        assert there.best_response == pytest.approx(here.best_response, abs=1e-12)
+        assert there.value == pytest.approx(here.value, abs=1e-12)
+        assert there[:3] == again[:3]
+
+
 def test_a_best_response_is_worth_what_it_says(tree_of):
     tree = tree_of("leduc_poker")
     table = random_table(tree, 2)
