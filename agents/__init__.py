@@ -19,6 +19,7 @@ from agents.net.policy import RecurrentPolicy
 from agents.net.scan import scan
 from agents.packaged import version
 from agents.play.agent_file import load
+from agents.play.exploit import best_response, exploitability
 from agents.play.opposition import Opposition
 from agents.play.players import FIXED_PLAYERS, Agent, Player, fixed_player
 
@@ -38,7 +39,9 @@ __all__ = [
     "RecurrentCellPolicy",
     "RecurrentPolicy",
     "__version__",
+    "best_response",
     "evaluate_policy",
+    "exploitability",
     "fixed_player",
     "load",
     "scan",

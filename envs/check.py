@@ -20,6 +20,7 @@ import torch
 
 from envs.batch import Batch
 from envs.core import CHANCE, REFEREE, Array, Game, Viewer, match_seed, no_chance, option_fields, record
+from envs.declared import check_declared
 from envs.match import Match
 
 DRAWN_MATCHES = 10
@@ -52,6 +53,7 @@ def check_game(game: Game, matches: int = 50, seed: int = 0) -> None:
     check_state(game)
     check_options(game)
     check_action_names(game)
+    check_declarations(game)
     knowledge: Knowledge = {}
     for m in range(matches):
         check_match(game, int(match_seed(np.uint64(seed), 0, m)), random, knowledge, drawn=m < DRAWN_MATCHES)
@@ -174,6 +176,14 @@ def check_action_names(game: Game) -> None:
     names = [game.action_name(a) for a in range(game.actions)]
     require(game, all(isinstance(n, str) and n for n in names), "action_name is a non-empty text")
     require(game, len(set(names)) == len(names), "action_name is distinct for distinct actions")
+
+
+def check_declarations(game: Game) -> None:
+    """What exact tools are told of the record's fields, see `envs.declared`."""
+    try:
+        check_declared(game)
+    except ValueError as error:
+        raise AssertionError(" ".join(str(error).split())) from error
 
 
 # ---------------------------------------------------------------- one match

@@ -6,7 +6,7 @@ import functools
 import types
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from numba import njit
 
@@ -67,6 +67,11 @@ def bound(template: Callable[..., Any], label: str, names: dict[str, Any]) -> Ca
     copy.__qualname__ = f"{template.__name__}_{label}"
     copy.__module__ = template.__module__
     return copy
+
+
+def once(function: _Function) -> _Function:
+    """`functools.cache`, keeping the function's type."""
+    return cast(_Function, functools.cache(function))
 
 
 @functools.cache

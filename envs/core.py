@@ -152,6 +152,10 @@ class Game:
                             is new since the seat's last decision and nothing it may not know
         chance(s, probabilities)  write the outcome's probabilities; they arrive as zeros
 
+    Optional, for exact tools (see `envs.tree`), which work without, too, history by history
+        private             fields with a row per seat, which only that seat's own verbs read and write
+        notes               fields on which nothing depends but themselves
+
     Optional, for training
         potential(observation)  how well the seat stands that sees `observation` (a torch tensor
                             [..., *shape]): [...], in about -1..1. Rewards are shaped with it
@@ -163,6 +167,7 @@ class Game:
     name: ClassVar[str]
     simultaneous: ClassVar[bool] = False
     chance_outcomes: ClassVar[int] = 0
+    private: ClassVar[tuple[str, ...]] = ()
 
     deal: ClassVar[Callable[..., Any]]
     legal: ClassVar[Callable[..., Any]]
@@ -202,6 +207,11 @@ class Game:
     def seats(self) -> int:
         """Two, unless a game says otherwise (`seats = 1`) or has it as an option."""
         return 2
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Fields that decide nothing, under these options."""
+        return ()
 
     @property
     def actions(self) -> int:

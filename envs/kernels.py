@@ -12,15 +12,13 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
-from envs.compiled import bound, compiled
+from envs.compiled import bound, compiled, once
 from envs.core import CHANCE, NO_COUNTS, Array, Game, State, draw_outcome, match_seed, share_of_forfeit
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Bound per game by `_bind`.
 deal: Any = None
@@ -285,12 +283,7 @@ def _match_functions(game: type[Game], jit: Callable[..., Any]) -> dict[str, Any
     return names
 
 
-def _once(function: _Function) -> _Function:
-    """`functools.cache`, keeping the function's type."""
-    return cast(_Function, functools.cache(function))
-
-
-@_once
+@once
 def cpu_kernels(game: type[Game]) -> Kernels:
     """The kernels for one CPU core; they hold no Python lock."""
     jit = functools.partial(compiled, calls=tuple(_verbs(game).values()), nogil=True)
@@ -301,7 +294,7 @@ def cpu_kernels(game: type[Game]) -> Kernels:
     return Kernels(*(jit(_bind(kernel, game, names)) for kernel in (_reset_cpu, _step_cpu, _step_if_cpu)))
 
 
-@_once
+@once
 def cuda_kernels(game: type[Game]) -> Kernels:
     """The kernels for CUDA, one thread a match (needs the extra `cuda`)."""
     from numba import cuda as numba_cuda

@@ -16,6 +16,7 @@ COMMANDS = {
     "watch": "watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window",
     "play": "play against an agent or a bot in the terminal",
     "tournament": "let players meet; results with 95 % intervals",
+    "exploitability": "what a best response gets against a player, exactly",
     "export": "write one decision of an agent as a file for programs without torch",
 }
 """Every command, and what it does."""
@@ -34,7 +35,7 @@ def choose() -> None:
     """
     name, *arguments = sys.argv[1:] or [""]
     if name in ("", "-h", "--help"):
-        usage = "\n".join(f"  {command:<12}{does}" for command, does in COMMANDS.items())
+        usage = "\n".join(f"  {command:<16}{does}" for command, does in COMMANDS.items())
         print(f"usage: fogbound COMMAND ...\n\n{usage}\n\nfogbound COMMAND --help tells more of one.")
         sys.exit(0 if name else 2)
     if name == "--version":

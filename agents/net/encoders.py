@@ -84,9 +84,9 @@ class PlaneScale(nn.Module):
         is_count &= np.issubdtype(space.dtype, np.integer)
         self.register_buffer("counts", torch.from_numpy(is_count)[:, None, None], persistent=False)
 
-    def forward(self, planes: Tensor) -> Tensor:
-        """[N, C, h, w] -> float32 of the same shape, channels last in memory, as convolutions like it."""
-        x = planes.to(torch.float32, memory_format=torch.channels_last)
+    def forward(self, planes: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """[N, C, h, w] -> `dtype` of the same shape, channels last in memory, as convolutions like it."""
+        x = planes.to(dtype, memory_format=torch.channels_last)
         return torch.where(self.counts, torch.log2(x + 1.0) * 0.25, x)
 
 
@@ -108,7 +108,7 @@ class PlaneEncoder(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """[..., C, h, w] -> [..., E]."""
-        x = self.convolutions(self.scale(planes.flatten(0, -4)))
+        x = self.convolutions(self.scale(planes.flatten(0, -4), self.linear.weight.dtype))
         features: Tensor = self.linear(x).unflatten(0, planes.shape[:-3])
         return features
 
@@ -172,7 +172,8 @@ class BoardEncoder(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """[..., C, rows, cols] -> [..., S, E]."""
-        x = self.convolutions(self.scale(planes.flatten(0, -4))).flatten(2).transpose(1, 2)
+        scaled = self.scale(planes.flatten(0, -4), self.whole.weight.dtype)
+        x = self.convolutions(scaled).flatten(2).transpose(1, 2)
         features: Tensor = (x + self.whole(pooled(x))[:, None]).unflatten(0, planes.shape[:-3])
         return features
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,11 +25,13 @@ from agents.net.policy import Memory, RecurrentPolicy
 from agents.net.task import Task, World, task_of
 from agents.play import asked
 from agents.play.bots import BOTS, batched
+from agents.play.minds import BotMind, PolicyMind, roll
 from envs import Game, name_of
 from envs.compiled import compiled
 from envs.core import mix
 from envs.names import find, installed
 from envs.seated import with_seats
+from envs.tree import Progress, Tree
 
 
 class Player:
@@ -100,6 +103,14 @@ class Player:
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:
         """`act` on checked tensors: int64 [B]."""
         raise NotImplementedError
+
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:  # noqa: ARG002
+        """Its probabilities at every information set of its game, float64 [sequences], see `Tree.checked`.
+
+        Raises:
+            ValueError: this kind of player cannot tell them.
+        """
+        raise ValueError(f"{self.name} ({type(self).__name__}) tells no exact probabilities")
 
     def state_dict(self) -> dict[str, Tensor]:
         """What decides how it plays on, as tensors."""
@@ -176,6 +187,12 @@ class Agent(Player):
         self.start[rows] = False
         return decision.action.to(observation.device)
 
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+        def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
+            return self.task.pack(self._seen(shown))[0], seat
+
+        return roll(tree, PolicyMind(self.policy, self.deterministic, read), on_progress=on_progress)
+
     def state_dict(self) -> dict[str, Tensor]:
         cores = {f"core.{k}": part.clone() for k, part in enumerate(self.memory.cores)}
         return cores | {
@@ -234,6 +251,16 @@ class SeatedAgent(Player):
         seen = with_seats(observation, seat) if self.sees_seat else observation
         return self.agent.choose(seen, legal, torch.zeros_like(seat), rows * self.task.seats + seat)
 
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+        agent = self.agent
+
+        def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
+            seen = torch.from_numpy(shown)
+            seen = agent._seen(with_seats(seen, seat) if self.sees_seat else seen)
+            return agent.task.pack(seen)[0], torch.zeros_like(seat)
+
+        return roll(tree, PolicyMind(agent.policy, agent.deterministic, read), on_progress=on_progress)
+
     def state_dict(self) -> dict[str, Tensor]:
         return self.agent.state_dict()
 
@@ -280,6 +307,10 @@ class RandomPlayer(ScriptedPlayer):
         _pick_legal(legal.cpu().numpy(), bits.numpy(), actions.numpy())
         return actions.to(legal.device)
 
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+        on_progress(1.0)
+        return tree.uniform()
+
 
 @partial(compiled, nogil=True)
 def _pick_legal(legal: Any, bits: Any, actions: Any) -> None:
@@ -313,7 +344,8 @@ class Bot(ScriptedPlayer):
         if name not in bots:
             titles = [title for title, bots in BOTS.items() if name in bots]
             raise ValueError(f"{game.name} has no {name}; games with one are {', '.join(sorted(titles))}")
-        self.decide_all = batched(bots[name])
+        self.rules = bots[name]
+        self.decide_all = batched(self.rules)
         self.columns = int(game.options.get("cols", 1))
         self.reset()
 
@@ -337,6 +369,10 @@ class Bot(ScriptedPlayer):
             actions.numpy(),
         )
         return actions.to(observation.device)
+
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+        mind = BotMind(self.name, self.rules, self.task.actions, self.columns)
+        return roll(tree, mind, on_progress=on_progress)
 
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | {"notes": self.notes.clone()}

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -222,29 +222,25 @@ def is_outside(name: str) -> bool:
 
 def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table:
     """Results by (player, opponent) as a table for `Console.print`."""
-    table = Table(title=title, title_justify="left")
-    for column in (
-        "player",
-        "opponent",
-        "matches",
-        "win",
-        "draw",
-        "loss",
-        "mean return, 95 %",
-        "seat by seat",
-    ):
-        is_name = column in ("player", "opponent")
-        table.add_column(column, justify="left" if is_name else "right", overflow="fold")
+    columns = ("player", "opponent", "matches", "win", "draw", "loss")
+    rows = []
     for (player, opponent), r in results.items():
         low, high = r.interval
-        table.add_row(
-            player,
-            opponent,
-            f"{r.matches:,}",
-            *("-" if opponent == NOBODY else f"{share:.1%}" for share in (r.win, r.draw, r.loss)),
-            f"{r.mean:+.3f} [{low:+.3f}, {high:+.3f}]",
-            " / ".join(f"{r.mean_in_seat(p):+.3f}" for p in r.seat.unique().tolist()),
-        )
+        shares = ("-" if opponent == NOBODY else f"{share:.1%}" for share in (r.win, r.draw, r.loss))
+        by_seat = " / ".join(f"{r.mean_in_seat(p):+.3f}" for p in r.seat.unique().tolist())
+        mean = f"{r.mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        rows.append((player, opponent, f"{r.matches:,}", *shares, mean, by_seat))
+    return as_table(title, (*columns, "mean return, 95 %", "seat by seat"), rows)
+
+
+def as_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table for `show`; names stand on the left, numbers on the right."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        is_name = column in ("player", "opponent")
+        table.add_column(column, justify="left" if is_name else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

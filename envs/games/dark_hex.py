@@ -133,6 +133,7 @@ class DarkHex(Game):
     """turns: both seats are told how many attempts were made in all."""
 
     name = "dark_hex"
+    private = phantom.PRIVATE
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)
@@ -143,6 +144,10 @@ class DarkHex(Game):
         super().__post_init__()
         self._require("rows", 2, 19)
         self._require("cols", 2, 19)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return phantom.notes(self.reveal)
 
     @property
     def actions(self) -> int:

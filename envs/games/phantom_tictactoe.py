@@ -94,12 +94,17 @@ class PhantomTicTacToe(Game):
     """turns: both seats are told how many attempts were made in all."""
 
     name = "phantom_tictactoe"
+    private = phantom.PRIVATE
     state = RECORD
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)
     play = staticmethod(play)
     observe = staticmethod(phantom.observe)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return phantom.notes(self.reveal)
 
     @property
     def actions(self) -> int:

@@ -32,6 +32,8 @@ Reveal = Literal["nothing", "turns"]
 DIGIT = 128  # the attempts are counted in base 128, so that a digit is a uint8 code
 NAMES = ("x", "o")  # of the seats
 STONES = (".", *NAMES)  # in letters
+PRIVATE = ("known", "last", "collided")
+"""What only the seat's own verbs read: a classical collision is no business of the other seat's."""
 
 
 def fields(cells: int) -> tuple[tuple[Any, ...], ...]:
@@ -53,6 +55,11 @@ def space(cells: int, reveal: Reveal) -> gymnasium.spaces.MultiDiscrete:
     most = 2 * cells - 1
     digits = [DIGIT] * (1 if most < DIGIT else 2) if reveal == "turns" else []
     return codes(*[3] * cells, *digits)
+
+
+def notes(reveal: Reveal) -> tuple[str, ...]:
+    """Fields that decide nothing."""
+    return ("mover",) if reveal == "turns" else ("mover", "attempts")
 
 
 @verb

@@ -107,7 +107,7 @@ def test_a_setting_on_the_command_line_comes_before_the_file(trained):
     assert "game: kuhn_poker\n" in text
 
 
-@pytest.mark.parametrize("name", ["selfplay", "train", "watch", "tournament", "benchmark"])
+@pytest.mark.parametrize("name", ["selfplay", "train", "watch", "tournament", "exploitability", "benchmark"])
 def test_help_is_there(script, name):
     ended = script(name, "--help")
     assert ended.code == 0
@@ -137,6 +137,34 @@ def test_games_for_one_are_watched_and_compared(script):
     rows = [line for line in ended.out.splitlines() if " nobody " in line]
     assert ["random" in rows[0], "bot" in rows[1], len(rows)] == [True, True, 2]
     assert " 40 " in rows[0]
+
+
+def test_exploitability_is_one_row_a_player(script):
+    """Play at random in Kuhn poker: NashConv 11/12. The bot never bluffs, and loses a sixth."""
+    ended = script("exploitability", "random", "bot", "--game", "kuhn_poker")
+    assert ended.code == 0
+    assert ended.out.startswith("KuhnPoker(): 12 information sets, 58 histories, walked in ")
+    assert "exploitability (NashConv / 2)" in ended.out
+    rows = [line.split() for line in ended.out.splitlines() if "random" in line or "bot" in line]
+    assert [row[3] for row in rows] == ["0.458333", "0.166667"]
+    assert rows[0][5:10:2] == ["0.500000", "0.416667", "0.125000"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "expected a player to judge, got none"),
+        (["random"], "say which game with --game"),
+        (
+            ["random", "--game", "minesweeper"],
+            "zero-sum games for two seats, Minesweeper(level='easy') has 1",
+        ),
+        (["random", "--game", "generals"], "generals: its rules draw by themselves"),
+        (["random", "--game", "kuhn_poker", "--memory-gib", 0], "--memory-gib must be above 0, got 0.0"),
+    ],
+)
+def test_what_cannot_be_judged_exactly_is_refused(refused, arguments, told):
+    refused("exploitability", *arguments, told=told)
 
 
 def test_simultaneous_moves_are_one_picture(script, tmp_path):

@@ -1,0 +1,258 @@
+"""Minds: what a player would do at every information set of a tree, its memory rolled down level by level.
+
+A mind is asked for exact probabilities where a player draws. The sets of a tree come in chunks of one depth,
+each with the memory that the mind has there; a *situation* is what can be computed once for many sets: what
+is shown, what is legal, the seat and its own previous action. Phantom tic-tac-toe has 26,000 of them at its
+6 million sets.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from agents.net.policy import BoardCore, RecurrentPolicy
+from agents.play.bots import Rules, batched
+from envs.tree import Progress, Tree, distinct
+
+Array = npt.NDArray[Any]
+
+CHUNK: Final = 1024
+"""Sets asked at once: 512 and 2,048 took as long, larger ones fall out of the processor's cache."""
+
+
+class Situations(NamedTuple):
+    """The distinct situations of a tree, C of them."""
+
+    shown: Array  # [C, *]
+    legal: Array  # bool [C, A]
+    seat: Array  # int64 [C]
+    previous: Array  # int64 [C], the seat's own previous action; A = none yet
+
+
+class Mind(Protocol):
+    """A player that is asked at information sets; R sets at once."""
+
+    def meet(self, situations: Situations) -> None:
+        """Compute what depends on the situation alone."""
+
+    def begin(self, situation: Array) -> Any:
+        """The memory at R sets at which nothing has been decided yet."""
+
+    def decide(self, situation: Array, memory: Any) -> tuple[Array, Any]:
+        """Probabilities, float64 [R, A], 0 where illegal, at sets with these situations (int64 [R]) and
+        memories; and the memories after it."""
+
+    def remember(self, after: Any, rows: Array, action: Array) -> Any:
+        """The memory of those among the sets just asked (`rows`) that went on with these own actions."""
+
+
+def situations_of(tree: Tree) -> tuple[Situations, Array]:
+    """The distinct situations of a tree, and the one of each set, int32 [sets]."""
+    A = tree.game.actions
+    owner = tree.owner()
+    legal = np.zeros((tree.sets, -(-A // 64) * 8), np.uint8)
+    for a in range(A):
+        legal[owner[tree.action[2:] == a], a // 8] |= np.uint8(1 << a % 8)
+    seat = tree.seat()
+    previous = np.where(tree.parent < 2, A, tree.action[tree.parent]).astype(np.uint64)
+    told = np.column_stack(
+        [2 * tree.sees.astype(np.uint64) + seat.astype(np.uint64), previous, legal.view(np.uint64)]
+    )
+    which, rows = distinct(told)
+    masks = np.unpackbits(np.ascontiguousarray(rows[:, 2:]).view(np.uint8), axis=1, bitorder="little")
+    shown = tree.observations[(rows[:, 0] >> np.uint64(1)).astype(np.int64)]
+    seats = (rows[:, 0] & np.uint64(1)).astype(np.int64)
+    return Situations(shown, masks[:, :A].astype(np.bool_), seats, rows[:, 1].astype(np.int64)), which
+
+
+def roll(tree: Tree, mind: Mind, chunk: int = CHUNK, on_progress: Progress = lambda _: None) -> Array:
+    """The mind's probabilities at every set, float64 [sequences], see `Tree.checked`.
+
+    It goes down in chunks of one depth, deepest first, so that only the memories of one chunk per depth are
+    held. The children of a chunk are neighbours.
+
+    Args:
+        on_progress: called with the share of the sets that have been asked, 0..1.
+    """
+    situations, which = situations_of(tree)
+    mind.meet(situations)
+    table, owner, asked = np.ones(tree.sequences), tree.owner(), 0
+    for levels in tree.levels:
+        waiting: list[tuple[int, int, int, Any, int]] = [(0, int(levels[0]), int(levels[1]), None, 0)]
+        while waiting:
+            depth, begin, end, after, above = waiting.pop()
+            if end - begin > chunk:
+                waiting.append((depth, begin + chunk, end, after, above))
+                end = begin + chunk
+            here = which[begin:end]
+            parent = tree.parent[begin:end]
+            memory = (
+                mind.begin(here)
+                if depth == 0
+                else mind.remember(after, owner[parent - 2] - above, tree.action[parent].astype(np.int64))
+            )
+            probabilities, after = mind.decide(here, memory)
+            first, last = tree.begin[begin], tree.begin[end]
+            table[first:last] = probabilities[owner[first - 2 : last - 2] - begin, tree.action[first:last]]
+            asked += end - begin
+            on_progress(asked / tree.sets)
+            if depth + 2 < len(levels):
+                deeper = tree.parent[levels[depth + 1] : levels[depth + 2]]
+                children = levels[depth + 1] + np.searchsorted(deeper, [first, last])
+                if children[0] < children[1]:
+                    waiting.append((depth + 1, int(children[0]), int(children[1]), after, begin))
+    return table
+
+
+# ---------------------------------------------------------------- policies
+
+
+class PolicyMind:
+    """A trained policy in float64, in which its probabilities do not depend on the chunk beyond 1e-12.
+
+    Only what decides is computed: the encoder and the first layer's share of the inputs once per situation,
+    then one cell step per set and layer.
+
+    Args:
+        policy: is copied.
+        deterministic: all on its most probable action.
+        read: what is shown [C, *] and the seats [C] as the policy reads them.
+
+    Raises:
+        ValueError: its class is another one, which may compute what it does in its own way.
+    """
+
+    def __init__(
+        self,
+        policy: RecurrentPolicy,
+        deterministic: bool,
+        read: Callable[[Array, Tensor], tuple[Tensor, Tensor]],
+    ) -> None:
+        if type(policy) is not RecurrentPolicy:
+            raise ValueError(
+                f"exact probabilities are told of the class RecurrentPolicy, got {type(policy).__name__}"
+            )
+        self.policy = copy.deepcopy(policy).eval().requires_grad_(False).double()
+        self.cells: list[Any] = list(self.policy.core.cells)
+        self.deterministic, self.read = deterministic, read
+        self.device = policy.no_action.device
+
+    @torch.no_grad()
+    def meet(self, situations: Situations) -> None:
+        shown, seat = self.read(situations.shown, torch.from_numpy(situations.seat))
+        previous = torch.from_numpy(situations.previous)
+        parts = [part.to(self.device).split(CHUNK) for part in (shown, seat, previous)]
+        self.legal = torch.from_numpy(situations.legal).to(self.device)
+        self.features = torch.cat([self.policy.features(*part) for part in zip(*parts, strict=True)])
+        # A spatial policy has so many inputs per situation that their share is made when it is asked for.
+        self.is_spatial = isinstance(self.policy.core, BoardCore)
+        self.share = None if self.is_spatial else self.cells[0].project(self.features)
+
+    def begin(self, situation: Array) -> Any:
+        squares = self.features.shape[1] if self.is_spatial else 1
+        return [
+            tuple(self.features.new_zeros(len(situation), squares, cell.hidden_size) for _ in cell.parts)
+            for cell in self.cells
+        ]
+
+    @torch.no_grad()
+    def decide(self, situation: Array, memory: Any) -> tuple[Array, Any]:
+        here = torch.from_numpy(situation.astype(np.int64)).to(self.device)
+        policy, x, after = self.policy, self.features[here], []
+        h = x.flatten(0, -2)
+        for layer, (cell, state) in enumerate(zip(self.cells, memory, strict=True)):
+            z = self.share[here] if layer == 0 and self.share is not None else cell.project(h)
+            new = cell.step(z, tuple(part.flatten(0, 1) for part in state))
+            h = new[0]
+            after.append(tuple(part.unflatten(0, (len(here), -1)) for part in new))
+        h = after[-1][0] if self.is_spatial else h
+        outputs = policy.action_head(torch.cat([h, x], -1) if policy.skip_connection else h)
+        told = policy.family.normalise(outputs, self.legal[here])
+        if self.deterministic:
+            chosen = torch.nn.functional.one_hot(policy.family.mode(told), told.shape[-1])
+            return chosen.double().cpu().numpy(), after
+        return told.exp().cpu().numpy(), after
+
+    def remember(self, after: Any, rows: Array, action: Array) -> Any:  # noqa: ARG002 - it is in the situation
+        kept = torch.from_numpy(rows.astype(np.int64)).to(self.device)
+        return [tuple(part[kept] for part in state) for state in after]
+
+
+# ---------------------------------------------------------------- bots
+
+
+class BotMind:
+    """A bot's exact choice: the share of [0, 1) from which its ties draw each action.
+
+    Rules may compare `tie` with fractions k / n up to n = max(A, 8), as `int(tie * n)` does.
+
+    Args:
+        rules: of the bot, see `agents.play.bots`.
+        columns: the game's option `cols`.
+
+    Raises:
+        ValueError: from `remember`: what the bot notes depends on more than on what it has seen and done.
+    """
+
+    def __init__(self, name: str, rules: Rules, actions: int, columns: int) -> None:
+        self.name, self.decide_all, self.columns = name, batched(rules), columns
+        most = max(actions, 8)
+        edges = np.unique([k / n for n in range(1, most + 1) for k in range(n + 1)])
+        self.shares = np.diff(edges)
+        self.ties = ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
+
+    def meet(self, situations: Situations) -> None:
+        self.situations = situations
+        every = np.arange(len(situations.seat))
+        blank = np.zeros(situations.legal.shape, np.int16)
+        told = [self._ask(part, blank[part]) for part in np.array_split(every, -(-len(every) // CHUNK))]
+        # One that writes no note anywhere never reads any: it decides by the situation alone.
+        takes_notes = any(notes.any() for _, _, notes in told)
+        self.table = None if takes_notes else np.concatenate([part[0] for part in told])
+
+    def begin(self, situation: Array) -> Any:
+        return np.zeros((len(situation), self.situations.legal.shape[1]), np.int16)
+
+    def decide(self, situation: Array, memory: Any) -> tuple[Array, Any]:
+        if self.table is not None:
+            return self.table[situation], (memory, None, None)
+        probabilities, actions, notes = self._ask(situation, memory)
+        return probabilities, (memory, actions, notes)
+
+    def remember(self, after: Any, rows: Array, action: Array) -> Any:
+        before, actions, notes = after
+        if actions is None:
+            return before[rows]
+        led = actions[rows] == action[:, None]  # [R, ties]
+        told, first = notes[rows], led.argmax(1)
+        kept = told[np.arange(len(rows)), first]
+        differs = (told != kept[:, None]).any(2) & led
+        if differs.any():
+            raise ValueError(
+                f"{self.name}: expected notes that follow from what a seat has seen and done, got two after "
+                "the same action"
+            )
+        kept[~led.any(1)] = before[rows][~led.any(1)]  # it never goes there
+        return kept
+
+    def _ask(self, situation: Array, notes: Array) -> tuple[Array, Array, Array]:
+        """With every tie: probabilities [R, A], the actions [R, ties], and the notes after [R, ties, A]."""
+        R, T, s = len(situation), len(self.ties), self.situations
+        each = np.repeat(situation, T)
+        seat = s.seat[each]
+        paper = np.zeros((R * T, 2, s.legal.shape[1]), np.int16)
+        rows = np.arange(R * T)
+        paper[rows, seat] = np.repeat(notes, T, axis=0)
+        actions = np.empty(R * T, np.int64)
+        shown, legal = np.ascontiguousarray(s.shown[each]), s.legal[each]
+        self.decide_all(shown, legal, seat, np.tile(self.ties, R), self.columns, paper, rows, actions)
+        probabilities = np.zeros((R, s.legal.shape[1]))
+        np.add.at(probabilities, (np.repeat(np.arange(R), T), actions), np.tile(self.shares, R))
+        return probabilities, actions.reshape(R, T), paper[rows, seat].reshape(R, T, -1)
