@@ -63,7 +63,7 @@ class Cell(nn.Module):
     """Names of what a step keeps for `derivatives` beside the states."""
 
     fused: ClassVar[str | None] = None
-    """Which of `agents.net.kernels.vector.GATES` computes `step`, written there a second time; None = none."""
+    """Which of `agents.net.kernels.vector.GATES` computes `step`, written there once more; None = none."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()

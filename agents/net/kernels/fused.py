@@ -16,19 +16,19 @@ It takes cells that name their gates (`Cell.fused`), in float32. Sizes that fill
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import itertools
-import math
 import warnings
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numba import types
+from numba.core import config
 from torch import Tensor, nn
 
 from agents.net.cells import Cell, CellState
@@ -37,7 +37,6 @@ from agents.net.kernels.vector import (
     COLUMNS,
     GATES,
     ROWS,
-    WIDTH,
     activate,
     clear,
     copy,
@@ -63,6 +62,9 @@ FLOAT: Final = 4
 SLICES: Final = 16
 """The most slices whose weight gradients are kept apart, and so the most threads of a backward pass."""
 
+SPARE: Final = 4
+"""Pieces of memory that wait for the next pass: one for each layer of most policies."""
+
 WORK: Final = 5_000_000
 """Multiplications for which a thread is worth waking: they take about as long as that, 50 us."""
 
@@ -73,7 +75,7 @@ ZEROS: Final = -1
 class Sizes(NamedTuple):
     """What both kernels are told. Sizes in numbers, H and those made of it multiples of COLUMNS."""
 
-    kind: int  # `Gates.index`
+    kind: int  # `Gates.number`
     parts: int  # of the state
     T: int
     B: int
@@ -103,8 +105,8 @@ class Places(NamedTuple):
     h: int  # [T, B, H]
     c: int
     saved: int  # [T, B, S]
-    hT: int  # [B, P, H]; back d_outputs [T, B, H]
-    cT: int
+    last_h: int  # [B, P, H]; back d_outputs [T, B, H]
+    last_c: int
     dh: int  # [B, P, H] of the last memories, that become those of the first
     dc: int
     dx: int  # [T, B, I]
@@ -137,8 +139,8 @@ def _multiply_add(rows: int, panels: int, depth: int, tiles: int, blocks: int, o
 
 def _outer_all(left: int, height: int, right: int, width: int, count: int, out: int) -> None:
     """out [height, width] += the sum of `count` outer products."""
-    for j in range(0, width, COLUMNS):
-        for k in range(0, height, ROWS):
+    for k in range(0, height, ROWS):
+        for j in range(0, width, COLUMNS):
             outer(left, k, right, j, count, out, width)
 
 
@@ -198,9 +200,9 @@ def _forward(
         for m in range(n):
             for p in range(s.P):
                 to = ((begin + m) * s.P + p) * s.H * FLOAT
-                copy(lies(latest[m, p], at.h, at.h0, at.zeros, s.H), at.hT + to, s.H)
+                copy(lies(latest[m, p], at.h, at.h0, at.zeros, s.H), at.last_h + to, s.H)
                 if s.parts == 2:
-                    copy(lies(latest[m, p], at.c, at.c0, at.zeros, s.H), at.cT + to, s.H)
+                    copy(lies(latest[m, p], at.c, at.c0, at.zeros, s.H), at.last_c + to, s.H)
     return True
 
 
@@ -246,7 +248,7 @@ def _backward(
                 dhs[m] = at.dh + mine
                 differentiate(
                     s.kind, at.saved + k * s.S * FLOAT, hs[m], lies(read[t, b], at.c, at.c0, at.zeros, s.H),
-                    at.h + k * s.H * FLOAT, at.c + k * s.H * FLOAT, at.hT + k * s.H * FLOAT,
+                    at.h + k * s.H * FLOAT, at.c + k * s.H * FLOAT, at.last_h + k * s.H * FLOAT,
                     dhs[m], at.dc + mine, dzs[m], dus[m], s.H,
                 )  # fmt: skip
             multiply_add(by_u, at.U, s.R, tiles, s.H // COLUMNS, dhs.ctypes.data)
@@ -276,7 +278,7 @@ forward, backward = _inline(_forward), _inline(_backward)
 @functools.cache
 def _is_ready(needs_gradient: bool) -> bool:
     """The kernels are compiled, or one warning says why they cannot be."""
-    if numba.config.DISABLE_JIT:
+    if vars(config)["DISABLE_JIT"]:
         return _cannot("numba compiles nothing (NUMBA_DISABLE_JIT)")
     if instruction_set() is None:
         return _cannot("this processor's vectors are unknown to it")
@@ -307,8 +309,8 @@ def _cannot(why: str) -> bool:
 class _Packed:
     """A cell's weights as the forward kernel reads them."""
 
-    watched: list[Tensor]  # what they were made of, in the memory that they were made in
-    versions: list[int]
+    watched: Sequence[Tensor]  # what they were made of, in the memory that they were made in
+    versions: Sequence[int]
     W: Tensor  # panels of [I, G]
     U: Tensor  # panels of [H, R]
     b: Tensor  # [G]
@@ -316,11 +318,10 @@ class _Packed:
     zeros: Tensor
     gates: str
 
-    def is_of(self, watched: list[Tensor]) -> bool:
-        """None of them was changed or exchanged. As they are held, no other can take their place in memory."""
-        return [x.data_ptr() for x in watched] == [x.data_ptr() for x in self.watched] and [
-            x._version for x in watched
-        ] == self.versions
+    def is_of(self, watched: Sequence[Tensor]) -> bool:
+        """None was changed or exchanged: while these are held, nothing else can lie at their addresses."""
+        are_there = all(x.data_ptr() == y.data_ptr() for x, y in zip(watched, self.watched, strict=True))
+        return are_there and [x._version for x in watched] == self.versions
 
 
 _PACKED: weakref.WeakKeyDictionary[Cell, _Packed] = weakref.WeakKeyDictionary()
@@ -347,7 +348,7 @@ def _padded(cell: Cell) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
 
 def _panels(matrix: Tensor) -> Tensor:
     """[K, N] as panels [N / COLUMNS, K, COLUMNS]."""
-    return matrix.unflatten(1, (-1, COLUMNS)).transpose(0, 1).contiguous()
+    return matrix.reshape(len(matrix), -1, COLUMNS).transpose(0, 1).contiguous()
 
 
 @torch.no_grad()
@@ -357,7 +358,7 @@ def _packed(cell: Cell) -> _Packed:
     A change is noticed by torch's own count of changes in place and by the address; writing through
     `parameter.data` tells neither, and torch asks nobody to do so.
     """
-    watched = [cell.W, cell.U, cell.b, *cell.parameters()]
+    watched: list[Tensor] = [cell.W, cell.U, cell.b, *cell.parameters()]
     is_counted = not any(x.is_inference() for x in watched)
     known = _PACKED.get(cell) if is_counted else None
     if known is not None and known.is_of(watched):
@@ -386,12 +387,34 @@ def _empty(*shape: int) -> Tensor:
     return torch.empty(shape)
 
 
+class _Saved:
+    """Memory for what the way back needs, handed on when nobody can ask for it any more.
+
+    The system clears each page of new memory when it is first touched, which took a third of a large pass.
+    """
+
+    spare: ClassVar[collections.deque[Tensor]] = collections.deque(maxlen=SPARE)
+
+    def __init__(self, numbers: int) -> None:
+        same = (k for k, memory in enumerate(self.spare) if memory.numel() == numbers)
+        known = next(same, None)
+        if known is None:
+            self.memory = _empty(numbers)
+        else:
+            self.memory = self.spare[known]
+            del self.spare[known]
+
+    def __del__(self) -> None:
+        if self.memory.numel():
+            self.spare.append(self.memory)
+
+
 class _Done(NamedTuple):
     """What a forward pass leaves."""
 
     parts: CellState  # [T, B, H]
     last: CellState  # [B, P, H]
-    saved: Tensor  # [T, B, S]
+    saved: _Saved  # [T, B, S]
     read: Tensor  # int64 [T, B]
 
 
@@ -421,9 +444,9 @@ def _run_forward(
     G, R, S = len(packed.b), len(packed.d), gates.saved * H if keeps else 0
     parts = tuple(_empty(T, B, H) for _ in state)
     last = tuple(_empty(B, P, H) for _ in state)
-    saved, read = _empty(T, B, S), torch.empty(T, B, dtype=torch.int64)
+    saved, read = _Saved(T * B * S), torch.empty(T, B, dtype=torch.int64)
     sizes = Sizes(
-        gates.index, gates.parts, T, B, P, I, H, G, R, S,
+        gates.number, gates.parts, T, B, P, I, H, G, R, S,
         u_block=H if R == G else 0, own_du=0, block=_block(B), needs_dx=0,
     )  # fmt: skip
     threads = _threads(sizes, max(1, B // ROWS))
@@ -431,7 +454,7 @@ def _run_forward(
     places = Places(
         x.data_ptr(), packed.W.data_ptr(), packed.U.data_ptr(), packed.b.data_ptr(), packed.d.data_ptr(),
         packed.zeros.data_ptr(), state[0].data_ptr(), state[-1].data_ptr(), parts[0].data_ptr(),
-        parts[-1].data_ptr(), saved.data_ptr(), last[0].data_ptr(), last[-1].data_ptr(), 0, 0, 0,
+        parts[-1].data_ptr(), saved.memory.data_ptr(), last[0].data_ptr(), last[-1].data_ptr(), 0, 0, 0,
     )  # fmt: skip
     tables = start.numpy(), seat.numpy(), read.numpy()
     calls = [
@@ -451,7 +474,7 @@ class _Scan(torch.autograd.Function):
         x: Tensor,
         W: Tensor,
         U: Tensor,
-        b: Tensor,
+        _b: Tensor,
         d: Tensor | None,
         start: Tensor,
         seat: Tensor,
@@ -459,15 +482,15 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         keeps = any(ctx.needs_input_grad)
         done = _run_forward(packed, x, start, seat, state, keeps)
-        ctx.packed, ctx.has_d = packed, d is not None
+        ctx.packed, ctx.has_d, ctx.saved = packed, d is not None, done.saved
         if keeps:
-            ctx.save_for_backward(x, W, U, start, seat, done.read, done.saved, *state, *done.parts)
+            ctx.save_for_backward(x, W, U, start, seat, done.read, *state, *done.parts)
         return done.parts[0], *done.last
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_last: Tensor) -> tuple[Tensor | None, ...]:
-        x, W, U, start, seat, read, saved, *states = ctx.saved_tensors
+        x, W, U, start, seat, read, *states = ctx.saved_tensors
         needs = ctx.needs_input_grad
         count = len(d_last)
         state, parts = states[:count], states[count:]
@@ -481,13 +504,14 @@ class _Scan(torch.autograd.Function):
         dx = _empty(*x.shape) if needs[1] else x
         (G, _), (R, H), gates = W.shape, U.shape, GATES[ctx.packed.gates]
         sizes = Sizes(
-            gates.index, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H,
+            gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H,
             u_block=0, own_du=int(R != G or ctx.has_d), block=_block(B), needs_dx=int(needs[1]),
         )  # fmt: skip
         places = Places(
             x.data_ptr(), W_panels.data_ptr(), U_panels.data_ptr(), zeros.data_ptr(), 0, zeros.data_ptr(),
             state[0].data_ptr(), state[-1].data_ptr(), parts[0].data_ptr(), parts[-1].data_ptr(),
-            saved.data_ptr(), d_outputs.data_ptr(), 0, grad[0].data_ptr(), grad[-1].data_ptr(), dx.data_ptr(),
+            ctx.saved.memory.data_ptr(), d_outputs.data_ptr(), 0, grad[0].data_ptr(), grad[-1].data_ptr(),
+            dx.data_ptr(),
         )  # fmt: skip
         sums = _sliced_back(sizes, places, start, seat, read)
         dW, dU, db, dd = sums.split([G * (I + more), R * H, G, R])
@@ -564,7 +588,7 @@ def _fits(cell: Cell, inputs: Tensor, needs_gradient: bool) -> bool:
         and inputs.dtype == cell.W.dtype == torch.float32
         and inputs.device.type == cell.W.device.type == "cpu"
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch._C._is_tracing()
         and _is_ready(False)
         and (not needs_gradient or _is_ready(True))
     )
