@@ -482,6 +482,7 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         keeps = any(ctx.needs_input_grad)
         done = _run_forward(packed, x, start, seat, state, keeps)
+        ctx.set_materialize_grads(False)
         ctx.packed, ctx.has_d, ctx.saved = packed, d is not None, done.saved
         if keeps:
             ctx.save_for_backward(x, W, U, start, seat, done.read, *state, *done.parts)
@@ -489,7 +490,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_outputs: Tensor, *d_last: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_outputs: Tensor | None, *d_last: Tensor | None) -> tuple[Tensor | None, ...]:
         x, W, U, start, seat, read, *states = ctx.saved_tensors
         needs = ctx.needs_input_grad
         count = len(d_last)
@@ -499,8 +500,8 @@ class _Scan(torch.autograd.Function):
         if more:
             x, W = (nn.functional.pad(matrix, [0, more]) for matrix in (x, W))
         W_panels, U_panels, zeros = _panels(W), _panels(U), ctx.packed.zeros
-        grad = [_empty(*part.shape).copy_(part) for part in d_last]
-        d_outputs = d_outputs.contiguous()
+        grad = [_copied(part, like) for part, like in zip(d_last, state, strict=True)]
+        d_outputs = _copied(None, parts[0]) if d_outputs is None else d_outputs.contiguous()
         dx = _empty(*x.shape) if needs[1] else x
         (G, _), (R, H), gates = W.shape, U.shape, GATES[ctx.packed.gates]
         sizes = Sizes(
@@ -526,6 +527,12 @@ class _Scan(torch.autograd.Function):
             None,
             *(part if needed else None for part, needed in zip(grad, needs[8:], strict=True)),
         )
+
+
+def _copied(derivatives: Tensor | None, like: Tensor) -> Tensor:
+    """Of their own; zeros where nobody asked."""
+    memory = _empty(*like.shape)
+    return memory.zero_() if derivatives is None else memory.copy_(derivatives)
 
 
 def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read: Tensor) -> Tensor:

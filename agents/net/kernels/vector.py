@@ -74,10 +74,10 @@ ROUNDER: Final = 1.5 * 2.0**23
 MOST_BITS: Final = 120.0
 """Powers of two are taken between minus this and this, far from where floats end."""
 
-POWERS: Final = np.polynomial.Chebyshev.interpolate(np.exp2, 6, [-0.5, 0.5]).convert(
-    kind=np.polynomial.Polynomial
-)
-"""2^r for |r| <= 1/2, to 2e-9 of itself."""
+POWERS: Final = np.polynomial.Chebyshev.interpolate(
+    lambda r: np.expm1(r * np.log(2.0)) / r, 5, [-0.5, 0.5]
+).convert(kind=np.polynomial.Polynomial)
+"""(2^r - 1) / r for |r| <= 1/2, to 4e-9 of itself."""
 
 
 class Vector:
@@ -119,6 +119,12 @@ class Vector:
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.v{WIDTH}f32")
         return Vector(self.builder, self.builder.call(function, [x.value, y.value, self.value]))
 
+    def as_exponent(self) -> Vector:
+        """2^n, where self is n + ROUNDER."""
+        b = self.builder
+        n = b.shl(b.bitcast(self.value, _INTS), ir.Constant(_INTS, [23] * WIDTH))
+        return Vector(b, b.bitcast(b.add(b.bitcast(self.like(1.0).value, _INTS), n), _FLOATS))
+
     def between(self, least: float, most: float) -> Vector:
         """Clamped; what is no number stays none."""
         value = self.value
@@ -127,28 +133,32 @@ class Vector:
         return Vector(self.builder, value)
 
 
-def exp(x: Vector, factor: float) -> Vector:
-    """e^(factor x) = 2^n 2^r, n a whole number and |r| <= 1/2: n is added to the exponent of 2^r."""
-    t = (x * (factor / np.log(2.0))).between(-MOST_BITS, MOST_BITS)
-    rounded = t + ROUNDER
-    r = t - (rounded - ROUNDER)
+def expm1(x: Vector, factor: float) -> Vector:
+    """e^(factor x) - 1 = 2^n (2^r - 1) + (2^n - 1), n a whole number and |r| <= 1/2.
+
+    To about 1e-7 of itself, however small it is.
+    """
+    bits = factor / np.log(2.0)
+    x = x.between(-MOST_BITS / abs(bits), MOST_BITS / abs(bits))
+    rounded = (x * bits) + ROUNDER
+    n = rounded - ROUNDER
+    r = (0.0 - n).plus(x, x.like(bits))
     *others, power = (r.like(c) for c in POWERS.coef)
     for c in reversed(others):
         power = c.plus(power, r)
-    b = x.builder
-    n = b.shl(b.bitcast(rounded.value, _INTS), ir.Constant(_INTS, [23] * WIDTH))
-    return Vector(b, b.bitcast(b.add(b.bitcast(power.value, _INTS), n), _FLOATS))
+    scale = rounded.as_exponent()
+    return (scale - 1.0).plus(scale, power * r)
 
 
 def sigmoid(x: Vector) -> Vector:
-    """1 / (1 + e^-x), to 1e-7."""
-    return 1.0 / (exp(x, -1.0) + 1.0)
+    """1 / (1 + e^-x)."""
+    return 1.0 / (expm1(x, -1.0) + 2.0)
 
 
 def tanh(x: Vector) -> Vector:
-    """(1 - e^-2x) / (1 + e^-2x), to 2e-7: of the whole range, not of a small result."""
-    e = exp(x, -2.0)
-    return (1.0 - e) / (e + 1.0)
+    """(e^2x - 1) / (e^2x + 1)."""
+    e = expm1(x, 2.0)
+    return e / (e + 2.0)
 
 
 # ---------------------------------------------------------------- the gates
