@@ -84,7 +84,8 @@ class Sizes(NamedTuple):
     H: int
     G: int  # pre-activations of a row
     R: int  # rows of U
-    S: int  # numbers that a row saves, 0 = nobody comes back for them
+    S: int  # numbers that a row saves
+    keeps: int  # somebody comes back for them
     u_block: int  # between the blocks of u, 0 = one serves all
     own_du: int  # du is not dz
     block: int  # matches that go through time together
@@ -151,7 +152,7 @@ multiply_add, outer_all = _inline(_multiply_add), _inline(_outer_all)
 
 def scratch_forward(s: Sizes) -> int:
     """Numbers of scratch memory that `_forward` needs: z, u and what nobody wants saved."""
-    return s.block * (s.G + GAP + s.R + GAP) + s.G
+    return s.block * (s.G + GAP + s.R + GAP) + s.S
 
 
 def _forward(
@@ -195,7 +196,7 @@ def _forward(
             for m in range(n):
                 k = t * s.B + begin + m
                 h, c = at.h + k * s.H * FLOAT, at.c + k * s.H * FLOAT
-                saved = at.saved + k * s.S * FLOAT if s.S > 0 else unwanted
+                saved = at.saved + k * s.S * FLOAT if s.keeps else unwanted
                 activate(s.kind, zs[m], us[m], s.u_block, hs[m], cs[m], h, c, saved, s.H)
         for m in range(n):
             for p in range(s.P):
@@ -441,12 +442,12 @@ def _run_forward(
     """One forward pass; everything contiguous and of the right kind."""
     gates = GATES[packed.gates]
     (T, B, I), (_, P, H) = x.shape, state[0].shape  # noqa: E741
-    G, R, S = len(packed.b), len(packed.d), gates.saved * H if keeps else 0
+    G, R, S = len(packed.b), len(packed.d), gates.saved * H
     parts = tuple(_empty(T, B, H) for _ in state)
     last = tuple(_empty(B, P, H) for _ in state)
-    saved, read = _Saved(T * B * S), torch.empty(T, B, dtype=torch.int64)
+    saved, read = _Saved(T * B * S if keeps else 0), torch.empty(T, B, dtype=torch.int64)
     sizes = Sizes(
-        gates.number, gates.parts, T, B, P, I, H, G, R, S,
+        gates.number, gates.parts, T, B, P, I, H, G, R, S, int(keeps),
         u_block=H if R == G else 0, own_du=0, block=_block(B), needs_dx=0,
     )  # fmt: skip
     threads = _threads(sizes, max(1, B // ROWS))
@@ -505,7 +506,7 @@ class _Scan(torch.autograd.Function):
         dx = _empty(*x.shape) if needs[1] else x
         (G, _), (R, H), gates = W.shape, U.shape, GATES[ctx.packed.gates]
         sizes = Sizes(
-            gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H,
+            gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H, 1,
             u_block=0, own_du=int(R != G or ctx.has_d), block=_block(B), needs_dx=int(needs[1]),
         )  # fmt: skip
         places = Places(
