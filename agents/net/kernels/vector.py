@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -74,8 +75,8 @@ ROUNDER: Final = 1.5 * 2.0**23
 MOST_BITS: Final = 120.0
 """Powers of two are taken between minus this and this, far from where floats end."""
 
-POWERS: Final = np.polynomial.Chebyshev.interpolate(
-    lambda r: np.expm1(r * np.log(2.0)) / r, 5, [-0.5, 0.5]
+POWERS: Final[Any] = np.polynomial.Chebyshev.interpolate(
+    lambda r: np.expm1(r * math.log(2.0)) / r, 5, [-0.5, 0.5]
 ).convert(kind=np.polynomial.Polynomial)
 """(2^r - 1) / r for |r| <= 1/2, to 4e-9 of itself."""
 
@@ -138,12 +139,12 @@ def expm1(x: Vector, factor: float) -> Vector:
 
     To about 1e-7 of itself, however small it is.
     """
-    bits = factor / np.log(2.0)
+    bits = factor / math.log(2.0)
     x = x.between(-MOST_BITS / abs(bits), MOST_BITS / abs(bits))
     rounded = (x * bits) + ROUNDER
     n = rounded - ROUNDER
     r = (0.0 - n).plus(x, x.like(bits))
-    *others, power = (r.like(c) for c in POWERS.coef)
+    *others, power = [r.like(c) for c in POWERS.coef]
     for c in reversed(others):
         power = c.plus(power, r)
     scale = rounded.as_exponent()

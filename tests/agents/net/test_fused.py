@@ -412,6 +412,7 @@ def test_who_traces_is_given_operations():
     cell, x, state, start, seat = problem("gated", 2, 3, 4, 5, 1)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         assert not fused.KERNEL.fits(cell, mode.from_tensor(x), True)
+    x, *state = (part.detach() for part in (x, *state))
     with torch.no_grad():
-        traced = torch.jit.trace(lambda x: scan(cell, x, state, start, seat)[0], x, check_trace=False)
-        torch.testing.assert_close(traced(2 * x), scan(cell, 2 * x, state, start, seat)[0])
+        traced = torch.jit.trace(lambda x: scan(cell, x, tuple(state), start, seat)[0], x, check_trace=False)
+        torch.testing.assert_close(traced(2 * x), scan(cell, 2 * x, tuple(state), start, seat)[0])
