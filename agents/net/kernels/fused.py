@@ -22,7 +22,7 @@ import functools
 import itertools
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ from agents.net.kernels.vector import (
     activate,
     clear,
     copy,
+    differ,
     differentiate,
     instruction_set,
     outer,
@@ -270,10 +271,15 @@ def _backward(
     return True
 
 
+def _changed(old: int, new: int, numbers: int) -> bool:
+    """Whether any bit of two pieces of memory differs."""
+    return bool(differ(old, new, numbers))
+
+
 # ---------------------------------------------------------------- compiled, once a machine
 
 
-forward, backward = _inline(_forward), _inline(_backward)
+forward, backward, changed = _inline(_forward), _inline(_backward), _inline(_changed)
 
 
 @functools.cache
@@ -295,6 +301,7 @@ def _compile(kernel: Any, sums: bool) -> None:
     tuples = [types.NamedUniTuple(long, len(kind._fields), kind) for kind in (Sizes, Places)]
     tables = [types.Array(dtype, 2, "C") for dtype in (types.boolean, long, long)]
     kernel.compile((long, long, *tuples, *tables, *[long] * (2 if sums else 1)))
+    changed.compile((long, long, long))
 
 
 @functools.cache
@@ -310,8 +317,7 @@ def _cannot(why: str) -> bool:
 class _Packed:
     """A cell's weights as the forward kernel reads them."""
 
-    watched: Sequence[Tensor]  # what they were made of, in the memory that they were made in
-    versions: Sequence[int]
+    made_of: list[Tensor]  # a copy of what they were made of
     W: Tensor  # panels of [I, G]
     U: Tensor  # panels of [H, R]
     b: Tensor  # [G]
@@ -319,10 +325,13 @@ class _Packed:
     zeros: Tensor
     gates: str
 
-    def is_of(self, watched: Sequence[Tensor]) -> bool:
-        """None was changed or exchanged: while these are held, nothing else can lie at their addresses."""
-        are_there = all(x.data_ptr() == y.data_ptr() for x, y in zip(watched, self.watched, strict=True))
-        return are_there and [x._version for x in watched] == self.versions
+    def is_of(self, weights: list[Tensor]) -> bool:
+        """Bit for bit. torch's count of changes would cost as much to read, and not everything counts: its
+        own Adam with `fused=True` does not, nor does what writes through `parameter.data`."""
+        return all(
+            old.shape == new.shape and not changed(old.data_ptr(), new.data_ptr(), old.numel())
+            for old, new in zip(self.made_of, weights, strict=True)
+        )
 
 
 _PACKED: weakref.WeakKeyDictionary[Cell, _Packed] = weakref.WeakKeyDictionary()
@@ -354,29 +363,22 @@ def _panels(matrix: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _packed(cell: Cell) -> _Packed:
-    """The cell's weights, packed anew if they changed.
-
-    A change is noticed by torch's own count of changes in place and by the address; writing through
-    `parameter.data` tells neither, and torch asks nobody to do so.
-    """
-    watched: list[Tensor] = [cell.W, cell.U, cell.b, *cell.parameters()]
-    is_counted = not any(x.is_inference() for x in watched)
-    known = _PACKED.get(cell) if is_counted else None
-    if known is not None and known.is_of(watched):
+    """The cell's weights, packed anew if they changed."""
+    bias = cell.recurrent_bias()
+    weights = [x.contiguous() for x in (cell.W, cell.U, cell.b, *([] if bias is None else [bias]))]
+    known = _PACKED.get(cell)
+    if known is not None and known.is_of(weights):
         return known
     W, U, b, d = _padded(cell)
-    made = _Packed(
-        [x.detach() for x in watched],
-        [x._version for x in watched] if is_counted else [],
+    _PACKED[cell] = made = _Packed(
+        [x.clone() for x in weights],
         _panels(W.t()),
         _panels(U.t()),
-        b.detach().contiguous(),
-        W.new_zeros(len(U)) if d is None else d.contiguous(),
+        b.clone(),
+        W.new_zeros(len(U)) if d is None else d.clone(),
         W.new_zeros(max(len(W), len(U), *W.shape, *U.shape) + COLUMNS),
         cell.fused_gates or "",
     )
-    if is_counted:
-        _PACKED[cell] = made
     return made
 
 

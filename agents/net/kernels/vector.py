@@ -241,16 +241,16 @@ GATES: Final = {
 # ---------------------------------------------------------------- what compiled code calls
 
 
-def _callable(write: Callable[..., None]) -> Any:
+def _callable(write: Callable[..., Any], result: Any = types.void) -> Any:
     """What `write(code, ...)` writes, as a function of compiled code whose arguments are all int64."""
     parameters = list(inspect.signature(write).parameters.values())[1:]
 
     def typed(_context: Any, *_arguments: Any) -> Any:
         def written(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
-            write(_Code(builder), *values)
-            return context.get_dummy_value()
+            value = write(_Code(builder), *values)
+            return context.get_dummy_value() if value is None else value
 
-        return types.void(*[types.int64] * len(parameters)), written
+        return result(*[types.int64] * len(parameters)), written
 
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     vars(typed)["__signature__"] = inspect.Signature([context, *parameters])
@@ -310,9 +310,9 @@ class _Code:
         spread = (ir.Constant(_INTS, [m] * WIDTH) for m in range(ROWS))
         return [Vector(b, b.shuffle_vector(few, few, places)) for places in spread]
 
-    def each(self, count: Any, step: int, body: Callable[[Any], None]) -> None:
-        """body(i) for i in range(0, count, step)."""
-        bounds = self.number(0), count, self.number(step)
+    def each(self, count: Any, step: int, body: Callable[[Any], None], first: Any = None) -> None:
+        """body(i) for i in range(first, count, step); from 0 on if no first is told."""
+        bounds = self.number(0) if first is None else first, count, self.number(step)
         with cgutils.for_range_slice(self.builder, *bounds, _LONG) as (index, _):
             body(index)
 
@@ -414,6 +414,27 @@ def _clear(code: _Code, target: Any, length: Any) -> None:
     code.each(length, WIDTH, lambda j: code.store(code.load(target, j).like(0.0), target, j))
 
 
+def _differ(code: _Code, a: Any, b: Any, length: Any) -> Any:
+    builder = code.builder
+    whole = builder.and_(length, code.number(-WIDTH))
+    found = {
+        kind: cgutils.alloca_once_value(builder, ir.Constant(kind, None if kind is _INTS else 0))
+        for kind in (_INTS, _INT)
+    }
+
+    def compare(kind: Any, i: Any) -> None:
+        places = (builder.bitcast(code.place(x, i), kind.as_pointer()) for x in (a, b))
+        bits = builder.xor(*(builder.load(place, align=4) for place in places))
+        builder.store(builder.or_(builder.load(found[kind]), bits), found[kind])
+
+    code.each(whole, WIDTH, functools.partial(compare, _INTS))
+    code.each(length, 1, functools.partial(compare, _INT), whole)
+    total, vector = builder.load(found[_INT]), builder.load(found[_INTS])
+    for k in range(WIDTH):
+        total = builder.or_(total, builder.extract_element(vector, ir.Constant(_INT, k)))
+    return builder.icmp_signed("!=", total, ir.Constant(_INT, 0))
+
+
 def _by_kind(code: _Code, kind: Any, H: Any, body: Callable[[Gates, Any], None]) -> None:
     """body(gates, j) for every vector of units, with the gates that compiled code asks for."""
     for gates in GATES.values():
@@ -483,6 +504,9 @@ copy = _callable(_copy)
 
 clear = _callable(_clear)
 """(target, length): zeros."""
+
+differ = _callable(_differ, types.boolean)
+"""(a, b, length): whether any bit of two pieces of memory differs, of whichever length."""
 
 activate = _callable(_activate)
 """(kind, z, u, u_block, h_old, c_old, h_new, c_new, saved, H): one row through the gates `kind`. The

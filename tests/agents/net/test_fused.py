@@ -150,8 +150,8 @@ def exchanged(cell):
     cell.W.data = cell.W.detach() * 2
 
 
-def learned(cell):
-    optimizer = torch.optim.Adam(cell.parameters(), lr=0.1)
+def learned(cell, **options):
+    optimizer = torch.optim.Adam(cell.parameters(), lr=0.1, **options)
     cell.U.grad = torch.ones_like(cell.U)
     optimizer.step()
 
@@ -160,15 +160,19 @@ CHANGES = {
     "in place": lambda cell: nn.init.normal_(cell.b),
     "loaded": lambda cell: cell.load_state_dict({k: v + 1 for k, v in cell.state_dict().items()}),
     "learned": learned,
+    "learned by Adam's own kernel": functools.partial(learned, fused=True),
+    "behind torch's back": lambda cell: cell.U.data.mul_(2),
     "exchanged": exchanged,
     "new parameter": lambda cell: setattr(cell, "U", nn.Parameter(cell.U.detach() * 2)),
+    "the last number": lambda cell: cell.W.data[-1, -1].add_(1),
     "d alone": lambda cell: nn.init.normal_(cell.d),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_packed_weights_follow_the_weights(change):
-    cell, *given = problem("gru", 3, 4, 5, 6, 1)
+@pytest.mark.parametrize("H", [6, 32])
+def test_packed_weights_follow_the_weights(change, H):
+    cell, *given = problem("gru", 3, 4, 5, H, 1)
     before = output(cell, *given)
     assert torch.equal(output(cell, *given), before)
     CHANGES[change](cell)
@@ -180,10 +184,11 @@ def test_packed_weights_follow_the_weights(change):
 def test_weights_stay_packed_while_nothing_changes(monkeypatch):
     cell, *given = problem("gru", 3, 4, 5, 6, 1)
     packed = []
-    monkeypatch.setattr(fused, "_padded", lambda cell, padded=fused._padded: packed.append(1) or padded(cell))
+    panels = fused._panels
+    monkeypatch.setattr(fused, "_panels", lambda matrix: packed.append(matrix.shape) or panels(matrix))
     for _ in range(3):
         output(cell, *given)
-    assert len(packed) == 1
+    assert len(packed) == 2  # W and U
 
 
 def test_packed_weights_belong_to_no_copy_and_no_file():
@@ -412,6 +417,7 @@ def test_who_traces_is_given_operations():
     cell, x, state, start, seat = problem("gated", 2, 3, 4, 5, 1)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         assert not fused.KERNEL.fits(cell, mode.from_tensor(x), True)
+    cell.requires_grad_(False)
     x, *state = (part.detach() for part in (x, *state))
     with torch.no_grad():
         traced = torch.jit.trace(lambda x: scan(cell, x, tuple(state), start, seat)[0], x, check_trace=False)
