@@ -66,6 +66,9 @@ SLICES: Final = 16
 SPARE: Final = 4
 """Pieces of memory that wait for the next pass: one for each layer of most policies."""
 
+LARGE: Final = 2**18
+"""Numbers of memory that are worth keeping; pieces of less than a megabyte the allocator keeps itself."""
+
 WORK: Final = 5_000_000
 """Multiplications for which a thread is worth waking: they take about as long as that, 50 us."""
 
@@ -86,7 +89,7 @@ class Sizes(NamedTuple):
     G: int  # pre-activations of a row
     R: int  # rows of U
     S: int  # numbers that a row saves
-    keeps: int  # somebody comes back for them
+    keeps: int  # somebody comes back for them; back: somebody told derivatives by the last memories
     u_block: int  # between the blocks of u, 0 = one serves all
     own_du: int  # du is not dz
     block: int  # matches that go through time together
@@ -221,7 +224,7 @@ def sums_backward(s: Sizes) -> int:
 def _backward(
     first: int, last: int, s: Sizes, at: Places, start: Any, seat: Any, read: Any, scratch: int, sums: int
 ) -> bool:
-    """The matches first..last-1 back; `sums` are the weights' gradients, added to."""
+    """The matches first..last-1 back; `sums` are the weights' gradients of these matches."""
     z_row, u_row = (s.G + GAP) * FLOAT, (s.R + GAP) * FLOAT
     table = np.empty((6, s.block), np.int64)
     xs, hs, dzs, dus, dxs, dhs = table[0], table[1], table[2], table[3], table[4], table[5]
@@ -232,9 +235,14 @@ def _backward(
     by_u = dus.ctypes.data if s.own_du else dzs.ctypes.data
     dU = sums + s.G * s.I * FLOAT
     db = dU + s.R * s.H * FLOAT
+    clear(sums, s.G * s.I + s.R * s.H + s.G + s.R)
     for begin in range(first, last, s.block):
         n = min(s.block, last - begin)
         tiles = (n + ROWS - 1) // ROWS
+        if not s.keeps:
+            clear(at.dh + begin * s.P * s.H * FLOAT, n * s.P * s.H)
+            if s.parts == 2:
+                clear(at.dc + begin * s.P * s.H * FLOAT, n * s.P * s.H)
         for m in range(n, tiles * ROWS):
             clear(dzs[m], s.G)
             clear(dus[m], s.R)
@@ -271,6 +279,14 @@ def _backward(
     return True
 
 
+def _add_up(sums: int, slices: int, length: int) -> None:
+    """All slices' gradients into the first one's, in their order."""
+    table = np.empty(slices, np.int64)
+    for k in range(slices):
+        table[k] = sums + k * length * FLOAT
+    sum_rows(table.ctypes.data + 8, slices - 1, sums, length)
+
+
 def _changed(old: int, new: int, numbers: int) -> bool:
     """Whether any bit of two pieces of memory differs."""
     return bool(differ(old, new, numbers))
@@ -279,7 +295,8 @@ def _changed(old: int, new: int, numbers: int) -> bool:
 # ---------------------------------------------------------------- compiled, once a machine
 
 
-forward, backward, changed = _inline(_forward), _inline(_backward), _inline(_changed)
+forward, backward = _inline(_forward), _inline(_backward)
+add_up, changed = _inline(_add_up), _inline(_changed)
 
 
 @functools.cache
@@ -301,7 +318,7 @@ def _compile(kernel: Any, sums: bool) -> None:
     tuples = [types.NamedUniTuple(long, len(kind._fields), kind) for kind in (Sizes, Places)]
     tables = [types.Array(dtype, 2, "C") for dtype in (types.boolean, long, long)]
     kernel.compile((long, long, *tuples, *tables, *[long] * (2 if sums else 1)))
-    changed.compile((long, long, long))
+    (add_up if sums else changed).compile((long, long, long))
 
 
 @functools.cache
@@ -391,7 +408,7 @@ def _empty(*shape: int) -> Tensor:
 
 
 class _Saved:
-    """Memory for what the way back needs, handed on when nobody can ask for it any more.
+    """Memory for c and for what the way back needs, handed on when nobody can ask for it any more.
 
     The system clears each page of new memory when it is first touched, which took a third of a large pass.
     """
@@ -408,16 +425,16 @@ class _Saved:
             del self.spare[known]
 
     def __del__(self) -> None:
-        if self.memory.numel():
+        if self.memory.numel() >= LARGE:
             self.spare.append(self.memory)
 
 
 class _Done(NamedTuple):
     """What a forward pass leaves."""
 
-    parts: CellState  # [T, B, H]
+    outputs: Tensor  # [T, B, H]
     last: CellState  # [B, P, H]
-    saved: _Saved  # [T, B, S]
+    saved: _Saved  # what the gates save [T, B, S], c [T, B, H]
     read: Tensor  # int64 [T, B]
 
 
@@ -445,9 +462,10 @@ def _run_forward(
     gates = GATES[packed.gates]
     (T, B, I), (_, P, H) = x.shape, state[0].shape  # noqa: E741
     G, R, S = len(packed.b), len(packed.d), gates.saved * H
-    parts = tuple(_empty(T, B, H) for _ in state)
+    outputs = _empty(T, B, H)
     last = tuple(_empty(B, P, H) for _ in state)
-    saved, read = _Saved(T * B * S if keeps else 0), torch.empty(T, B, dtype=torch.int64)
+    kept = T * B * S if keeps else 0
+    saved, read = _Saved(kept + T * B * H * (gates.parts - 1)), torch.empty(T, B, dtype=torch.int64)
     sizes = Sizes(
         gates.number, gates.parts, T, B, P, I, H, G, R, S, int(keeps),
         u_block=H if R == G else 0, own_du=0, block=_block(B), needs_dx=0,
@@ -456,8 +474,9 @@ def _run_forward(
     scratch = _empty(threads, scratch_forward(sizes))
     places = Places(
         x.data_ptr(), packed.W.data_ptr(), packed.U.data_ptr(), packed.b.data_ptr(), packed.d.data_ptr(),
-        packed.zeros.data_ptr(), state[0].data_ptr(), state[-1].data_ptr(), parts[0].data_ptr(),
-        parts[-1].data_ptr(), saved.memory.data_ptr(), last[0].data_ptr(), last[-1].data_ptr(), 0, 0, 0,
+        packed.zeros.data_ptr(), state[0].data_ptr(), state[-1].data_ptr(), outputs.data_ptr(),
+        saved.memory.data_ptr() + kept * FLOAT, saved.memory.data_ptr(), last[0].data_ptr(),
+        last[-1].data_ptr(), 0, 0, 0,
     )  # fmt: skip
     tables = start.numpy(), seat.numpy(), read.numpy()
     calls = [
@@ -466,7 +485,7 @@ def _run_forward(
     ]
     if not all(at_once(calls)):
         raise IndexError(f"seat must be in 0..{P - 1}, got {int(seat.min())}..{int(seat.max())}")
-    return _Done(parts, last, saved, read)
+    return _Done(outputs, last, saved, read)
 
 
 class _Scan(torch.autograd.Function):
@@ -488,34 +507,37 @@ class _Scan(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.packed, ctx.has_d, ctx.saved = packed, d is not None, done.saved
         if keeps:
-            ctx.save_for_backward(x, W, U, start, seat, done.read, *state, *done.parts)
-        return done.parts[0], *done.last
+            ctx.save_for_backward(x, W, U, start, seat, done.read, done.outputs, *state)
+        return done.outputs, *done.last
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Tensor | None, *d_last: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, W, U, start, seat, read, *states = ctx.saved_tensors
+        x, W, U, start, seat, read, outputs, *state = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        count = len(d_last)
-        state, parts = states[:count], states[count:]
         T, B, I = x.shape  # noqa: E741
         more = -I % COLUMNS
         if more:
             x, W = (nn.functional.pad(matrix, [0, more]) for matrix in (x, W))
         W_panels, U_panels, zeros = _panels(W), _panels(U), ctx.packed.zeros
-        grad = [_copied(part, like) for part, like in zip(d_last, state, strict=True)]
-        d_outputs = _copied(None, parts[0]) if d_outputs is None else d_outputs.contiguous()
+        is_told = any(part is not None for part in d_last)
+        grad = [
+            _copied(part, like) if is_told else _empty(*like.shape)
+            for part, like in zip(d_last, state, strict=True)
+        ]
+        d_outputs = _copied(None, outputs) if d_outputs is None else d_outputs.contiguous()
         dx = _empty(*x.shape) if needs[1] else x
         (G, _), (R, H), gates = W.shape, U.shape, GATES[ctx.packed.gates]
         sizes = Sizes(
-            gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H, 1,
-            u_block=0, own_du=int(R != G or ctx.has_d), block=_block(B), needs_dx=int(needs[1]),
+            gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H,
+            keeps=int(is_told), u_block=0, own_du=int(R != G or ctx.has_d), block=_block(B), needs_dx=int(needs[1]),
         )  # fmt: skip
+        memory = ctx.saved.memory.data_ptr()
         places = Places(
             x.data_ptr(), W_panels.data_ptr(), U_panels.data_ptr(), zeros.data_ptr(), 0, zeros.data_ptr(),
-            state[0].data_ptr(), state[-1].data_ptr(), parts[0].data_ptr(), parts[-1].data_ptr(),
-            ctx.saved.memory.data_ptr(), d_outputs.data_ptr(), 0, grad[0].data_ptr(), grad[-1].data_ptr(),
-            dx.data_ptr(),
+            state[0].data_ptr(), state[-1].data_ptr(), outputs.data_ptr(),
+            memory + T * B * gates.saved * H * FLOAT, memory, d_outputs.data_ptr(), 0,
+            grad[0].data_ptr(), grad[-1].data_ptr(), dx.data_ptr(),
         )  # fmt: skip
         sums = _sliced_back(sizes, places, start, seat, read)
         dW, dU, db, dd = sums.split([G * (I + more), R * H, G, R])
@@ -542,7 +564,7 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
     """One backward pass; returns the weights' gradients, as `sums_backward` has them."""
     slices = max(1, min(SLICES, sizes.B // BLOCK))
     threads = _threads(sizes, slices)
-    sums = _empty(slices, sums_backward(sizes)).zero_()
+    sums = _empty(slices, sums_backward(sizes))
     scratch = _empty(threads, scratch_backward(sizes))
     tables = start.numpy(), seat.numpy(), read.numpy()
     edges = list(_edges(sizes.B, slices))
@@ -552,10 +574,8 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
             backward(*edges[k], sizes, places, *tables, scratch[thread].data_ptr(), sums[k].data_ptr())
 
     at_once([functools.partial(some, thread) for thread in range(threads)])
-    total, *others = sums.unbind(0)
-    for one in others:
-        total += one
-    return total
+    add_up(sums.data_ptr(), slices, sums.shape[1])
+    return sums[0].clone() if slices > 1 else sums[0]
 
 
 _differentiable: Callable[..., tuple[Tensor, ...]] = _Scan.apply
@@ -584,7 +604,7 @@ def recurrence(
         outputs, *last = _differentiable(packed, x, *_padded(cell), start, seat, *state)
     else:
         done = _run_forward(packed, x, start, seat, state, keeps=False)
-        outputs, last = done.parts[0], list(done.last)
+        outputs, last = done.outputs, list(done.last)
     if more:
         outputs, *last = (result[..., :H].contiguous() for result in (outputs, *last))
     return outputs, tuple(last)
