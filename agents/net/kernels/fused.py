@@ -530,7 +530,8 @@ class _Scan(torch.autograd.Function):
         (G, _), (R, H), gates = W.shape, U.shape, GATES[ctx.packed.gates]
         sizes = Sizes(
             gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H,
-            keeps=int(is_told), u_block=0, own_du=int(R != G or ctx.has_d), block=_block(B), needs_dx=int(needs[1]),
+            keeps=int(is_told), u_block=0, own_du=int(R != G or ctx.has_d), block=_block(B),
+            needs_dx=int(needs[1]),
         )  # fmt: skip
         memory = ctx.saved.memory.data_ptr()
         places = Places(
