@@ -17,6 +17,7 @@ It takes cells that name their gates (`Cell.fused`), in float32. Sizes that fill
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -63,8 +64,8 @@ FLOAT: Final = 4
 SLICES: Final = 16
 """The most slices whose weight gradients are kept apart, and so the most threads of a backward pass."""
 
-SPARE: Final = 4
-"""Pieces of memory that wait for the next pass: one for each layer of most policies."""
+SPARE: Final = 8
+"""Pieces of memory that wait for the next pass, two for each core and layer of most policies."""
 
 LARGE: Final = 2**18
 """Numbers of memory that are worth keeping; pieces of less than a megabyte the allocator keeps itself."""
@@ -407,8 +408,8 @@ def _empty(*shape: int) -> Tensor:
     return torch.empty(shape)
 
 
-class _Saved:
-    """Memory for c and for what the way back needs, handed on when nobody can ask for it any more.
+class _Lent:
+    """Memory that nobody sees from outside, handed on when it is left.
 
     The system clears each page of new memory when it is first touched, which took a third of a large pass.
     """
@@ -416,13 +417,13 @@ class _Saved:
     spare: ClassVar[collections.deque[Tensor]] = collections.deque(maxlen=SPARE)
 
     def __init__(self, numbers: int) -> None:
-        same = (k for k, memory in enumerate(self.spare) if memory.numel() == numbers)
-        known = next(same, None)
-        if known is None:
-            self.memory = _empty(numbers)
-        else:
-            self.memory = self.spare[known]
-            del self.spare[known]
+        with contextlib.suppress(IndexError):  # another thread may have taken it
+            for _ in range(len(self.spare)):
+                self.memory = self.spare.popleft()
+                if self.memory.numel() == numbers:
+                    return
+                self.spare.append(self.memory)
+        self.memory = _empty(numbers)
 
     def __del__(self) -> None:
         if self.memory.numel() >= LARGE:
@@ -434,7 +435,7 @@ class _Done(NamedTuple):
 
     outputs: Tensor  # [T, B, H]
     last: CellState  # [B, P, H]
-    saved: _Saved  # what the gates save [T, B, S], c [T, B, H]
+    saved: _Lent  # what the gates save [T, B, S], c [T, B, H]
     read: Tensor  # int64 [T, B]
 
 
@@ -465,7 +466,7 @@ def _run_forward(
     outputs = _empty(T, B, H)
     last = tuple(_empty(B, P, H) for _ in state)
     kept = T * B * S if keeps else 0
-    saved, read = _Saved(kept + T * B * H * (gates.parts - 1)), torch.empty(T, B, dtype=torch.int64)
+    saved, read = _Lent(kept + T * B * H * (gates.parts - 1)), torch.empty(T, B, dtype=torch.int64)
     sizes = Sizes(
         gates.number, gates.parts, T, B, P, I, H, G, R, S, int(keeps),
         u_block=H if R == G else 0, own_du=0, block=_block(B), needs_dx=0,
@@ -565,7 +566,8 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
     """One backward pass; returns the weights' gradients, as `sums_backward` has them."""
     slices = max(1, min(SLICES, sizes.B // BLOCK))
     threads = _threads(sizes, slices)
-    sums = _empty(slices, sums_backward(sizes))
+    lent = _Lent(slices * sums_backward(sizes))
+    sums = lent.memory.view(slices, -1)
     scratch = _empty(threads, scratch_backward(sizes))
     tables = start.numpy(), seat.numpy(), read.numpy()
     edges = list(_edges(sizes.B, slices))
@@ -576,7 +578,7 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
 
     at_once([functools.partial(some, thread) for thread in range(threads)])
     add_up(sums.data_ptr(), slices, sums.shape[1])
-    return sums[0].clone() if slices > 1 else sums[0]
+    return sums[0].clone()
 
 
 _differentiable: Callable[..., tuple[Tensor, ...]] = _Scan.apply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import functools
 import gc
@@ -224,7 +225,7 @@ def guarded(made, *shape):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_reads_and_writes_only_where_it_may(name, monkeypatch):
     """What is read beyond or before it was written is no number, and no guard is written."""
-    monkeypatch.setattr(fused._Saved, "spare", [])
+    monkeypatch.setattr(fused._Lent, "spare", collections.deque())
     cases = [(4, 33, 17, 9, 3), (3, 8, 32, 32, 1), (1, 1, 1, 1, 1), (2, 65, 70, 64, 2)]
     for sizes in cases:
         cell, x, state, start, seat = problem(name, *sizes)
@@ -234,7 +235,7 @@ def test_it_reads_and_writes_only_where_it_may(name, monkeypatch):
         take = functools.partial(guarded, made)
         with monkeypatch.context() as patch:
             patch.setattr(fused, "_empty", take)
-            patch.setattr(fused._Saved, "spare", [])
+            patch.setattr(fused._Lent, "spare", collections.deque())
             threads(patch, 2)
             x, *state = (take(*part.shape).copy_(part.detach()).requires_grad_() for part in (x, *state))
             for parameter in cell.parameters():
