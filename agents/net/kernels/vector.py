@@ -114,11 +114,24 @@ class Vector:
     def __rtruediv__(self, other: float) -> Vector:
         return self._with("fdiv", other, True)
 
+    def _called(self, name: str, *others: Vector) -> Vector:
+        """What LLVM's own function makes of vectors."""
+        values = [self.value, *(x.value for x in others)]
+        kind = ir.FunctionType(_FLOATS, [_FLOATS] * len(values))
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{WIDTH}f32")
+        return Vector(self.builder, self.builder.call(function, values))
+
     def plus(self, x: Vector, y: Vector) -> Vector:
         """self + x * y, rounded once where the machine can."""
-        kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.v{WIDTH}f32")
-        return Vector(self.builder, self.builder.call(function, [x.value, y.value, self.value]))
+        return x._called("fmuladd", y, self)
+
+    def magnitude(self) -> Vector:
+        """Without its sign."""
+        return self._called("fabs")
+
+    def signed_as(self, other: Vector) -> Vector:
+        """With the other's sign."""
+        return self._called("copysign", other)
 
     def as_exponent(self) -> Vector:
         """2^n, where self is n + ROUNDER."""
@@ -157,9 +170,9 @@ def sigmoid(x: Vector) -> Vector:
 
 
 def tanh(x: Vector) -> Vector:
-    """(e^2x - 1) / (e^2x + 1)."""
-    e = expm1(x, 2.0)
-    return e / (e + 2.0)
+    """(e^2x - 1) / (e^2x + 1), of |x|, where the errors of e^2x hardly count."""
+    e = expm1(x.magnitude(), 2.0)
+    return (e / (e + 2.0)).signed_as(x)
 
 
 # ---------------------------------------------------------------- the gates
