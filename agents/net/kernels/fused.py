@@ -381,12 +381,20 @@ def _panels(matrix: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _packed(cell: Cell) -> _Packed:
-    """The cell's weights, packed anew if they changed."""
+    """The cell's weights, packed anew if they changed.
+
+    Raises:
+        ValueError: they have other shapes than its sizes say.
+    """
     bias = cell.recurrent_bias()
     weights = [x.contiguous() for x in (cell.W, cell.U, cell.b, *([] if bias is None else [bias]))]
     known = _PACKED.get(cell)
     if known is not None and known.is_of(weights):
         return known
+    G, R = (blocks * cell.hidden_size for blocks in (cell.blocks, cell.recurrent_blocks))
+    expected = [(G, cell.input_size), (R, cell.hidden_size), (G,), (R,)][: len(weights)]
+    if expected != (shapes := [tuple(x.shape) for x in weights]):
+        raise ValueError(f"{cell} must have weights of the shapes {expected}, got {shapes}")
     W, U, b, d = _padded(cell)
     _PACKED[cell] = made = _Packed(
         [x.clone() for x in weights],
@@ -531,7 +539,7 @@ class _Scan(torch.autograd.Function):
         (G, _), (R, H), gates = W.shape, U.shape, GATES[ctx.packed.gates]
         sizes = Sizes(
             gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H,
-            keeps=int(is_told), u_block=0, own_du=int(R != G or ctx.has_d), block=_block(B),
+            keeps=int(is_told), u_block=0, own_du=int(R != G or gates.own_du), block=_block(B),
             needs_dx=int(needs[1]),
         )  # fmt: skip
         memory = ctx.saved.memory.data_ptr()
@@ -614,9 +622,12 @@ def recurrence(
 
 
 def _fits(cell: Cell, inputs: Tensor, needs_gradient: bool) -> bool:
+    gates = GATES.get(cell.fused_gates or "")
     is_plain = type(inputs) in (Tensor, nn.Parameter) and not inputs.is_neg()  # no stand-in of a tracer
     return (
-        cell.fused_gates is not None
+        gates is not None
+        and (cell.blocks, len(cell.parts)) == (gates.blocks, gates.parts)
+        and cell.recurrent_blocks in (1, cell.blocks)
         and is_plain
         and inputs.dtype == cell.W.dtype == torch.float32
         and inputs.device.type == cell.W.device.type == "cpu"

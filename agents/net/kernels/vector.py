@@ -188,6 +188,7 @@ class Gates(NamedTuple):
     parts: int  # of the state, h and c
     blocks: int  # of z = W x + b
     saved: int  # numbers a unit that `backward` needs beside the states
+    own_du: bool  # du is not dz, even where U has a block for each of W's
 
     forward: Callable[[Vectors, Vectors, Vectors], tuple[Vectors, Vectors]]
     """z, u (a block for each of z) and the old parts -> the new parts, and what is saved."""
@@ -244,9 +245,9 @@ def _tanh_back(
 
 
 GATES: Final = {
-    "four_gates": Gates(0, 2, 4, 4, _four_gates, _four_gates_back),
-    "gru": Gates(1, 1, 3, 4, _gru, _gru_back),
-    "tanh": Gates(2, 1, 1, 0, _tanh, _tanh_back),
+    "four_gates": Gates(0, 2, 4, 4, False, _four_gates, _four_gates_back),
+    "gru": Gates(1, 1, 3, 4, True, _gru, _gru_back),
+    "tanh": Gates(2, 1, 1, 0, False, _tanh, _tanh_back),
 }
 """By the name that a cell gives in `fused`; the equations stand there, in `agents.net.cells`."""
 

@@ -283,6 +283,13 @@ def test_a_state_of_another_kind_is_refused():
         fused.recurrence(cell, x, tuple(part.double() for part in state), start, seat)
 
 
+def test_weights_of_other_shapes_are_refused():
+    cell, *given = problem("gated", 3, 4, 5, 6, 1)
+    cell.U = nn.Parameter(torch.zeros(7, 6))
+    with pytest.raises(ValueError, match=r"^Gated\(5, 6\) must have weights of the shapes .* got .*\(7, 6\)"):
+        fused.recurrence(cell, *given)
+
+
 def test_views_and_other_strides_do():
     cell, x, state, start, seat = problem("lstm", 3, 4, 6, 5, 2)
     plain, _ = fused.recurrence(cell, x, state, start, seat)
