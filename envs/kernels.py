@@ -7,9 +7,8 @@ names are one game's. So a game is compiled once per machine and not once per pr
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
-import os
+import itertools
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ import numpy as np
 
 from envs.compiled import bound, compiled, once
 from envs.core import CHANCE, NO_COUNTS, Array, Game, State, draw_outcome, match_seed, share_of_forfeit
+from envs.threads import at_once
 
 # Bound per game by `_bind`.
 deal: Any = None
@@ -305,26 +305,11 @@ def cuda_kernels(game: type[Game]) -> Kernels:
     return Kernels(*(jit(_bind(kernel, game, names)) for kernel in (_reset_cuda, _step_cuda, _step_if_cuda)))
 
 
-@functools.cache
-def _pool(threads: int) -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="fogbound")
-
-
-if hasattr(os, "register_at_fork"):
-    # A forked process inherits the pool and none of its threads: work given to it would wait for ever.
-    os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
 def launch_cpu(kernel: Callable[..., None], matches: int, threads: int, *arguments: Any) -> None:
     """Run a CPU kernel over all matches in up to `threads` slices at once."""
     threads = max(1, min(threads, matches // MATCHES_PER_THREAD))
     edges = [matches * i // threads for i in range(threads + 1)]
-    slices = [
-        _pool(threads - 1).submit(kernel, edges[i], edges[i + 1], *arguments) for i in range(1, threads)
-    ]
-    kernel(edges[0], edges[1], *arguments)
-    for done in slices:
-        done.result()
+    at_once([functools.partial(kernel, *slice_, *arguments) for slice_ in itertools.pairwise(edges)])
 
 
 @functools.cache

@@ -62,6 +62,9 @@ class Cell(nn.Module):
     saved: ClassVar[tuple[str, ...]] = ()
     """Names of what a step keeps for `derivatives` beside the states."""
 
+    fused: ClassVar[str | None] = None
+    """Which of `agents.net.kernels.vector.GATES` computes `step`, written there once more; None = none."""
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         if input_size < 1 or hidden_size < 1:
@@ -102,8 +105,17 @@ class Cell(nn.Module):
     @property
     def has_derivatives(self) -> bool:
         """The class that wrote `step` wrote `step_back`, too: a changed step does not inherit them."""
-        author = next(kind for kind in type(self).__mro__ if "step" in vars(kind))
-        return "step_back" in vars(author)
+        return "step_back" in vars(self._author())
+
+    @property
+    def fused_gates(self) -> str | None:
+        """`fused`, from the class that wrote `step`: a changed step or projection does not inherit it."""
+        is_changed = type(self).project is not Cell.project
+        return None if is_changed else vars(self._author()).get("fused")
+
+    def _author(self) -> type:
+        """The class that wrote `step`."""
+        return next(kind for kind in type(self).__mro__ if "step" in vars(kind))
 
     def views(self, z: Tensor, trace: Trace, /) -> Iterable[Views]:
         """What `step_into` works on, step by step: z [T, B, G] and the trace; by default all their parts."""
@@ -161,6 +173,8 @@ class Elman(Cell):
         nonlinearity: "tanh" or "relu".
     """
 
+    fused = "tanh"
+
     def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:
         super().__init__(input_size, hidden_size)
         if nonlinearity not in ("tanh", "relu"):
@@ -176,6 +190,11 @@ class Elman(Cell):
     def has_derivatives(self) -> bool:
         """Those of tanh."""
         return self.nonlinearity == "tanh" and super().has_derivatives
+
+    @property
+    def fused_gates(self) -> str | None:
+        """Those of tanh."""
+        return super().fused_gates if self.nonlinearity == "tanh" else None
 
     def step_into(self, views: Views, u: Tensor, /) -> None:
         z, _, h = views
@@ -217,6 +236,7 @@ class FourGates(Cell):
     gates = ("i", "f", "o")
     blocks = 4
     saved = ("i", "f", "o", "g", "tanh(c')")
+    fused = "four_gates"
 
     def __init__(
         self, input_size: int, hidden_size: int, forget_bias: float = 1.0, chrono: float = 0.0
@@ -352,6 +372,7 @@ class GRU(Cell):
     blocks = 3
     recurrent_blocks = 3
     saved = ("r", "y", "n", "u_n")
+    fused = "gru"
 
     def __init__(
         self, input_size: int, hidden_size: int, forget_bias: float = 0.0, chrono: float = 0.0

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.net.cells import Cell, CellState
-from agents.net.kernels import Kernel, explicit
+from agents.net.kernels import Kernel, explicit, fused
 
 
 def scan(
@@ -38,16 +38,16 @@ def scan(
         ValueError: shapes do not fit.
     """
     seat = _check(cell, inputs, state, start, seat)
-    z = cell.project(inputs)  # one product for all steps
     needs_gradient = torch.is_grad_enabled()
-    kernel = next(kernel for kernel in KERNELS if kernel.fits(cell, z.device, needs_gradient))
-    return kernel.run(cell, z, state, start, seat)
+    kernel = next(kernel for kernel in KERNELS if kernel.fits(cell, inputs, needs_gradient))
+    return kernel.run(cell, inputs, state, start, seat)
 
 
 def reference(
-    cell: Cell, z: Tensor, state: CellState, start: Tensor, seat: Tensor
+    cell: Cell, inputs: Tensor, state: CellState, start: Tensor, seat: Tensor
 ) -> tuple[Tensor, CellState]:
-    """The rule above, word for word; what every faster copy is checked against. z: [T, B, G]."""
+    """The rule above, word for word; what every faster copy is checked against."""
+    z = cell.project(inputs)  # one product for all steps
     matches = torch.arange(z.shape[1], device=z.device)
     outputs = []
     for t in range(z.shape[0]):
@@ -59,7 +59,7 @@ def reference(
     return torch.stack(outputs), state
 
 
-KERNELS: list[Kernel] = [explicit.KERNEL, Kernel("reference", lambda *_: True, reference)]
+KERNELS: list[Kernel] = [fused.KERNEL, explicit.KERNEL, Kernel("reference", lambda *_: True, reference)]
 """Asked in this order which of them fits; the last is the readable one, which fits everything. A new kernel
 is one file in `agents.net.kernels` and one entry here."""
 

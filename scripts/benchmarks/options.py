@@ -14,7 +14,7 @@ OPENSPIEL_HEADLINE, GENERALS_HEADLINE = "dark_hex:5", "generals:8"
 
 @dataclass(frozen=True)
 class Common:
-    """What both comparisons take."""
+    """What all comparisons take."""
 
     repeats: int = 9
     """How often the sides take turns."""
@@ -106,3 +106,38 @@ class Train(Common):
             minibatches=self.minibatches,
             updates=self.updates,
         )
+
+
+@dataclass(frozen=True)
+class Cell(Common):
+    """The recurrent cells along time, forward and back, beside torch's own layers and beside the matrix
+    products alone; on the CPU."""
+
+    cells: tuple[str, ...] = ("gated", "lstm")
+    """Ours."""
+    shapes: tuple[str, ...] = ("16,256,64,128", "64,256,128,256", "32,32,128,128")
+    """T,B,I,H: steps, matches, inputs, units."""
+    starts: float = 0.1
+    """The share of our decisions that begin a match; torch's layers know no starts."""
+    input_gradient: bool = False
+    """The inputs want a gradient, too."""
+
+    def check(self) -> None:
+        """The options make sense, or ValueError."""
+        if self.device != "cpu":
+            raise ValueError("`cell` compares on the CPU; use --device cpu")
+        if not 0.0 <= self.starts <= 1.0:
+            raise ValueError(f"starts must be in 0..1, got {self.starts}")
+        self.check_sizes()
+        self.sizes()
+
+    def sizes(self) -> list[tuple[int, int, int, int]]:
+        """The shapes as numbers, or ValueError."""
+        found = []
+        for shape in self.shapes:
+            numbers = shape.split(",")
+            if len(numbers) != 4 or not all(n.isdecimal() and int(n) >= 1 for n in numbers):
+                raise ValueError(f"a shape is four numbers T,B,I,H of at least 1, got {shape!r}")
+            T, B, inputs, H = map(int, numbers)
+            found.append((T, B, inputs, H))
+        return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import random
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,12 +38,19 @@ class Table(NamedTuple):
         return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in lines)
 
 
-def interleave(sides: dict[str, Callable[[], float]], repeats: int, bar: Any) -> dict[str, list[float]]:
-    """Measure the sides by turns: each side's speed in every repeat."""
+def interleave(
+    sides: dict[str, Callable[[], float]], repeats: int, bar: Any, draw: random.Random | None = None
+) -> dict[str, list[float]]:
+    """Measure the sides by turns: each side's speed in every repeat.
+
+    Args:
+        draw: draws a new order for each repeat, where one side leaves the caches in a state that the next
+            would notice.
+    """
     measured: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
-        for name, speed in sides.items():
-            measured[name].append(speed())
+        for name in sides if draw is None else draw.sample(list(sides), len(sides)):
+            measured[name].append(sides[name]())
         bar.update()
     return measured
 
@@ -72,7 +80,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 def verdict(what: str, measured: Sequence[float], goal: float) -> str:
     """Whether the median of these ratios is as high as hoped for."""
-    return f"Goal {goal:.0f}x, {what}: {spread(RATIO, measured)}, {is_reached(measured, goal)}."
+    return f"Goal {goal:g}x, {what}: {spread(RATIO, measured)}, {is_reached(measured, goal)}."
 
 
 def is_reached(measured: Sequence[float], goal: float) -> str:

@@ -12,7 +12,8 @@ from listed import small
 from toys import Hurry
 
 import envs
-from envs import Batch, Match, kernels, make
+from envs import Batch, Match, make
+from envs import threads as own_threads
 from envs.core import match_seed
 
 OUTPUTS = ("observation", "legal", "seat", "reward", "over", "illegal")
@@ -67,8 +68,8 @@ def test_every_batch_size_and_thread_count_plays_the_same(name, threads, monkeyp
     alone = story(Batch(game, 5_000, seed=9), numbers)
 
     slices = []
-    pool = kernels._pool
-    monkeypatch.setattr(kernels, "_pool", lambda count: slices.append(count) or pool(count))
+    pool = own_threads._pool
+    monkeypatch.setattr(own_threads, "_pool", lambda count: slices.append(count) or pool(count))
     for count in (2, 4):
         threads(count)
         assert_same_lanes(alone, story(Batch(game, 5_000, seed=9), numbers), 5_000)

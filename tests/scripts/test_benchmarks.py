@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import openspiel
+from benchmarks import cell, openspiel
 from benchmarks.learners import check_train
-from benchmarks.options import Env, Train
+from benchmarks.options import Cell, Env, Train
 from benchmarks.play import standard_errors
 from benchmarks.telling import RATIO, ComparisonError, Table, interleave, ratios, spread, verdict
 
@@ -84,3 +85,31 @@ def test_training_is_measured_in_a_game_and_in_worlds(script):
     assert "2 x CartPole-v1: of the peer's time" not in ended.out
     (size,) = [line.split() for line in ended.out.splitlines() if line.startswith("sb3-contrib, LSTM")]
     assert size[-1] == f"{4 * 8 * 8}"  # the recurrent weights of an LSTM
+
+
+def test_cells_are_measured_beside_torchs_layers(script):
+    few = ["--shapes", "3,4,5,6", "--repeats", 2, "--threads", 1, "--cells"]
+    ended = script("benchmark", "cell", *few, "gated", "lstm", "gru", "elman")
+    assert ended.code == 0, ended
+    rows = [line.split("  ") for line in ended.out.splitlines() if "3, 4, 5, 6" in line]
+    assert [row[0] for row in rows] == ["gated", "lstm", "gru", "elman"]
+    assert all("fused" in row for row in rows)
+
+
+def test_a_cell_that_gives_something_else_is_not_timed(monkeypatch):
+    peer = cell._peer
+
+    def other(ours):
+        layer = peer(ours)
+        torch.nn.init.ones_(layer.bias_hh_l0)
+        return layer
+
+    monkeypatch.setattr(cell, "_peer", other)
+    with pytest.raises(ComparisonError, match=r"^Gated\(3, 4\) and torch's layer differ in outputs by "):
+        cell.measure(Cell(cells=("gated",), shapes=("2,2,3,4",)))
+
+
+@pytest.mark.parametrize("shape", ["1,2,3", "1,2,3,0", "1,2,3,x"])
+def test_a_shape_is_four_numbers(shape):
+    with pytest.raises(ValueError, match=f"^a shape is four numbers T,B,I,H of at least 1, got '{shape}'$"):
+        Cell(shapes=(shape,)).check()

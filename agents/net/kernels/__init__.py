@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from agents.net.cells import Cell, CellState
@@ -17,8 +16,8 @@ class Kernel:
 
     name: str
 
-    fits: Callable[[Cell, torch.device, bool], bool]
-    """Whether it can run this cell on this device; the bool: gradients are wanted."""
+    fits: Callable[[Cell, Tensor, bool], bool]
+    """Whether it can run this cell on these inputs' device and dtype; the bool: gradients are wanted."""
 
     run: Callable[[Cell, Tensor, CellState, Tensor, Tensor], tuple[Tensor, CellState]]
     """Arguments, results and gradients of `agents.net.scan.reference`."""

@@ -55,9 +55,10 @@ def rows_read(start: Tensor, seat: Tensor, seats: int) -> tuple[Tensor, Tensor]:
 
 
 def recurrence(
-    cell: Cell, z: Tensor, state: CellState, start: Tensor, seat: Tensor
+    cell: Cell, inputs: Tensor, state: CellState, start: Tensor, seat: Tensor
 ) -> tuple[Tensor, CellState]:
     """`agents.net.scan.reference` by the three ideas above; same arguments, results and gradients."""
+    z = cell.project(inputs)  # one product for all steps
     read, final = rows_read(start, seat, state[0].shape[1])
     outputs, *parts = _differentiable(cell, z, cell.U, cell.recurrent_bias(), read, final, *state)
     return outputs, tuple(parts)
@@ -142,7 +143,7 @@ class _Recurrence(torch.autograd.Function):
 _differentiable: Callable[..., tuple[Tensor, ...]] = _Recurrence.apply
 
 
-def _fits(cell: Cell, _device: torch.device, needs_gradient: bool) -> bool:
+def _fits(cell: Cell, _inputs: Tensor, needs_gradient: bool) -> bool:
     return needs_gradient and cell.has_derivatives
 
 

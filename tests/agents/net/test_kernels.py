@@ -27,10 +27,15 @@ MADE = {
 """What makes each cell."""
 
 FITS = {
+    "fused": {"elman", "gated", "lstm", "gru"},
     "explicit": {"elman", "gated", "lstm", "gru", "feedforward", "leaky, of one's own"},
     "reference": set(MADE),
 }
-"""The cells that each kernel takes where a gradient is wanted; the others have no derivatives."""
+"""The cells that each kernel takes where a gradient is wanted; the others have no derivatives, or do not name
+their gates."""
+
+DTYPES = {"fused": [torch.float32]}
+"""Of the kernels that do not take both."""
 
 
 def only(*steps):
@@ -64,8 +69,9 @@ def make_cell(name, dtype=torch.float64):
     return cell
 
 
-def match_by_match(cell, z, state, start, seat):
+def match_by_match(cell, inputs, state, start, seat):
     """The rule of `scan` once more, on one match and seat at a time: what every kernel has to give."""
+    z = cell.project(inputs)
     B, P, _ = state[0].shape
     mine = [[tuple(part[b, p][None] for part in state) for p in range(P)] for b in range(B)]
     outputs = []
@@ -80,20 +86,24 @@ def match_by_match(cell, z, state, start, seat):
 
 def everything(run, cell, x, state, start, seat):
     """What a kernel gives: outputs, last state, and all gradients of a fixed mixture of them."""
-    outputs, last = run(cell, cell.project(x), state, start, seat)
+    outputs, last = run(cell, x, state, start, seat)
     torch.manual_seed(5)
     mixed = sum((result * torch.randn_like(result)).sum() for result in (outputs, *last))
     wanted = [x, *state, *cell.parameters()]
     return outputs, *last, *torch.autograd.grad(mixed, wanted, materialize_grads=True)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("seats", SEATS)
 @pytest.mark.parametrize("starts", STARTS)
 @pytest.mark.parametrize(
-    ("kernel", "name"),
-    [(k, n) for k in KERNELS for n in sorted(FITS[k.name])],
-    ids=lambda x: getattr(x, "name", x),
+    ("kernel", "name", "dtype"),
+    [
+        (kernel, name, dtype)
+        for kernel in KERNELS
+        for name in sorted(FITS[kernel.name])
+        for dtype in DTYPES.get(kernel.name, [torch.float64, torch.float32])
+    ],
+    ids=lambda x: getattr(x, "name", str(x)),
 )
 def test_a_kernel_gives_what_the_rule_gives(kernel, name, starts, seats, dtype):
     """Outputs, last state and the gradients of inputs, state and every parameter."""
@@ -108,12 +118,15 @@ def test_a_kernel_gives_what_the_rule_gives(kernel, name, starts, seats, dtype):
         torch.testing.assert_close(mine, right, rtol=0, atol=1e-10 if dtype == torch.float64 else 2e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", MADE)
-def test_which_kernels_fit_a_cell(name):
-    """The explicit one has no use where no gradient is wanted: the readable loop is asked then."""
-    cell, cpu = make_cell(name), torch.device("cpu")
-    assert {k.name for k in KERNELS if k.fits(cell, cpu, True)} == {k for k in FITS if name in FITS[k]}
-    assert [k.name for k in KERNELS if k.fits(cell, cpu, False)] == ["reference"]
+def test_which_kernels_fit_a_cell(name, dtype):
+    """The explicit one has no use where no gradient is wanted: the fused one is asked then, or the readable
+    loop."""
+    cell, x = make_cell(name, dtype), torch.zeros(T, B, INPUTS, dtype=dtype)
+    known = {k for k in FITS if name in FITS[k] and dtype in DTYPES.get(k, [dtype])}
+    assert {k.name for k in KERNELS if k.fits(cell, x, True)} == known
+    assert {k.name for k in KERNELS if k.fits(cell, x, False)} == known - {"explicit"}
 
 
 def test_the_first_kernel_that_fits_runs_the_cell(monkeypatch):
@@ -147,6 +160,22 @@ def test_derivatives_belong_to_the_step_that_they_were_written_for():
     assert Started(INPUTS, H).has_derivatives
     assert not Doubled(INPUTS, H).has_derivatives
     assert not Peephole(INPUTS, H).has_derivatives
+
+
+def test_named_gates_belong_to_the_step_that_they_compute():
+    """The fused kernel knows a step by its name alone, so a step or a projection of one's own has none."""
+
+    class Started(CELLS["gru"]):
+        pass
+
+    class Doubled(CELLS["gru"]):
+        def project(self, x):
+            return 2 * super().project(x)
+
+    assert Started(INPUTS, H).fused_gates == "gru"
+    assert Doubled(INPUTS, H).fused_gates is None
+    assert Peephole(INPUTS, H).fused_gates is None
+    assert Elman(INPUTS, H, nonlinearity="relu").fused_gates is None
 
 
 def test_the_rows_of_the_table_that_a_step_reads():
