@@ -64,7 +64,9 @@ WINGS = ("commands", "gym", "run", "learn", "play", "net")
 """Of `agents`, from the top floor down; beside them stand files that know none of them."""
 
 TESTED_IN = {
+    "envs/walk.py": "envs/test_tree.py",
     "agents/packaged.py": "scripts/test_console.py",
+    "agents/commands/exploitability.py": "scripts/test_scripts.py",
     "agents/commands/export.py": "scripts/test_export_script.py",
     "agents/commands/play.py": "scripts/test_console.py",
     "agents/commands/selfplay.py": "scripts/test_scripts.py",
@@ -73,6 +75,8 @@ TESTED_IN = {
     "agents/commands/watch.py": "scripts/test_scripts.py",
     "agents/net/heads.py": "agents/net/test_spatial.py",
     "agents/net/kernels/explicit.py": "agents/net/test_kernels.py",
+    "agents/net/kernels/fused.py": "agents/net/test_fused.py",
+    "agents/net/kernels/vector.py": "agents/net/test_fused.py",
     "agents/net/settings.py": "agents/learn/test_settings.py",
     "agents/net/task.py": "agents/net/test_observations.py",
     **{
