@@ -37,12 +37,12 @@ from envs.walk import Records, Walk, walkers
 SLICE: Final = 1 << 20
 """Plays between two looks at the keyboard and the progress bar, about a tenth of a second."""
 
-PROBES: Final = 256
+PROBES: Final = 1024
 PROBE_PLAYS: Final = 1 << 20
 PROBE_ROOM: Final = 1 << 27
 """How often a tree is probed before it is walked, after how many plays that ends at the latest, and the bytes
-that it may take. A single descent takes a megabyte in the largest trees that were ever walked (3 x 3 boards);
-one that takes 128 is in a tree far beyond any memory."""
+that it may take: those of 3 x 3 boards, abrupt ones too, take less than one megabyte, and a single one that
+takes 128 is in a tree far beyond any memory."""
 
 TASKS: Final = 2
 TASK_DEPTH: Final = 2
@@ -287,7 +287,7 @@ def _walked(game: Game, keeps: bool, limit: int | None, on_progress: Progress) -
     limit = room.room("cpu") if limit is None else limit
     plays, entries, ends = _estimated(game)
     if keeps:
-        _check_room(game, 4 * entries + 16 * ends, limit, "; with products on the fly it takes less")
+        _check_room(game, 4 * entries + 16 * ends, limit, is_estimate=True)
     # Memory that is never touched costs nothing: so no time is lost by copying the largest array.
     w = _begun(game, columns=max(1 << 10, int(1.25 * entries)) if keeps else 0)
     while w.counts[walk.DEPTH] >= 0:
@@ -320,11 +320,12 @@ def _estimated(game: Game) -> tuple[float, float, float]:
     return float(told[0]), float(told[1]), float(told[2])
 
 
-def _check_room(game: Game, needed: float, limit: int | None, hint: str = "") -> None:
+def _check_room(game: Game, needed: float, limit: int | None, is_estimate: bool = False) -> None:
     if limit is not None and needed > limit:
         told = room.size(needed) if needed < 2.0**50 else f"{needed:.0e} bytes"
+        how, hint = ("about", "; with products on the fly it takes less") if is_estimate else ("at least", "")
         raise NoRoomError(
-            f"{game}: its tree needs at least {told} of memory, there are {room.size(limit)}{hint}"
+            f"{game}: its tree needs {how} {told} of memory, there are {room.size(limit)}{hint}"
         )
 
 

@@ -3,7 +3,8 @@
 A bot's function decides once, compiled: `rules(observation, legal, seat, tie, columns, notes) -> action`,
 with `tie` uniform in [0, 1) and `columns` the game's option `cols`. `notes` (int16 [A], zeros at a match's
 start) is all that the seat remembers of the match, one number an action; the rules read it and write into it
-what they like. What the game's own rules say, such as where a move leads, is theirs: it is imported.
+what they like. Of `tie` they may ask what `int(tie * n)` tells, n up to A or 8: exact tools try every such
+part of [0, 1). What the game's own rules say, such as where a move leads, is theirs: it is imported.
 `agents.play.players.Bot` makes players of them.
 """
 
