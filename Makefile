@@ -28,8 +28,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 train: install
 	$(RUN) scripts/selfplay.py configs/phantom_tictactoe_gated.yaml $(ARGS)
 
-test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+test: $(VENV)/.installed-dev  # one thread in each of the processes
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .

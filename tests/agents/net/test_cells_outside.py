@@ -106,7 +106,7 @@ def test_an_installed_package_may_bring_it(tmp_path, monkeypatch, make_model):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("leaky:Leeky", r"cell 'leaky:Leeky': expected module:Name of a class on the path or in .*Leeky"),
+        ("leaky:Leeky", r"cell 'leaky:Leeky': expected module:Name of a class .*Leeky"),
         ("leaky:torch", "cell 'leaky:torch': expected a class of Cell, got <module 'torch'"),
         ("leeky", "unknown cell 'leeky'; known are .*, or module:Name of one of your own"),
     ],
