@@ -22,7 +22,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def at_once(calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
-    """Make all the calls at the same time, the first of them here; returns their results in order."""
+    """Make all the calls at the same time, the first of them here; returns their results in order.
+
+    None of them runs any more when this is left, also by an error or Ctrl-C: they may write into memory that
+    the caller then lets go.
+    """
     first, *others = calls
     given = [_pool(len(others)).submit(call) for call in others]
-    return [first(), *(done.result() for done in given)]
+    try:
+        return [first(), *(done.result() for done in given)]
+    finally:
+        concurrent.futures.wait(given)

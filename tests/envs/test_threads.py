@@ -25,3 +25,23 @@ def test_what_another_thread_raises_is_raised_here():
 
     with pytest.raises(ValueError, match=r"^told$"):
         at_once([lambda: None, fail])
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_runs_any_more_after_an_error(error):
+    """The other call has begun when this one fails, and ends only after that."""
+    has_begun, may_end, ended = threading.Event(), threading.Event(), []
+
+    def fail():
+        assert has_begun.wait(60.0)
+        threading.Timer(0.2, may_end.set).start()
+        raise error("told")
+
+    def go_on():
+        has_begun.set()
+        assert may_end.wait(60.0)
+        ended.append(True)
+
+    with pytest.raises(error, match="told"):
+        at_once([fail, go_on])
+    assert ended == [True]
