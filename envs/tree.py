@@ -376,41 +376,27 @@ def _begun(game: Game, columns: int) -> Walk:
     private = [_masked(bytes_) for bytes_ in own]
     width = max(1, *(len(at) for at, _ in private))
     world_at, world_bits = _masked(world)
-    sizes: dict[str, Any] = {
-        "counts": (np.int64, walk.COUNTS),
-        **{"node": (np.uint64, 64, words), "list_of": (np.int64, 64, 2), "returns": (np.float64, 64, 2)},
-        **dict.fromkeys(GROUPS[walk.NO_DEPTH][6:], (np.int64, 64)),
-        **{"odds": (np.float64, 64), "child": (np.uint64, 256, words), "child_odds": (np.float64, 256)},
-        **{"child_begin": (np.int64, 256), "child_end": (np.int64, 256)},
-        **{"entry": (np.int32, 1 << 12), "entry_private": (np.uint64, 1 << 12, width)},
-        **{"move": (np.int32, 1 << 10), "move_private": (np.uint64, 1 << 10, width)},
-        **{
-            "move_child": (np.int64, 1 << 10),
-            "own": (np.uint64, 256, words),
-            "own_sequence": (np.int32, 256),
-        },
-        **{
-            "set_parent": (np.int32, 1 << 12),
-            "set_begin": (np.int32, 1 << 12),
-            "set_sibling": (np.int32, 1 << 12),
-        },
-        **{"set_seat": (np.int8, 1 << 12), "set_seen": (np.uint64, 1 << 12, seen)},
-        **{
-            "action": (np.uint16, 1 << 13),
-            "first_set": (np.int32, 1 << 13),
-            "row_begin": (np.int64, 1 << 10),
-        },
-        **{"column": (np.int32, columns), "ends": (np.int32, 1 << 10, 2), "pays": (np.float64, 1 << 10)},
-        **{"guess": (np.int64, game.actions), "mask": (np.bool_, game.actions), "seen": (np.uint64, seen)},
-        **dict.fromkeys(("list_weight", "list_gain"), (np.float64, 64)),
-        **{
-            "reached": (np.float64, 0),
-            "gain": (np.float64, 0),
-            "value": (np.float64, 1),
-            "task": (np.int64, 3),
-        },
-        "outcomes": (np.float64, max(game.chance_outcomes, 1)),
+    int32, int64, float64, uint64 = np.int32, np.int64, np.float64, np.uint64
+    sizes: dict[str, Any] = dict.fromkeys(GROUPS[walk.NO_DEPTH], (int64, 64))
+    sizes |= {"node": (uint64, 64, words), "list_of": (int64, 64, 2), "returns": (float64, 64, 2)}
+    sizes |= dict.fromkeys(("odds", "list_weight", "list_gain"), (float64, 64))
+    sizes |= {"child": (uint64, 256, words), "child_odds": (float64, 256)}
+    sizes |= dict.fromkeys(("child_begin", "child_end"), (int64, 256))
+    sizes |= {"own": (uint64, 256, words), "own_sequence": (int32, 256)}
+    sizes |= {"entry": (int32, 1 << 12), "entry_private": (uint64, 1 << 12, width)}
+    sizes |= {
+        "move": (int32, 1 << 10),
+        "move_private": (uint64, 1 << 10, width),
+        "move_child": (int64, 1 << 10),
     }
+    sizes |= dict.fromkeys(("set_parent", "set_begin", "set_sibling"), (int32, 1 << 12))
+    sizes |= {"set_seat": (np.int8, 1 << 12), "set_seen": (uint64, 1 << 12, seen)}
+    sizes |= {"action": (np.uint16, 1 << 13), "first_set": (int32, 1 << 13)}
+    sizes |= {"row_begin": (int64, 1 << 10), "column": (int32, columns)}
+    sizes |= {"ends": (int32, 1 << 10, 2), "pays": (float64, 1 << 10)}
+    sizes |= {"reached": (float64, 0), "gain": (float64, 0), "value": (float64, 1), "task": (int64, 3)}
+    sizes |= {"guess": (int64, game.actions), "mask": (np.bool_, game.actions), "seen": (uint64, seen)}
+    sizes |= {"counts": (int64, walk.COUNTS), "outcomes": (float64, max(game.chance_outcomes, 1))}
     arrays = {name: np.empty(shape, kind) for name, (kind, *shape) in sizes.items()}
     private_at, private_bits = np.zeros((2, width), np.int64), np.zeros((2, width), np.uint64)
     for p, (at, bits) in enumerate(private):
@@ -495,13 +481,13 @@ def _walked_again(tree: Tree, reached: Array) -> tuple[float, Array]:
     words = np.zeros((len(seen), -(-seen.shape[1] // 8) * 8), np.uint8)
     words[:, : seen.shape[1]] = seen
     known = {
-        **{
-            "set_parent": tree.parent,
-            "set_begin": tree.begin,
-            "set_sibling": sibling,
-            "set_seat": tree.seat(),
-        },
-        **{"set_seen": words.view(np.uint64)[tree.sees], "action": tree.action, "first_set": first_set},
+        "set_parent": tree.parent,
+        "set_begin": tree.begin,
+        "set_sibling": sibling,
+        "set_seat": tree.seat(),
+        "set_seen": words.view(np.uint64)[tree.sees],
+        "action": tree.action,
+        "first_set": first_set,
     }
     stop = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(min(TASKS, os.cpu_count() or 1)) as pool:

@@ -181,8 +181,12 @@ def sit_down(
     return world, named
 
 
-GROUPS = ("fogbound.games", "fogbound.cells", PLAYERS)
-"""Entry points of games, cells and players."""
+FOUND_BY: dict[type, tuple[str, Callable[[str], type]]] = {
+    envs.Game: ("fogbound.games", envs.find_game),
+    Cell: ("fogbound.cells", cell_class),
+    Player: (PLAYERS, player_class),
+}
+"""What may come from outside the package: the entry points of each kind, and who finds one by its name."""
 
 
 def use(names: Sequence[str]) -> None:
@@ -194,30 +198,23 @@ def use(names: Sequence[str]) -> None:
     Raises:
         ValueError: there is none of a name, or it is none of these.
     """
-    finds = {envs.Game: envs.find_game, Cell: cell_class, Player: player_class}
     for name in names:
-        offered = [
-            find for group, find in zip(GROUPS, finds.values(), strict=True) if name in installed(group)
-        ]
-        if offered:
-            offered[0](name)
-        elif re.search(r"-v\d+$", name):
+        if re.search(r":.*-v\d+$", name):
             imported_module("world", name)
-        else:
+            continue
+        find = next((find for group, find in FOUND_BY.values() if name in installed(group)), None)
+        if find is None:
             found = imported("class", name)
-            fits = [
-                find for kind, find in finds.items() if isinstance(found, type) and issubclass(found, kind)
-            ]
-            if not fits:
+            kinds = found.__mro__ if isinstance(found, type) else ()
+            find = next((find for kind, (_, find) in FOUND_BY.items() if kind in kinds), None)
+            if find is None:
                 raise ValueError(f"{name}: expected a class of a game, a cell or a player, got {found!r:.80}")
-            fits[0](name)
+        find(name)
 
 
 def is_outside(name: str) -> bool:
     """It is none of the package's own names: `--uses` must let a file say it."""
-    return ":" in name or any(
-        name in installed(group) for group in ("fogbound.games", "fogbound.cells", PLAYERS)
-    )
+    return ":" in name or any(name in installed(group) for group, _ in FOUND_BY.values())
 
 
 def result_table(title: str, results: Mapping[tuple[str, str], Result]) -> Table:
