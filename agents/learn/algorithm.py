@@ -782,11 +782,12 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self._beginnings, own_seed = fitting(state, "deals", torch.zeros(2, dtype=torch.int64)).tolist()
         goes_on = True
         matches, remembered = below(state, "batch."), below(state, "collector.")
-        if matches:
-            self.batch.load_state_dict(matches)
-        if remembered:
+        if (matches or remembered) and self.lanes is None:
+            raise ValueError("the saved state is of matches, the model has none; give it an env with set_env")
+        if self.lanes is not None and matches:
+            self.lanes.load_state_dict(matches)
+        if self.lanes is not None and remembered:
             self._own_seed = own_seed  # of a Batch that is gone
-            assert self.lanes is not None
             self.collector = Collector(self.lanes, self.policy, self.opposition)
             self.collector.load_state_dict(remembered, self.policy)
         opposite = below(state, "opposition.")
