@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
+    ConvertCallback,
     ProgressBarCallback,
 )
 from stable_baselines3.common.logger import Logger
@@ -36,6 +37,7 @@ from torch import Tensor
 
 from agents import files
 from agents.learn import saving
+from agents.learn.kernels import Adam
 from agents.learn.lanes import MatchLanes
 from agents.learn.ppo import follow, update
 from agents.learn.rollout import Collector, Rollout
@@ -829,7 +831,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         ).to(self.device)
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = Adam(
             self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True
         )
         if self.ema_decay > 0.0:
@@ -989,7 +991,11 @@ def _reads_locals(callback: BaseCallback) -> bool:
     """One of the callbacks may look at a step's `locals`; `reads_locals = False` says that it does not."""
     if isinstance(callback, CallbackList):
         return any(map(_reads_locals, callback.callbacks))
-    return not isinstance(callback, ProgressBarCallback) and bool(getattr(callback, "reads_locals", True))
+    if isinstance(callback, ProgressBarCallback) or (
+        isinstance(callback, ConvertCallback) and callback.callback is None  # as SB3 wraps none
+    ):
+        return False
+    return bool(getattr(callback, "reads_locals", True))
 
 
 def _attribute(setting: str) -> str:

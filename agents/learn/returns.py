@@ -20,6 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agents.learn import kernels
+
 
 def seat_advantages(
     reward: Tensor,
@@ -47,6 +49,23 @@ def seat_advantages(
     Returns:
         advantages [T, B] (0 where the outcome is unknown) and which of them count, bool [T, B].
     """
+    told = reward, value, seat, over, next_value, next_seat
+    compiled = kernels.advantages(*told, gamma, gae_lambda, carried)
+    return compiled or reference(*told, gamma, gae_lambda, carried)
+
+
+def reference(
+    reward: Tensor,
+    value: Tensor,
+    seat: Tensor,
+    over: Tensor,
+    next_value: Tensor,
+    next_seat: Tensor,
+    gamma: float,
+    gae_lambda: float,
+    carried: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """`seat_advantages` in torch's words, on any device."""
     T, _, P = reward.shape
     seats = torch.arange(P, device=seat.device)
     # What lies ahead of each seat, walking backwards: its next value and advantage, what it has earned

@@ -39,12 +39,14 @@ class SlotEncoder(nn.Module):
     """
 
     offset: Tensor
+    starts: Tensor
 
     def __init__(self, sizes: Sequence[int], features: int) -> None:
         super().__init__()
         self.codes = sum(sizes)
-        starts = [0, *itertools.accumulate(sizes)][:-1]
-        self.register_buffer("offset", torch.tensor(starts), persistent=False)
+        starts = [0, *itertools.accumulate(sizes)]
+        self.register_buffer("offset", torch.tensor(starts[:-1]), persistent=False)
+        self.register_buffer("starts", torch.tensor(starts), persistent=False)  # where its kernel reads
         # Unit variance of the sum, whatever the number of slots.
         self.weight = nn.Parameter(torch.randn(self.codes, features) / math.sqrt(len(sizes)))
 
