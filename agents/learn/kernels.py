@@ -7,9 +7,10 @@ torch's `clip_grad_norm_` and torch's Adam.
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -178,32 +179,22 @@ def _compile_loss() -> None:
     )  # fmt: skip
 
 
-class _Loss(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, value: Tensor, played: Sequence[Any], coefficients: Sequence[Any], parts: Any
-    ) -> Tensor:
-        d_logits, d_value = torch.empty(logits.shape), torch.empty(value.shape)
-        numbers = logits.detach().numpy(), value.detach().numpy()
-        loss_and_derivatives(*numbers, *played, *coefficients, d_logits.numpy(), d_value.numpy(), parts)
-        ctx.save_for_backward(d_logits, d_value)
-        return torch.tensor(parts[0], dtype=torch.float32)
+class Loss(NamedTuple):
+    """A loss, and how one goes back from it."""
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
-        d_logits, d_value = ctx.saved_tensors
-        if float(d_loss) != 1.0:
-            d_logits, d_value = d_logits * d_loss, d_value * d_loss
-        return d_logits, d_value, None, None, None
+    loss: Tensor | None  # for autograd; None: its derivatives are here
+    derivatives: tuple[Tensor, Tensor] | None  # by logits and values
+    parts: dict[str, Any]  # numbers, or tensors without gradient
 
-
-_differentiable: Callable[..., Tensor] = _Loss.apply
+    def is_finite(self) -> bool:
+        """It is a number."""
+        value = self.parts["loss"]
+        return bool(torch.isfinite(value)) if isinstance(value, Tensor) else math.isfinite(value)
 
 
 def clipped_loss(
     logits: Tensor, value: Tensor, played: Sequence[Tensor], coefficients: tuple[float, bool, float, float]
-) -> tuple[Tensor, dict[str, float]] | None:
+) -> Loss | None:
     """`agents.learn.ppo.ppo_loss` of one choice among actions; None if the kernel cannot tell.
 
     Args:
@@ -214,11 +205,14 @@ def clipped_loss(
     """
     if not (is_readable(logits) and is_readable(value)) or not usable("loss", _compile_loss):
         return None
-    legal, *lines = (x.contiguous() for x in played)
-    arrays = [legal.view(-1, logits.shape[-1]).numpy(), *(x.view(-1).numpy() for x in lines)]
-    parts = np.zeros(len(PARTS))
-    loss = _differentiable(logits.view(-1, logits.shape[-1]), value.view(-1), arrays, coefficients, parts)
-    return loss, dict(zip(PARTS, parts.tolist(), strict=True))
+    legal, *lines = played
+    derivatives = torch.empty(logits.shape), torch.empty(value.shape)
+    by_row = (logits.detach(), legal, derivatives[0])
+    logits_, legal_, d_logits = (x.contiguous().view(-1, logits.shape[-1]).numpy() for x in by_row)
+    value_, d_value, *lines = (x.contiguous().view(-1).numpy() for x in (value.detach(), derivatives[1], *lines))
+    parts = np.empty(len(PARTS))
+    loss_and_derivatives(logits_, value_, legal_, *lines, *coefficients, d_logits, d_value, parts)
+    return Loss(None, derivatives, dict(zip(PARTS, parts.tolist(), strict=True)))
 
 
 # ---------------------------------------------------------------- clipping and Adam
@@ -269,13 +263,13 @@ def _compile_descent() -> None:
     adam.compile((table, *[double] * 4))
 
 
-def clip_gradients(parameters: Sequence[Tensor], most: float) -> Tensor:
+def clip_gradients(parameters: Sequence[Tensor], most: float) -> Tensor | float:
     """torch's `clip_grad_norm_`: the norm of all gradients together before they were clipped to `most`."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients or not all(map(is_readable, gradients)) or not usable("Adam", _compile_descent):
         return torch.nn.utils.clip_grad_norm_(parameters, most)
     table = np.array([(g.data_ptr(), g.numel()) for g in gradients], np.int64)
-    return torch.tensor(clip(table, float(most)))
+    return float(clip(table, float(most)))
 
 
 class Adam(torch.optim.Adam):

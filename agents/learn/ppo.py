@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from agents.learn.rollout import Rollout
 from agents.learn.settings import Moment
 from agents.net.distributions import Categorical, Family
 from agents.net.policy import RecurrentPolicy
+from agents.net.replay import Replay, Told, replay
 from envs.core import Array
 
 
@@ -167,17 +168,17 @@ def update(
     sums: dict[str, Tensor | float] = {}
     drift, steps = None, 0
     for batch in _minibatches(rollout, played, c, generator):
-        outputs, value = batch.replay(policy)
+        replayed = replay(policy, batch.told)
         if drift is None:
-            drift = _drift_of(policy, rollout, batch, outputs, value)
-        loss, parts = _loss_of(policy.family, outputs, value, batch.sample, c)
-        if c.target_kl is not None and bool(parts["approx_kl"] > 1.5 * c.target_kl):
+            drift = _drift_of(policy, rollout, batch, replayed)
+        loss = _loss_of(policy.family, replayed, batch.sample, c)
+        if c.target_kl is not None and bool(loss.parts["approx_kl"] > 1.5 * c.target_kl):
             break
-        parts["grad_norm"] = _descend(parameters, optimizer, loss, c.max_grad_norm)
+        norm = _descend(parameters, optimizer, replayed, loss, c.max_grad_norm)
         if ema is not None:
             follow(ema, policy, warmed_up(c.ema_decay, ema_steps + steps))
         steps += 1
-        for name, part in parts.items():
+        for name, part in (*loss.parts.items(), ("grad_norm", norm)):
             sums[name] = sums[name] + part if name in sums else part
 
     means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
@@ -191,20 +192,8 @@ class Minibatch(NamedTuple):
     """Whole matches [T, R, ...] of what an update looks at, the pieces one after the other in time."""
 
     rows: Tensor  # int64 [R], which of the matches
-    observation: Tensor
-    seat: Tensor
-    previous: Tensor
-    start: Tensor
+    told: Told
     sample: Sample
-    carried: int  # steps of the piece before the rollout
-    cores: list[tuple[Tensor, ...]]  # before each piece
-
-    def replay(self, policy: RecurrentPolicy) -> tuple[Tensor, Tensor]:
-        """The policy's numbers [T, R, D] and values [T, R]."""
-        renewed = (self.carried, self.cores[1]) if self.carried > 0 else None
-        told = self.observation, self.seat, self.previous, self.start
-        outputs, value, _ = policy(*told, self.cores[0], renewed)
-        return outputs, value
 
 
 def _minibatches(
@@ -228,9 +217,14 @@ def _minibatches(
 
         told = zip(*map(cut, seen), strict=True)
         samples = zip(*map(cut, played), strict=True)
+        shuffled = torch.cat(order)
+        memories = [tuple(part.index_select(1, shuffled) for part in piece.memory.cores) for piece in pieces]
+        end = 0
         for rows, what, sample in zip(order, told, samples, strict=True):
-            cores = [piece.memory.select(rows).cores for piece in pieces]
-            yield Minibatch(rows, *what, Sample(*sample), T - rollout.shape[0], cores)
+            begin, end = end, end + rows.numel()
+            cores, *later = (tuple(part[:, begin:end] for part in parts) for parts in memories)
+            renewed = (T - rollout.shape[0], later[0]) if later else None
+            yield Minibatch(rows, Told(*what, cores, renewed), Sample(*sample))
 
 
 REPLAYED = ("observation", "seat", "previous", "start")
@@ -238,46 +232,64 @@ REPLAYED = ("observation", "seat", "previous", "start")
 
 
 def _drift_of(
-    policy: RecurrentPolicy, rollout: Rollout, batch: Minibatch, outputs: Tensor, value: Tensor
+    policy: RecurrentPolicy, rollout: Rollout, batch: Minibatch, replayed: Replay
 ) -> Tensor:
     """`replay_drift` over the rollout's decisions, from the replay just made where that shows it."""
     if any(isinstance(module, nn.Dropout) and module.p > 0.0 for module in policy.modules()):
         return replay_drift(policy, rollout, batch.rows)
-    s, k = batch.sample, batch.carried
-    return _difference(policy.family, outputs[k:], value[k:], s.distribution[k:], s.value[k:], s.legal[k:])
+    s, k = batch.sample, 0 if batch.told.renewed is None else batch.told.renewed[0]
+    now = replayed.outputs[k:], replayed.value[k:]
+    return _difference(policy.family, *now, s.distribution[k:], s.value[k:], s.legal[k:])
 
 
-def _loss_of(
-    family: Family, outputs: Tensor, value: Tensor, s: Sample, c: Moment
-) -> tuple[Tensor, dict[str, Any]]:
-    """The loss over a minibatch and its parts.
+def _loss_of(family: Family, replayed: Replay, s: Sample, c: Moment) -> kernels.Loss:
+    """The loss over a minibatch.
 
     Raises:
         FloatingPointError: it is not finite.
     """
-    found: tuple[Tensor, dict[str, Any]] | None = None
+    outputs, value, found = replayed.outputs, replayed.value, None
     if type(family) is Categorical and c.clip_range_vf is None and c.kl_coef == c.magnet_coef == 0.0:
         played = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts
         coefficients = c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef
         found = kernels.clipped_loss(outputs, value, played, coefficients)
-    loss, parts = found or ppo_loss(family, family.normalise(outputs, s.legal), value, s, c)
-    if not torch.isfinite(loss):
+    if found is None:
+        loss, parts = ppo_loss(family, family.normalise(outputs, s.legal), value, s, c)
+        found = kernels.Loss(loss, None, parts)
+    if not found.is_finite():
         raise FloatingPointError(
             "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
         )
-    return loss, parts
+    return found
 
 
 def _descend(
-    parameters: list[Tensor], optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float
-) -> Tensor:
+    parameters: list[Tensor],
+    optimizer: torch.optim.Optimizer,
+    replayed: Replay,
+    loss: kernels.Loss,
+    max_grad_norm: float,
+) -> Tensor | float:
     """One gradient step; returns the gradient's norm before it was clipped."""
     for parameter in parameters:
         parameter.grad = None
-    loss.backward()
+    _go_back(replayed, loss)
     norm = kernels.clip_gradients(parameters, max_grad_norm)
     optimizer.step()
     return norm
+
+
+def _go_back(replayed: Replay, loss: kernels.Loss) -> None:
+    """The gradients of all weights."""
+    ends, derivatives = (replayed.outputs, replayed.value), loss.derivatives
+    if loss.loss is not None:
+        loss.loss.backward()
+        if replayed.back is not None:  # the ends are leaves
+            derivatives = tuple(torch.zeros_like(x) if x.grad is None else x.grad for x in ends)
+    if replayed.back is not None and derivatives is not None:
+        replayed.back(*derivatives)
+    elif derivatives is not None:
+        torch.autograd.backward(ends, derivatives)
 
 
 def pieces_of(rollout: Rollout) -> list[Rollout]:

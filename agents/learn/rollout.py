@@ -133,7 +133,7 @@ class Collector:
         for t in range(n_steps):
             if t == n_steps - carried:
                 late = self.memory
-            self._see(r, t, policy, magnet)
+            self._see(r, t, magnet)
             action = self._decide(r, t, policy, generator)
             lanes.step(action)
             self._hear(r, t, policy)
@@ -154,14 +154,11 @@ class Collector:
             self.before = rollout.end(carried, late)
         return rollout
 
-    def _see(
-        self, r: dict[str, Tensor], t: int, policy: RecurrentPolicy, magnet: RecurrentPolicy | None
-    ) -> None:
-        """Record what the seats that decide at step t see and remember, and what the magnet would do."""
+    def _see(self, r: dict[str, Tensor], t: int, magnet: RecurrentPolicy | None) -> None:
+        """Record what the seats that decide at step t see, and what the magnet would do."""
         lanes = self.lanes
         r["observation"][t], r["legal"][t], r["seat"][t] = lanes.observation, lanes.legal, lanes.seat
         r["start"][t] = self.start
-        _, r["previous"][t] = policy.recall(self.memory, lanes.seat, self.start)
         if magnet is not None:
             beside = Memory(self.magnet_cores, self.memory.previous)
             r["magnet"][t], _, (self.magnet_cores, _) = magnet.weigh(
@@ -171,13 +168,15 @@ class Collector:
     def _decide(
         self, r: dict[str, Tensor], t: int, policy: RecurrentPolicy, generator: torch.Generator | None
     ) -> Tensor:
-        """The actions [B, *] of step t, the policy's or those of the players opposite."""
+        """The actions [B, *] of step t, the policy's or those of the players opposite, and what it was told
+        of the one before."""
         lanes = self.lanes
         decision, self.memory = policy.act(
             lanes.observation, lanes.legal, lanes.seat, self.start, self.memory, generator
         )
         r["log_prob"][t], r["distribution"][t] = decision.log_prob, decision.distribution
-        r["value"][t], action = decision.value, decision.action
+        r["value"][t], r["previous"][t] = decision.value, decision.previous
+        action = decision.action
         if self.opposition is not None:
             action, r["is_own"][t] = self.opposition.act(lanes, action)
         r["action"][t] = action

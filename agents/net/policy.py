@@ -79,6 +79,7 @@ class Decision(NamedTuple):
     log_prob: Tensor  # [B], of the action
     value: Tensor  # [B], the expected return of the seat that decided
     distribution: Tensor  # [B, D] of the policy's family; for Discrete log-probabilities, -inf where illegal
+    previous: Tensor  # [B, *], what the seat knew as its own action before
 
 
 class Core(nn.Module):
@@ -403,36 +404,39 @@ class RecurrentPolicy(nn.Module):
             [..., E], of a spatial policy [..., S, E].
         """
         if type(self.encoder) is SlotEncoder and type(self.context) is SlotEncoder:
-            summed = self._sum_slots(observation, seat, previous)
-            if summed is not None:
-                return summed
+            codes, tables = self.codes_of(observation, seat, previous), self.tables()
+            if slots.can_run(codes, *tables):
+                squashes = type(self.activation) is nn.Tanh
+                summed = slots.run(codes, squashes, *tables).view(*seat.shape, -1)
+                return summed if squashes else self.activation(summed)
         features = self.encoder(observation)
         if self.context is not None:
-            slots = [seat[..., None]] if self.feeds_seat else []
+            told = [seat[..., None]] if self.feeds_seat else []
             if self.feeds_previous and self.family.codes:
-                slots.append(previous.reshape(*seat.shape, -1))
-            features = features + self.context(torch.cat(slots, -1))
+                told.append(previous.reshape(*seat.shape, -1))
+            features = features + self.context(torch.cat(told, -1))
         if self.previous_numbers is not None:
             features = features + self.previous_numbers(previous)
         activated: Tensor = self.activation(features)
         return activated
 
-    def _sum_slots(self, observation: Tensor, seat: Tensor, previous: Tensor) -> Tensor | None:
-        """`features` where they are sums of two tables' rows; None if no kernel can tell."""
-        encoder, context = self.encoder, self.context
-        assert isinstance(encoder, SlotEncoder)
-        assert isinstance(context, SlotEncoder)
-        feeds_codes = self.feeds_previous and bool(self.family.codes)
-        codes = slots.Slots(
-            observation.reshape(-1, observation.shape[-1]),
-            seat.reshape(-1),
-            previous.reshape(seat.numel(), -1) if feeds_codes else previous.new_empty(seat.numel(), 0),
-            encoder.starts,
-            context.starts,
-        )
-        squashes = type(self.activation) is nn.Tanh
-        summed = slots.run(codes, seat.shape, encoder.weight, context.weight, squashes)
-        return summed if squashes or summed is None else self.activation(summed)
+    def codes_of(self, observation: Tensor, seat: Tensor, previous: Tensor) -> slots.Slots:
+        """What `features` reads where both encoders are of slots; same arguments."""
+        N, feeds_codes = seat.numel(), self.feeds_previous and bool(self.family.codes)
+        codes = previous.reshape(N, -1) if feeds_codes else previous.new_empty(N, 0)
+        starts = (encoder.starts for encoder in self._slot_encoders())
+        seen = observation.reshape(N, -1), seat.reshape(N), codes
+        return slots.Slots(*(x.contiguous() for x in seen), *starts)
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """The weights of both encoders, where they are of slots."""
+        seen, told = self._slot_encoders()
+        return seen.weight, told.weight
+
+    def _slot_encoders(self) -> tuple[SlotEncoder, SlotEncoder]:
+        assert isinstance(self.encoder, SlotEncoder)
+        assert isinstance(self.context, SlotEncoder)
+        return self.encoder, self.context
 
     @torch.no_grad()
     def look(
@@ -479,7 +483,9 @@ class RecurrentPolicy(nn.Module):
         Returns:
             distributions [B, D], values [B], and the memory after it as `look` returns it.
         """
-        outputs, value, memory = self._ask(observation, seat, start, memory)
+        known, previous = self.recall(memory, seat, start)
+        memory = memory._replace(previous=known)
+        outputs, value, memory = self._ask(observation, seat, previous, start, memory)
         return self.family.normalise(outputs, legal), value, memory
 
     @torch.no_grad()
@@ -505,17 +511,19 @@ class RecurrentPolicy(nn.Module):
             deterministic: take the most probable action instead of drawing one.
         """
         family = self.family
-        outputs, value, memory = self._ask(observation, seat, start, memory)
-        chosen = family.choose(outputs, legal, generator, deterministic)
-        return Decision(chosen[1], chosen[2], value, chosen[0]), memory.remember(seat, chosen[1])
+        known, previous = self.recall(memory, seat, start)
+        memory = memory._replace(previous=known)
+        outputs, value, memory = self._ask(observation, seat, previous, start, memory)
+        distribution, action, log_prob = family.choose(outputs, legal, generator, deterministic)
+        decision = Decision(action, log_prob, value, distribution, previous)
+        return decision, memory.remember(seat, action)
 
     def _ask(
-        self, observation: Tensor, seat: Tensor, start: Tensor, memory: Memory
+        self, observation: Tensor, seat: Tensor, previous: Tensor, start: Tensor, memory: Memory
     ) -> tuple[Tensor, Tensor, Memory]:
         """What the family's `normalise` takes [B, D], values [B], and the memory after it."""
-        known, previous = self.recall(memory, seat, start)
         outputs, value, cores = self(observation[None], seat[None], previous[None], start[None], memory.cores)
-        return outputs[0], value[0], Memory(cores, known)
+        return outputs[0], value[0], memory._replace(cores=cores)
 
     def recall(self, memory: Memory, seat: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Previous actions of all seats [B, P, *] and of the seats that decide [B, *]; none at a start."""

@@ -502,7 +502,9 @@ def _run_forward(
     return _Done(outputs, last, saved, read)
 
 
-class _Scan(torch.autograd.Function):
+class Scan(torch.autograd.Function):
+    """What `arguments` tells -> outputs [T, B, H] and the last parts of the state."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -596,7 +598,7 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
     return sums[0].clone()
 
 
-_differentiable: Callable[..., tuple[Tensor, ...]] = _Scan.apply
+_differentiable: Callable[..., tuple[Tensor, ...]] = Scan.apply
 
 
 def recurrence(
@@ -614,6 +616,28 @@ def recurrence(
         ValueError: the state is not float32 on the CPU, as the inputs are.
         IndexError: a seat is none.
     """
+    told = arguments(cell, inputs, state, start, seat, renewed)
+    if torch.is_grad_enabled():
+        outputs, *last = _differentiable(*told)
+    else:
+        packed, x, *_, start, seat, at = told[:9]
+        done = _run_forward(packed, x, start, seat, told[9:], at, keeps=False)
+        outputs, last = done.outputs, list(done.last)
+    H = cell.hidden_size
+    if H % COLUMNS:
+        outputs, *last = (result[..., :H].contiguous() for result in (outputs, *last))
+    return outputs, tuple(last)
+
+
+def arguments(
+    cell: Cell,
+    inputs: Tensor,
+    state: CellState,
+    start: Tensor,
+    seat: Tensor,
+    renewed: tuple[int, CellState] | None,
+) -> tuple[Any, ...]:
+    """What `Scan` takes: packed weights, x, W, U, b, d, start, seat, the step that renews, and the state."""
     if any(part.dtype != torch.float32 or part.device.type != "cpu" for part in state):
         kinds = ", ".join(f"{part.dtype} on {part.device}" for part in state)
         raise ValueError(f"the state must be float32 on the CPU, as the inputs are, got {kinds}")
@@ -627,15 +651,7 @@ def recurrence(
         state = tuple(nn.functional.pad(part, [0, more]) for part in state)
     state = tuple(part.contiguous() for part in state)
     x, start, seat = inputs.contiguous(), start.contiguous(), seat.to(torch.int64).contiguous()
-    packed = _packed(cell)
-    if torch.is_grad_enabled():
-        outputs, *last = _differentiable(packed, x, *_padded(cell), start, seat, at, *state)
-    else:
-        done = _run_forward(packed, x, start, seat, state, at, keeps=False)
-        outputs, last = done.outputs, list(done.last)
-    if more:
-        outputs, *last = (result[..., :H].contiguous() for result in (outputs, *last))
-    return outputs, tuple(last)
+    return _packed(cell), x, *_padded(cell), start, seat, at, *state
 
 
 def _fits(cell: Cell, inputs: Tensor, needs_gradient: bool) -> bool:

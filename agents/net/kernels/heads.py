@@ -217,7 +217,7 @@ def _layout(shapes: tuple[tuple[int, int], ...], heads: int) -> _Layout:
     return _Layout(in_order, layers_, numbers, length, ends, widths, sizes, max(map(max, sizes)))
 
 
-class _Packed(NamedTuple):
+class Packed(NamedTuple):
     """The weights of heads as the kernels read them."""
 
     made_of: Tensor  # a copy of what they were made of
@@ -227,12 +227,12 @@ class _Packed(NamedTuple):
     zeros: Tensor
 
 
-_PACKED: weakref.WeakKeyDictionary[nn.Module, _Packed] = weakref.WeakKeyDictionary()
+_PACKED: weakref.WeakKeyDictionary[nn.Module, Packed] = weakref.WeakKeyDictionary()
 """By the first head."""
 
 
 @torch.no_grad()
-def _packed(first: nn.Module, weights: Sequence[Tensor], heads: int) -> _Packed:
+def packed_of(first: nn.Module, weights: Sequence[Tensor], heads: int) -> Packed:
     """The weights (W and b of a head's layers, head after head), packed anew if they changed, bit for bit."""
     layout = _layout(tuple(W.shape for W in weights[::2]), heads)
     places = np.array([x.data_ptr() for x in weights], np.int64)
@@ -244,7 +244,7 @@ def _packed(first: nn.Module, weights: Sequence[Tensor], heads: int) -> _Packed:
     layers = layout.layers.copy()
     layers[:, 2:5] = layers[:, 2:5] * FLOAT + memory.data_ptr()
     made_of = torch.cat([w.reshape(-1) for w in weights])
-    _PACKED[first] = made = _Packed(made_of, layout, layers, memory, memory[layout.numbers :])
+    _PACKED[first] = made = Packed(made_of, layout, layers, memory, memory[layout.numbers :])
     return made
 
 
@@ -257,7 +257,7 @@ def _threads(sizes: Sequence[Sequence[int]], rows: int, most: int) -> int:
     return max(1, min(torch.get_num_threads(), most, work // WORK))
 
 
-def _table_of(outputs: Sequence[Tensor], packed: _Packed) -> Any:
+def _table_of(outputs: Sequence[Tensor], packed: Packed) -> Any:
     """Address, width and first column of each head's output."""
     table = np.empty((len(outputs), 3), np.int64)
     table[:, 0] = [y.data_ptr() for y in outputs]
@@ -265,7 +265,7 @@ def _table_of(outputs: Sequence[Tensor], packed: _Packed) -> Any:
     return table
 
 
-def _run_forward(packed: _Packed, x: Tensor, keeps: bool) -> tuple[list[Tensor], list[Tensor]]:
+def _run_forward(packed: Packed, x: Tensor, keeps: bool) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs [N, *] of each head, and what lies between the layers [N, *]."""
     N, layers = x.shape[0], packed.layers
     outputs = [torch.empty(N, width) for width in packed.layout.widths]
@@ -285,9 +285,11 @@ def _run_forward(packed: _Packed, x: Tensor, keeps: bool) -> tuple[list[Tensor],
     return outputs, hidden
 
 
-class _Heads(torch.autograd.Function):
+class Heads(torch.autograd.Function):
+    """Packed weights, rows x [N, I], W and b of the heads' layers -> outputs [N, *] of each."""
+
     @staticmethod
-    def forward(ctx: Any, packed: _Packed, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, packed: Packed, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         keeps = any(ctx.needs_input_grad)
         outputs, hidden = _run_forward(packed, x, keeps)
         ctx.packed = packed
@@ -298,7 +300,7 @@ class _Heads(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, *hidden = ctx.saved_tensors
-        packed: _Packed = ctx.packed
+        packed: Packed = ctx.packed
         layers, length, N = packed.layers, packed.layout.length, x.shape[0]
         d_outputs = tuple(d.contiguous() for d in d_outputs)
         dx = torch.empty_like(x) if ctx.needs_input_grad[1] else None
@@ -338,7 +340,7 @@ def _gradients(layout: _Layout, sums: Tensor) -> list[Tensor]:
     return found
 
 
-_differentiable: Callable[..., tuple[Tensor, ...]] = _Heads.apply
+_differentiable: Callable[..., tuple[Tensor, ...]] = Heads.apply
 
 
 def _are_layers(kinds: tuple[type, ...]) -> bool:
@@ -361,18 +363,21 @@ def weights_of(heads: Sequence[nn.Module]) -> list[Tensor] | None:
     return weights if len(counts) == 1 and all(map(is_readable, weights)) else None
 
 
+def can_run(x: Tensor) -> bool:
+    """The kernels can read what heads are told, [..., I]."""
+    return not x.shape[-1] % COLUMNS and not is_traced() and is_readable(x) and usable("heads", _compile)
+
+
 def run(heads: Sequence[nn.Module], x: Tensor) -> tuple[Tensor, ...] | None:
     """What each of the heads makes of x [..., I]: [..., its outputs]; None if the kernels cannot tell.
 
     The same numbers, to rounding, and the same gradients as `head(x)` for each of them.
     """
-    if x.shape[-1] % COLUMNS or is_traced() or not is_readable(x) or not usable("heads", _compile):
-        return None
     weights = weights_of(heads)
-    if weights is None:
+    if weights is None or not can_run(x):
         return None
     rows = x.view(-1, x.shape[-1])
-    packed = _packed(heads[0], weights, len(heads))
+    packed = packed_of(heads[0], weights, len(heads))
     if torch.is_grad_enabled():
         outputs = _differentiable(packed, rows, *weights)
     else:

@@ -23,7 +23,7 @@ from envs.compiled import compiled
 
 
 class Slots(NamedTuple):
-    """What the kernels read of N decisions."""
+    """What the kernels read of N decisions, row after row."""
 
     seen: Tensor  # integers [N, K], codes of what is observed
     told: Tensor  # int64 [N], the seat
@@ -141,7 +141,9 @@ def _run_forward(slots: Slots, squashes: bool, table: Tensor, table_told: Tensor
     return out
 
 
-class _Slots(torch.autograd.Function):
+class Sums(torch.autograd.Function):
+    """Slots, whether it squashes, and both tables -> [N, E]."""
+
     @staticmethod
     def forward(ctx: Any, slots: Slots, squashes: bool, table: Tensor, table_told: Tensor) -> Tensor:
         out = _run_forward(slots, squashes, table, table_told)
@@ -159,25 +161,26 @@ class _Slots(torch.autograd.Function):
         return None, None, *d_tables
 
 
-_differentiable: Callable[..., Tensor] = _Slots.apply
+_differentiable: Callable[..., Tensor] = Sums.apply
 
 
-def run(slots: Slots, leading: torch.Size, table: Tensor, table_told: Tensor, squashes: bool) -> Tensor | None:
-    """The rows that the slots name, added up, [*leading, E]; tanh of it if it `squashes`. None if the kernels
-    cannot tell.
+def can_run(slots: Slots, table: Tensor, table_told: Tensor) -> bool:
+    """The kernels can read these."""
+    return (
+        is_readable(table)
+        and is_readable(table_told)
+        and all(codes.is_cpu for codes in slots)
+        and not slots.seen.is_floating_point()
+        and not is_traced()
+        and usable("encoder of slots", _compile)
+    )
+
+
+def run(slots: Slots, squashes: bool, table: Tensor, table_told: Tensor) -> Tensor:
+    """The rows that the slots name, added up, [N, E]; tanh of it if it `squashes`.
 
     Raises:
         IndexError: a code is none of its slot.
     """
-    if (
-        not (is_readable(table) and is_readable(table_told))
-        or not all(codes.is_cpu for codes in slots)
-        or slots.seen.is_floating_point()
-        or is_traced()
-        or not usable("encoder of slots", _compile)
-    ):
-        return None
-    slots = Slots(*(codes.contiguous() for codes in slots))
     call = _differentiable if torch.is_grad_enabled() else _run_forward
-    out = call(slots, squashes, table, table_told)
-    return out.view(*leading, -1)
+    return call(slots, squashes, table, table_told)
