@@ -831,9 +831,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         ).to(self.device)
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
-        self.optimizer = Adam(
-            self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True
-        )
+        self.optimizer = Adam(self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True)
         if self.ema_decay > 0.0:
             self.ema = copy.deepcopy(self.policy).requires_grad_(False)
         if self.magnet_kind == "snapshot":

@@ -1,7 +1,7 @@
 """An update's small loops on a CPU core, compiled: advantages, the loss with its gradient, clipping and Adam.
 
-The readable forms, which tests compare with, are `agents.learn.returns.reference`, `agents.learn.ppo.ppo_loss`,
-torch's `clip_grad_norm_` and torch's Adam.
+The readable forms, which tests compare with, are `agents.learn.returns.reference`,
+`agents.learn.ppo.ppo_loss`, torch's `clip_grad_norm_` and torch's Adam.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from numba import carray, types
+from numba import types
+from numba.np.numpy_support import carray
 from torch import Tensor
 
 from agents.net.kernels import is_readable, usable
@@ -27,10 +28,10 @@ _compiled: Any = functools.partial(compiled, nogil=True, error_model="numpy")
 
 
 def _advantages(
-    reward: Any, value: Any, seat: Any, over: Any, next_value: Any, next_seat: Any, gamma: float, decay: float,
-    carried: int, advantages: Any, counts: Any,
+    reward: Any, value: Any, seat: Any, over: Any, next_value: Any, next_seat: Any, gamma: float,
+    decay: float, carried: int, advantages: Any, counts: Any,
 ) -> None:  # fmt: skip
-    """`agents.learn.returns.reference`, match by match; `decay` is gamma lambda."""
+    """`agents.learn.returns.reference`, one match after another; `decay` is gamma lambda."""
     T, B, P = reward.shape
     zero = np.float32(0.0)
     ahead_value, ahead_advantage, earned = np.zeros((3, B, P), np.float32)
@@ -64,16 +65,14 @@ def _advantages(
 seat_advantages = _compiled(_advantages)
 
 
-def _compile_advantages() -> None:
-    def of(dtype: Any, dimensions: int) -> Any:
-        return types.Array(dtype, dimensions, "C")
+def _of(dtype: Any, dimensions: int) -> Any:
+    return types.Array(dtype, dimensions, "C")
 
-    number, seats, truths = types.float32, of(types.int64, 2), of(types.boolean, 2)
-    numbers = of(number, 2)
-    seat_advantages.compile(
-        (of(number, 3), numbers, seats, truths, of(number, 1), of(types.int64, 1), number, number, types.int64,
-         numbers, truths)
-    )  # fmt: skip
+
+def _compile_advantages() -> None:
+    number, whole, truth = types.float32, types.int64, types.boolean
+    told = _of(number, 3), _of(number, 2), _of(whole, 2), _of(truth, 2), _of(number, 1), _of(whole, 1)
+    seat_advantages.compile((*told, number, number, whole, _of(number, 2), _of(truth, 2)))
 
 
 def advantages(
@@ -81,7 +80,9 @@ def advantages(
     gamma: float, gae_lambda: float, carried: int,
 ) -> tuple[Tensor, Tensor] | None:  # fmt: skip
     """See `agents.learn.returns.seat_advantages`; None if the kernel cannot tell."""
-    if not all(map(is_readable, (reward, value, next_value))) or not usable("advantages", _compile_advantages):
+    if not all(map(is_readable, (reward, value, next_value))) or not usable(
+        "advantages", _compile_advantages
+    ):
         return None
     told = [x.detach().contiguous().numpy() for x in (reward, value, seat, over, next_value, next_seat)]
     found, counts = torch.empty(value.shape), torch.empty(value.shape, dtype=torch.bool)
@@ -92,9 +93,7 @@ def advantages(
 
 # ---------------------------------------------------------------- the loss
 
-PARTS: Final = (
-    "loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction"
-)  # fmt: skip
+PARTS: Final = ("loss", *("policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction"))
 """What the kernel tells of the loss, in its order."""
 
 
@@ -170,13 +169,10 @@ loss_and_derivatives = _compiled(_loss)
 
 
 def _compile_loss() -> None:
-    numbers, line = types.Array(types.float32, 2, "C"), types.Array(types.float32, 1, "C")
-    truths, truth = types.Array(types.boolean, 2, "C"), types.Array(types.boolean, 1, "C")
-    actions, double = types.Array(types.int64, 1, "C"), types.float64
-    loss_and_derivatives.compile(
-        (numbers, line, truths, actions, line, line, line, truth, double, types.boolean, double, double,
-         numbers, line, types.Array(double, 1, "C"))
-    )  # fmt: skip
+    numbers, line, double = _of(types.float32, 2), _of(types.float32, 1), types.float64
+    played = _of(types.boolean, 2), _of(types.int64, 1), line, line, line, _of(types.boolean, 1)
+    coefficients = double, types.boolean, double, double
+    loss_and_derivatives.compile((numbers, line, *played, *coefficients, numbers, line, _of(double, 1)))
 
 
 class Loss(NamedTuple):
@@ -205,13 +201,16 @@ def clipped_loss(
     """
     if not (is_readable(logits) and is_readable(value)) or not usable("loss", _compile_loss):
         return None
-    legal, *lines = played
     derivatives = torch.empty(logits.shape), torch.empty(value.shape)
-    by_row = (logits.detach(), legal, derivatives[0])
-    logits_, legal_, d_logits = (x.contiguous().view(-1, logits.shape[-1]).numpy() for x in by_row)
-    value_, d_value, *lines = (x.contiguous().view(-1).numpy() for x in (value.detach(), derivatives[1], *lines))
+
+    def flat(x: Tensor, *row: int) -> Any:
+        return x.detach().contiguous().view(-1, *row).numpy()
+
+    A, (legal, *lines) = logits.shape[-1], played
+    told = flat(logits, A), flat(value), flat(legal, A), *map(flat, lines)
+    d_logits, d_value = flat(derivatives[0], A), flat(derivatives[1])
     parts = np.empty(len(PARTS))
-    loss_and_derivatives(logits_, value_, legal_, *lines, *coefficients, d_logits, d_value, parts)
+    loss_and_derivatives(*told, *coefficients, d_logits, d_value, parts)
     return Loss(None, derivatives, dict(zip(PARTS, parts.tolist(), strict=True)))
 
 
@@ -232,7 +231,7 @@ def _clip(gradients: Any, most: float) -> float:
             g = carray(floats_at(gradients[k, 0]), (gradients[k, 1],))
             for i in range(g.shape[0]):
                 g[i] *= shrunk
-    return norm
+    return float(norm)
 
 
 def _adam(table: Any, lr: float, beta1: float, beta2: float, eps: float) -> None:
@@ -258,7 +257,7 @@ clip, adam = _compiled(_clip, fastmath={"reassoc"}), _compiled(_adam)
 
 
 def _compile_descent() -> None:
-    table, double = types.Array(types.int64, 2, "C"), types.float64
+    table, double = _of(types.int64, 2), types.float64
     clip.compile((table, double))
     adam.compile((table, *[double] * 4))
 
@@ -273,7 +272,7 @@ def clip_gradients(parameters: Sequence[Tensor], most: float) -> Tensor | float:
 
 
 class Adam(torch.optim.Adam):
-    """torch's, a step in one compiled pass where all of it is float32 on the CPU; what it remembers is torch's."""
+    """torch's, a step in one compiled pass where all is float32 on the CPU; what it remembers is torch's."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -291,7 +290,8 @@ class Adam(torch.optim.Adam):
         unusual = ("amsgrad", "maximize", "weight_decay", "capturable", "differentiable")
         if others or any(group[name] for name in unusual) or isinstance(group["lr"], Tensor):
             return None
-        gradients, kept = [], []
+        gradients: list[Tensor] = []
+        kept: list[Tensor] = []
         for p in group["params"]:
             moments = self.state.get(p)
             if not moments or p.grad is None:

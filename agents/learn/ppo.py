@@ -18,7 +18,7 @@ from agents.learn.rollout import Rollout
 from agents.learn.settings import Moment
 from agents.net.distributions import Categorical, Family
 from agents.net.policy import RecurrentPolicy
-from agents.net.replay import Replay, Told, replay
+from agents.net.replay import Replay, Told, is_known, replay
 from envs.core import Array
 
 
@@ -164,11 +164,11 @@ def update(
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
     played = decisions_of(rollout, c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef)
-    parameters = list(policy.parameters())
+    parameters, by_hand = list(policy.parameters()), is_known(policy)
     sums: dict[str, Tensor | float] = {}
     drift, steps = None, 0
     for batch in _minibatches(rollout, played, c, generator):
-        replayed = replay(policy, batch.told)
+        replayed = replay(policy, batch.told, by_hand)
         if drift is None:
             drift = _drift_of(policy, rollout, batch, replayed)
         loss = _loss_of(policy.family, replayed, batch.sample, c)
@@ -199,7 +199,7 @@ class Minibatch(NamedTuple):
 def _minibatches(
     rollout: Rollout, played: Sample, c: Moment, generator: torch.Generator | None
 ) -> Iterator[Minibatch]:
-    """One after another, shuffled anew in each epoch, for which all of it is laid in the order of the matches."""
+    """One after another, shuffled anew in each epoch; all of it is laid in that order once an epoch."""
     pieces = pieces_of(rollout)
     (T, B), device = played.value.shape, played.value.device
     size = (c.batch_size or rollout.shape[0] * B) // rollout.shape[0]
@@ -220,20 +220,19 @@ def _minibatches(
         shuffled = torch.cat(order)
         memories = [tuple(part.index_select(1, shuffled) for part in piece.memory.cores) for piece in pieces]
         end = 0
-        for rows, what, sample in zip(order, told, samples, strict=True):
+        for rows, (observation, seat, previous, start), sample in zip(order, told, samples, strict=True):
             begin, end = end, end + rows.numel()
             cores, *later = (tuple(part[:, begin:end] for part in parts) for parts in memories)
             renewed = (T - rollout.shape[0], later[0]) if later else None
-            yield Minibatch(rows, Told(*what, cores, renewed), Sample(*sample))
+            what = Told(observation, seat, previous, start, cores, renewed)
+            yield Minibatch(rows, what, Sample(*sample))
 
 
 REPLAYED = ("observation", "seat", "previous", "start")
 """What a policy is told of a rollout's decisions."""
 
 
-def _drift_of(
-    policy: RecurrentPolicy, rollout: Rollout, batch: Minibatch, replayed: Replay
-) -> Tensor:
+def _drift_of(policy: RecurrentPolicy, rollout: Rollout, batch: Minibatch, replayed: Replay) -> Tensor:
     """`replay_drift` over the rollout's decisions, from the replay just made where that shows it."""
     if any(isinstance(module, nn.Dropout) and module.p > 0.0 for module in policy.modules()):
         return replay_drift(policy, rollout, batch.rows)
@@ -264,7 +263,7 @@ def _loss_of(family: Family, replayed: Replay, s: Sample, c: Moment) -> kernels.
 
 
 def _descend(
-    parameters: list[Tensor],
+    parameters: Sequence[Tensor],
     optimizer: torch.optim.Optimizer,
     replayed: Replay,
     loss: kernels.Loss,
@@ -285,7 +284,8 @@ def _go_back(replayed: Replay, loss: kernels.Loss) -> None:
     if loss.loss is not None:
         loss.loss.backward()
         if replayed.back is not None:  # the ends are leaves
-            derivatives = tuple(torch.zeros_like(x) if x.grad is None else x.grad for x in ends)
+            outputs, value = (torch.zeros_like(x) if x.grad is None else x.grad for x in ends)
+            derivatives = outputs, value
     if replayed.back is not None and derivatives is not None:
         replayed.back(*derivatives)
     elif derivatives is not None:

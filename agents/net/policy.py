@@ -423,9 +423,9 @@ class RecurrentPolicy(nn.Module):
     def codes_of(self, observation: Tensor, seat: Tensor, previous: Tensor) -> slots.Slots:
         """What `features` reads where both encoders are of slots; same arguments."""
         N, feeds_codes = seat.numel(), self.feeds_previous and bool(self.family.codes)
-        codes = previous.reshape(N, -1) if feeds_codes else previous.new_empty(N, 0)
+        codes = previous.reshape(N, len(self.family.codes)) if feeds_codes else previous.new_empty(N, 0)
         starts = (encoder.starts for encoder in self._slot_encoders())
-        seen = observation.reshape(N, -1), seat.reshape(N), codes
+        seen = observation.reshape(N, observation.shape[-1]), seat.reshape(N), codes
         return slots.Slots(*(x.contiguous() for x in seen), *starts)
 
     def tables(self) -> tuple[Tensor, Tensor]:

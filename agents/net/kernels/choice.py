@@ -1,7 +1,7 @@
 """A choice among actions on a CPU core, compiled: mask, softmax, draw and log-probability in one pass.
 
-The readable form is `agents.net.distributions.Categorical`: `normalise`, `sample` or `mode`, `log_prob`. The draw is
-the same race of exponential clocks, with the same draws of the generator.
+The readable form is `Family.choose` in `agents.net.distributions`. The draw is the same race of exponential
+clocks, with the same draws of the generator.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from numba import carray, types
+from numba import types
+from numba.np.numpy_support import carray
 from torch import Tensor, nn
 
 from agents.net.kernels import is_plain, is_readable, is_traced, usable
@@ -51,15 +52,18 @@ class Layer(NamedTuple):
     forward: int  # panels [inputs, outputs]
     bias: int  # [outputs]
     backward: int  # panels [outputs, inputs]
-    dW: int  # where its gradient [outputs, inputs] begins among those of a slice
-    db: int
+    weight: int  # where its gradient [outputs, inputs] begins among those of a slice
+    more: int  # and that of its bias
 
 
 def _forward(
     first: int, last: int, layers: Any, hidden: Any, heads: Any, x: int, zeros: int, keeps: int, scratch: int
 ) -> None:
-    """Rows first..last-1 forward. `hidden`: addresses of the layers' outputs between, [N, outputs] where
-    somebody `keeps` them, else a block; `heads`: of each the address of its output, width and first column."""
+    """Rows first..last-1 forward.
+
+    `hidden`: addresses of the layers' outputs between, [N, outputs] where somebody `keeps` them, else of a
+    block; `heads`: of each the address of its output, width and first column.
+    """
     depth, most = layers.shape[0], layers[layers.shape[0] - 1, 1]
     table = np.empty((2, BLOCK), np.int64)
     rows, results = table[0], table[1]
@@ -136,7 +140,10 @@ def _pack(blocks: Any, weights: Any, layers: Any, panels: int) -> None:
     see `_Layout`."""
     for n in range(blocks.shape[0]):
         k, top, left, height, width = blocks[n, 0], blocks[n, 1], blocks[n, 2], blocks[n, 3], blocks[n, 4]
-        W, b = carray(floats_at(weights[2 * n]), (height, width)), carray(floats_at(weights[2 * n + 1]), (height,))
+        W, b = (
+            carray(floats_at(weights[2 * n]), (height, width)),
+            carray(floats_at(weights[2 * n + 1]), (height,)),
+        )
         inputs, outputs = layers[k, 0], layers[k, 1]
         there = carray(floats_at(panels + layers[k, 2] * FLOAT), (outputs // COLUMNS, inputs, COLUMNS))
         back = carray(floats_at(panels + layers[k, 4] * FLOAT), (inputs // COLUMNS, outputs, COLUMNS))
@@ -204,7 +211,9 @@ def _layout(shapes: tuple[tuple[int, int], ...], heads: int) -> _Layout:
         edges = [0, *itertools.accumulate(height for height, _ in mine)]
         outputs = -(-edges[-1] // COLUMNS) * COLUMNS
         size = inputs * outputs
-        layers.append(Layer(inputs, outputs, numbers, numbers + 2 * size, numbers + size, length, length + size))
+        layers.append(
+            Layer(inputs, outputs, numbers, numbers + 2 * size, numbers + size, length, length + size)
+        )
         for h, shape in enumerate(mine):
             blocks[h, k] = (k, edges[h], starts[h], *shape)
         numbers, length = numbers + 2 * size + outputs, length + size + outputs
@@ -237,7 +246,11 @@ def packed_of(first: nn.Module, weights: Sequence[Tensor], heads: int) -> Packed
     layout = _layout(tuple(W.shape for W in weights[::2]), heads)
     places = np.array([x.data_ptr() for x in weights], np.int64)
     known = _PACKED.get(first)
-    if known is not None and known.layout is layout and not is_new(layout.blocks, places, known.made_of.data_ptr()):
+    if (
+        known is not None
+        and known.layout is layout
+        and not is_new(layout.blocks, places, known.made_of.data_ptr())
+    ):
         return known
     memory = torch.zeros(layout.numbers + layout.most)
     pack(layout.blocks, places, layout.layers, memory.data_ptr())
@@ -249,6 +262,11 @@ def packed_of(first: nn.Module, weights: Sequence[Tensor], heads: int) -> Packed
 
 
 # ---------------------------------------------------------------- calls
+
+
+def _empty(*shape: int) -> Tensor:
+    """Memory that the kernels write; tests put guards around it."""
+    return torch.empty(shape)
 
 
 def _threads(sizes: Sequence[Sequence[int]], rows: int, most: int) -> int:
@@ -268,11 +286,11 @@ def _table_of(outputs: Sequence[Tensor], packed: Packed) -> Any:
 def _run_forward(packed: Packed, x: Tensor, keeps: bool) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs [N, *] of each head, and what lies between the layers [N, *]."""
     N, layers = x.shape[0], packed.layers
-    outputs = [torch.empty(N, width) for width in packed.layout.widths]
+    outputs = [_empty(N, width) for width in packed.layout.widths]
     sizes = packed.layout.sizes
     threads = _threads(sizes, N, max(1, N // ROWS))
-    hidden = [torch.empty(N if keeps else threads * BLOCK, width) for _, width in sizes[:-1]]
-    scratch = torch.empty(threads, BLOCK * (sizes[-1][1] + GAP))
+    hidden = [_empty(N if keeps else threads * BLOCK, width) for _, width in sizes[:-1]]
+    scratch = _empty(threads, BLOCK * (packed.layout.most + GAP))
     heads, zeros = _table_of(outputs, packed), packed.zeros.data_ptr()
 
     def slice_of(thread: int, edges: tuple[int, int]) -> None:
@@ -289,7 +307,7 @@ class Heads(torch.autograd.Function):
     """Packed weights, rows x [N, I], W and b of the heads' layers -> outputs [N, *] of each."""
 
     @staticmethod
-    def forward(ctx: Any, packed: Packed, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, packed: Packed, x: Tensor, *_weights: Tensor) -> tuple[Tensor, ...]:
         keeps = any(ctx.needs_input_grad)
         outputs, hidden = _run_forward(packed, x, keeps)
         ctx.packed = packed
@@ -303,13 +321,13 @@ class Heads(torch.autograd.Function):
         packed: Packed = ctx.packed
         layers, length, N = packed.layers, packed.layout.length, x.shape[0]
         d_outputs = tuple(d.contiguous() for d in d_outputs)
-        dx = torch.empty_like(x) if ctx.needs_input_grad[1] else None
+        dx = _empty(*x.shape) if ctx.needs_input_grad[1] else None
         sizes = packed.layout.sizes
         slices = max(1, min(SLICES, N // SLICE))
         threads = _threads(sizes, N, slices)
-        sums = torch.empty(slices, length)
+        sums = _empty(slices, length)
         wide = packed.layout.most + GAP
-        scratch = torch.empty(threads, (2 * BLOCK + 1) * wide)
+        scratch = _empty(threads, (2 * BLOCK + 1) * wide)
         heads, edges = _table_of(d_outputs, packed), list(edges_of(N, slices))
         places = np.array([h.data_ptr() for h in hidden], np.int64)
 
@@ -318,7 +336,8 @@ class Heads(torch.autograd.Function):
             for k in range(slices * thread // threads, slices * (thread + 1) // threads):
                 backward(
                     *edges[k], layers, places, heads, x.data_ptr(), packed.zeros.data_ptr(),
-                    0 if dx is None else dx.data_ptr(), at, wide, sums.data_ptr() + k * length * FLOAT, length,
+                    0 if dx is None else dx.data_ptr(), at, wide, sums.data_ptr() + k * length * FLOAT,
+                    length,
                 )  # fmt: skip
 
         at_once([functools.partial(some, thread) for thread in range(threads)])
@@ -334,8 +353,8 @@ def _gradients(layout: _Layout, sums: Tensor) -> list[Tensor]:
         if width == inputs:
             found.append(sums[dW + top * inputs : dW + (top + height) * inputs].view(height, width))
         else:
-            rows = sums.as_strided((height, width), (inputs, 1), dW + top * inputs + left)
-            found.append(rows.contiguous())
+            rows = sums[dW + top * inputs : dW + (top + height) * inputs].view(height, inputs)
+            found.append(rows[:, left : left + width].contiguous())
         found.append(sums[db + top : db + top + height])
     return found
 
@@ -350,16 +369,16 @@ def _are_layers(kinds: tuple[type, ...]) -> bool:
 
 def weights_of(heads: Sequence[nn.Module]) -> list[Tensor] | None:
     """W and b of the layers of heads that the kernels can run side by side, head after head; else None."""
-    weights: list[Tensor] = []
+    weights: list[Any] = []
     counts = set()
     for head in heads:
-        modules = [*head._modules.values()]
+        modules: list[Any] = [*head._modules.values()]
         is_known = type(head) is nn.Sequential and _are_layers(tuple(map(type, modules)))
         if not is_known or not all(map(is_plain, (head, *modules))):
             return None
         counts.add(len(modules))
         for layer in modules[::2]:
-            weights += (layer._parameters[name] for name in ("weight", "bias"))  # type: ignore
+            weights += (layer._parameters["weight"], layer._parameters["bias"])  # as attributes 5 us a call
     return weights if len(counts) == 1 and all(map(is_readable, weights)) else None
 
 

@@ -1,8 +1,8 @@
 """The encoder of slots on a CPU core as two compiled kernels: sums of rows of two tables, and tanh.
 
-`agents.net.policy.RecurrentPolicy.features` adds two `SlotEncoder`s up: what is observed, and the seat and its
-previous action. An observation has few slots and many codes, so the rows that its codes name are read and added
-instead of multiplying by ones and zeros, and back only these rows change.
+`agents.net.policy.RecurrentPolicy.features` adds two `SlotEncoder`s up: what is observed, and the seat and
+its previous action. An observation has few slots and many codes, so the rows that its codes name are read and
+added instead of multiplying by ones and zeros, and back only these rows change.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def _row_of(starts: Any, slot: int, code: int) -> int:
     """The row of a table that a slot's code names; below 0 if the slot has no such code."""
     if code < 0 or code >= starts[slot + 1] - starts[slot]:
         return -1
-    return starts[slot] + code
+    row: int = starts[slot] + code
+    return row
 
 
 def _widened(table: Any, width: int) -> Any:

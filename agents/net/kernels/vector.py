@@ -547,7 +547,7 @@ squash = _callable(_squash)
 """(row, length): tanh of it, in place."""
 
 unsquash = _callable(_unsquash)
-"""(derivatives, squashed, length): derivatives by what was squashed, in place, from those by what came out."""
+"""(derivatives, squashed, length): from those by what came out to those by what was squashed, in place."""
 
 add = _callable(_add)
 """(source, target, length): target += source."""
@@ -564,12 +564,14 @@ differentiate = _callable(_differentiate)
 new parts and become what reaches the old ones beside u."""
 
 
-@intrinsic
-def floats_at(_context: Any, _address: Any) -> Any:
-    """(address): the floats there, as numba's `carray` takes them."""
+def _floats_at(_context: Any, _address: Any) -> Any:
     kind = types.CPointer(types.float32)
 
     def written(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
         return builder.inttoptr(values[0], context.get_value_type(kind))
 
     return kind(types.int64), written
+
+
+floats_at: Any = intrinsic(_floats_at)
+"""(address): the floats there, as numba's `carray` takes them."""
