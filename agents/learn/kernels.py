@@ -288,7 +288,8 @@ class Adam(torch.optim.Adam):
         """What `_adam` reads; None if torch has to make the step."""
         group, *others = self.param_groups
         unusual = ("amsgrad", "maximize", "weight_decay", "capturable", "differentiable")
-        if others or any(group[name] for name in unusual) or isinstance(group["lr"], Tensor):
+        is_unusual = others or isinstance(group["lr"], Tensor) or any(group[name] for name in unusual)
+        if is_unusual or not group["params"][0].is_cpu:
             return None
         gradients: list[Tensor] = []
         kept: list[Tensor] = []

@@ -124,10 +124,12 @@ forward, backward = _inline(_forward), _inline(_backward)
 
 
 def _compile() -> None:
-    """`forward` for the observations of most games; others follow when they come."""
+    """For the observations of most games; those of other integers follow when they come."""
     line, table = types.Array(types.int64, 1, "C"), types.Array(types.float32, 2, "C")
-    codes, previous = types.Array(types.int8, 2, "C"), types.Array(types.int64, 2, "C")
-    forward.compile((codes, line, previous, line, line, table, table, types.boolean, table))
+    codes, previous = types.Array(types.uint8, 2, "C"), types.Array(types.int64, 2, "C")
+    told = codes, line, previous, line, line
+    forward.compile((*told, table, table, types.boolean, table))
+    backward.compile((*told, types.boolean, table, table, table, table))
 
 
 def _arrays(slots: Slots) -> list[Any]:
