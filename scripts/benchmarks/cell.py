@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.net.cells import CELLS, Cell
+from agents.net.cells import Cell, cell_class
 from agents.net.kernels import explicit
 from agents.net.scan import KERNELS, scan
 from benchmarks import floor
@@ -62,11 +62,12 @@ def measure(options: asked.Cell) -> list[Report]:
     report = Report("Recurrent cells", clock, opening=_opening(options))
     torch.manual_seed(options.seed)
     sizes = options.sizes()
+    kinds = {name: cell_class(name) for name in options.cells}
     with bar_of(options, len(options.cells) * len(sizes) * options.repeats) as bar:
         for shape in sizes:
             for name in options.cells:
                 bar.set_description(f"{name} {shape}")
-                cell = CELLS[name](*shape[2:])
+                cell = kinds[name](*shape[2:])
                 _check_parity(cell, shape)
                 sides = _sides(cell, shape, options, clock)
                 for side in (*sides.values(), *sides.values()):  # twice: compiled, and memory at hand
@@ -91,7 +92,9 @@ def _peer(cell: Cell) -> nn.RNNBase:
     """torch's layer with the same weights; a U that serves several gates stands there once for each."""
     sizes = cell.input_size, cell.hidden_size
     layers: dict[str, Callable[..., nn.RNNBase]] = {"four_gates": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN}
-    layer = layers[cell.fused_gates or ""](*sizes)
+    if cell.fused_gates not in layers:
+        raise ValueError(f"torch has no layer like {cell}; it has one like elman, gated, lstm and gru")
+    layer = layers[cell.fused_gates](*sizes)
     order = [0, 1, 3, 2] if isinstance(layer, nn.LSTM) else range(cell.blocks)
 
     def blocks(matrix: Tensor) -> Tensor:

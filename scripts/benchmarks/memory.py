@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +94,8 @@ def _train(matches: int, steps: int, hidden: int) -> Any:
 
 def _peak() -> float:
     """Bytes; Linux tells kilobytes, macOS bytes."""
+    import resource  # not on Windows
+
     told = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(told if sys.platform == "darwin" else told * 1024)
 

@@ -15,6 +15,9 @@ OPENSPIEL_HEADLINE, GENERALS_HEADLINE = "dark_hex:5", "generals:8"
 RECALL = "recall"
 """The world of `benchmarks.worlds`."""
 
+DRAWN = (".svg", ".png", ".pdf")
+"""What a plot's file may end in."""
+
 
 @dataclass(frozen=True)
 class Common:
@@ -35,8 +38,14 @@ class Common:
     progress: bool = True
     """Show a progress bar if the terminal can."""
 
-    def check_device(self) -> None:
-        """The device is there, or ValueError."""
+    def check(self) -> None:
+        """The options make sense, or ValueError."""
+        raise NotImplementedError
+
+    def check_here(self) -> None:
+        """The device is there, and the folder of the file, or ValueError."""
+        if self.json is not None and not self.json.parent.is_dir():
+            raise ValueError(f"json: there is no folder {str(self.json.parent)!r} for the file")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use --device cpu")
 
@@ -65,12 +74,12 @@ class Env(Common):
 
     def check(self) -> None:
         """The options make sense, or ValueError."""
-        self.check_device()
+        self.check_here()
         if self.check_matches < 2:
             raise ValueError(f"check-matches must be at least 2, got {self.check_matches}")
         if not self.seconds > 0.0:
             raise ValueError(f"seconds must be above 0, got {self.seconds}")
-        for matches in self.matches:
+        for matches in self.matches or (0,):
             self.check_sizes(matches=matches)
 
 
@@ -109,7 +118,7 @@ class Play(Network):
 
     def check(self) -> None:
         """The options make sense, or ValueError."""
-        self.check_device()
+        self.check_here()
         for matches in self.matches:
             self.check_sizes(matches=matches, steps=self.steps, hidden=self.hidden)
 
@@ -141,7 +150,9 @@ class Train(Network):
 
     def check(self) -> None:
         """The options make sense, or ValueError."""
-        self.check_device()
+        self.check_here()
+        if self.plot is not None and (self.plot.suffix not in DRAWN or not self.plot.parent.is_dir()):
+            raise ValueError(f"plot must be a {', '.join(DRAWN)} in a folder that is there, got {self.plot}")
         for lanes in self.matches + self.worlds:
             if lanes < 1 or self.minibatches < 1 or lanes % self.minibatches:
                 raise ValueError(f"matches must be a multiple of {self.minibatches} minibatches, got {lanes}")
@@ -180,6 +191,7 @@ class Cell(Common):
         """The options make sense, or ValueError."""
         if self.device != "cpu":
             raise ValueError("`cell` compares on the CPU; use --device cpu")
+        self.check_here()
         if not 0.0 <= self.starts <= 1.0:
             raise ValueError(f"starts must be in 0..1, got {self.starts}")
         self.check_sizes()
@@ -211,6 +223,7 @@ class Exploit(Common):
         """The options make sense, or ValueError."""
         if self.device != "cpu":
             raise ValueError("`exploit` measures on the CPU; use --device cpu")
+        self.check_here()
         self.check_sizes(hidden=self.hidden)
 
 
@@ -220,7 +233,7 @@ class All(Common):
 
     def check(self) -> None:
         """The options make sense, or ValueError."""
-        self.check_device()
+        self.check_here()
         self.check_sizes()
 
     def parts(self) -> list[Env | Cell | Play | Train | Exploit]:

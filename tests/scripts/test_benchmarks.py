@@ -316,6 +316,23 @@ def test_a_shape_is_four_numbers(shape):
         Cell(shapes=(shape,)).check()
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["train", "--plot", "speed.txt"], "plot must be a .svg, .png, .pdf in a folder that is there, got "),
+        (["play", "--json", "nowhere/x.json"], "json: there is no folder 'nowhere'"),
+        (["cell", "--cells", "lstn"], "unknown cell 'lstn'"),
+        (["cell", "--cells", "feedforward"], "torch has no layer like FeedForward"),
+        (["exploit", "--games", "leduc"], "unknown game 'leduc'"),
+        (["env", "--matches", "0"], "matches must be at least 1, got 0"),
+        (["train", "--repeats", "0"], "repeats must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before(refused, monkeypatch, asked, told):
+    monkeypatch.setattr(telling, "load", lambda: 0.0)  # or a warning stands before the error
+    refused("benchmark", *asked, told=told)
+
+
 def test_a_gpu_that_is_not_there_is_no_measurement(refused):
     if torch.cuda.is_available():
         pytest.skip("there is one")
