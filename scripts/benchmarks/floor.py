@@ -4,8 +4,8 @@ No gate, activation, bias, memory, loss, optimizer step or game. A share of it a
 kernel may multiply faster than `torch.mm`, which is slow where a side is narrow.
 
 Of T steps of B matches, N = T B rows: a policy has encoders [codes, E] (a slot encoder's product is that of
-its one-hot codes), one core of I inputs, H units, G pre-activations and R numbers of U h (`Cell`), and heads of
-linear layers [i, o]. `forward` counts
+its one-hot codes), one core of I inputs, H units, G pre-activations and R numbers of U h (`Cell`), and heads
+of linear layers [i, o]. `forward` counts
 
     encoder [N, codes] [codes, E] each     input [N, I] [I, G]     steps T x [B, H] [H, R]
     layer   [N, i] [i, o] each

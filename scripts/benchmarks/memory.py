@@ -68,9 +68,9 @@ def child(matches: int, steps: int, hidden: int, threads: int) -> None:
     """Train, and print what it took as JSON; bytes."""
     torch.set_num_threads(threads)
     _train(2 * MINIBATCHES, 8, hidden)
-    before = _peak()
+    before, _ = _resident()
     model = _train(matches, steps, hidden)
-    told = {"before": before, "peak": _peak()} | on_paper(model.policy, model.rollout, MINIBATCHES)
+    told = {"before": before, "peak": _resident()[1]} | on_paper(model.policy, model.rollout, MINIBATCHES)
     print(json.dumps(told))
 
 
@@ -92,12 +92,21 @@ def _train(matches: int, steps: int, hidden: int) -> Any:
     return model.learn(2 * matches * steps)
 
 
-def _peak() -> float:
-    """Bytes; Linux tells kilobytes, macOS bytes."""
+def _resident() -> tuple[float, float]:
+    """Bytes that are resident now, and the most that were.
+
+    Linux tells both in /proc; the peak that `getrusage` tells there is at least that of the process which
+    started this one. Elsewhere (macOS, in bytes) the peak stands for both.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = [line.split() for line in status.read_text(encoding="utf-8").splitlines()]
+        told = {line[0]: line[1] for line in lines if len(line) > 1}
+        return 1024.0 * int(told["VmRSS:"]), 1024.0 * int(told["VmHWM:"])
     import resource  # not on Windows
 
-    told = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(told if sys.platform == "darwin" else told * 1024)
+    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak, peak
 
 
 def on_paper(policy: RecurrentPolicy, rollout: Rollout, minibatches: int) -> dict[str, int]:

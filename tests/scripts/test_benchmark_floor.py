@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -13,6 +18,7 @@ from agents.net.policy import RecurrentPolicy
 from benchmarks import floor, memory
 from benchmarks.floor import Part, Product
 
+ROOT = Path(__file__).parents[2]
 SIZES = {"lstm_hidden_size": 5, "features_dim": 3, "shared_lstm": True, "enable_critic_lstm": False}
 
 
@@ -100,3 +106,16 @@ def test_the_memory_of_a_training_on_paper():
     # and observation; h and c of both seats and what each played last.
     decision = 9 + 9 + 4 * 8 + 4 + 3 * 4 + 9 * 4 + 2 * 2 * 4
     assert told["rollout"] == 16 * decision + 4 * (8 + 4 + 9) + 4 * (2 * 2 * 5 * 4 + 2 * 8)
+
+
+def test_memory_is_of_this_process_alone():
+    """A peak that began with that of the process which started it would hide what it takes."""
+    code = (
+        "import sys; sys.path.insert(0, 'scripts'); from benchmarks import memory; print(memory._resident())"
+    )
+    held = np.ones(2**28, np.uint8)  # 268 MB
+    now, peak = memory._resident()
+    assert held.nbytes < now <= peak
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    their_now, their_peak = (float(number) for number in done.stdout.decode().strip("()\n").split(","))
+    assert 0 < their_now <= their_peak < now - held.nbytes / 2
