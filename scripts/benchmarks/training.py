@@ -98,7 +98,7 @@ def _measured(
     if "peer" in samples:
         notes += ground.notes(samples["peer"], decisions)
     told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in first.items())
-    notes.append(f"{ground.name}: first call ({options.updates} updates, not part of the speeds): {told}.")
+    notes.append(f"{ground.name}: first call, not part of the speeds: {told}.")
     place = "GPU" if options.device == "cuda" else cpu(torch.get_num_threads())
     name = {"ground": "matches" if isinstance(ground, SelfPlay) else "worlds", "lanes": ground.lanes}
     return Row({**name, "where": ground.name, "on": place}, samples), learners, notes
@@ -171,7 +171,8 @@ def _opening(options: Train) -> list[str]:
     return [
         "MaskableRecurrentPPO beside sb3-contrib's RecurrentPPO, rollout and update together: phantom "
         f"tic-tac-toe by self-play, and one agent in {options.world}; n_steps {options.n_steps}, "
-        f"{options.n_epochs} epochs of {options.minibatches} minibatches; {options.updates} updates per side "
+        f"{options.n_epochs} epochs of {options.minibatches} minibatches; {options.updates} "
+        f"update{'s' * (options.updates > 1)} per side "
         "and repeat. The floor is the work's matrix products alone, by torch.mm in the same turns "
         "(`benchmarks/floor.py` counts them).",
         f"Both have one core of {options.hidden} units shared by actor and critic, net_arch "
