@@ -294,9 +294,12 @@ class Adam(torch.optim.Adam):
         gradients: list[Tensor] = []
         kept: list[Tensor] = []
         for p in group["params"]:
-            moments = self.state.get(p)
-            if not moments or p.grad is None:
+            if p.grad is None:
                 return None
+            moments = self.state[p]
+            if not moments:  # as torch begins; its first step would depend on the number of threads
+                moments |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p)}
+                moments["exp_avg_sq"] = torch.zeros_like(p)
             gradients.append(p.grad)
             kept += (p, moments["exp_avg"], moments["exp_avg_sq"], moments["step"])
         known = vars(self).get("_known", ())
