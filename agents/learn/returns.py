@@ -20,6 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agents.net.kernels import gpu
+
 
 def seat_advantages(
     reward: Tensor,
@@ -47,6 +49,12 @@ def seat_advantages(
     Returns:
         advantages [T, B] (0 where the outcome is unknown) and which of them count, bool [T, B].
     """
+    if value.is_cuda and value.dtype == torch.float32 and gpu.is_here():
+        from agents.learn import returns_gpu
+
+        return returns_gpu.seat_advantages(
+            reward, value, seat, over, next_value, next_seat, gamma, gae_lambda, carried
+        )
     T, _, P = reward.shape
     seats = torch.arange(P, device=seat.device)
     # What lies ahead of each seat, walking backwards: its next value and advantage, what it has earned
