@@ -1,6 +1,7 @@
 """`agents.learn.returns.seat_advantages` as one Triton program on a GPU (edge: triton).
 
-A thread walks through a match. Read the function in `agents.learn.returns` first: names, steps and their order are the same.
+A thread walks through a match. Read the function in `agents.learn.returns` first: names, steps and their
+order are the same.
 """
 
 from __future__ import annotations
