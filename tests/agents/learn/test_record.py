@@ -210,7 +210,7 @@ def test_on_a_gpu_no_step_waits(opposite, gpu):
 
 
 def test_by_masks_the_same_rules_hold():
-    """Who has an opponent, whose seat is whose, that an opponent stays for the match: as without masks."""
+    """Who has an opponent, whose seat is whose, an opponent stays for the match: as without masks."""
     policy, collector = made("random and past selves")
     opposition = collector.opposition
     rollout = collector.collect(policy, 60, generator_on("cpu"))
