@@ -114,7 +114,7 @@ def test_another_length_or_a_magnet_gets_other_memory():
 # ---------------------------------------------------------------- waiting for nothing
 
 
-class Waiting(AssertionError):
+class WaitingError(AssertionError):
     """Something was asked of the device's numbers."""
 
 
@@ -127,7 +127,7 @@ class Refusal(TorchDispatchMode):
         name = function.overloadpacket.__name__
         indices = args[1] if name in ("index", "index_put", "index_put_") else []
         if name.startswith(self.WAITS) or any(x is not None and x.dtype == torch.bool for x in indices):
-            raise Waiting(name)
+            raise WaitingError(name)
         return function(*args, **(kwargs or {}))
 
 
@@ -142,7 +142,7 @@ def nothing_waits(monkeypatch):
 
         def asked(self, *given, **named):
             if not is_playing:
-                raise Waiting(name)
+                raise WaitingError(name)
             return real(self, *given, **named)
 
         patch.setattr(torch.Tensor, name, asked)
@@ -182,7 +182,7 @@ def test_a_bot_opposite_is_waited_for(monkeypatch):
     opposition.by_masks = True
     collector.opposition = opposition
     assert not opposition.decides_on(torch.device("cpu"))
-    with pytest.raises(Waiting), nothing_waits(monkeypatch):
+    with pytest.raises(WaitingError), nothing_waits(monkeypatch):
         collector.collect(policy, 2)
 
 
