@@ -110,6 +110,12 @@ def _forward(
             column = first + tl.arange(0, N)
             fits = column < H
             inside = plays[:, None] & fits[None, :]
+            at = z + here[:, None] * (4 * H) + column[None, :]
+            z_i = tl.load(at, mask=inside, other=0.0)
+            z_f = tl.load(at + H, mask=inside, other=0.0)
+            z_o = tl.load(at + 2 * H, mask=inside, other=0.0)
+            z_g = tl.load(at + 3 * H, mask=inside, other=0.0)
+            old = remembered(c, c0, row, column, fits, H)
             u_0 = tl.zeros((BLOCK, N), tl.float32)
             u_1, u_2, u_3 = u_0, u_0, u_0
             if N >= H:
@@ -131,15 +137,14 @@ def _forward(
                         u_2 = times(mine, w, u_2, PRECISION, BF16)
                         w = transposed(U + 3 * H * H, column, k, H, BF16)
                         u_3 = times(mine, w, u_3, PRECISION, BF16)
-            if OWN == 1:
-                u_1, u_2, u_3 = u_0, u_0, u_0
-            at = z + here[:, None] * (4 * H) + column[None, :]
-            i = sigmoid(tl.load(at, mask=inside, other=0.0) + u_0)
-            f = sigmoid(tl.load(at + H, mask=inside, other=0.0) + u_1)
-            o = sigmoid(tl.load(at + 2 * H, mask=inside, other=0.0) + u_2)
-            g = tanh(tl.load(at + 3 * H, mask=inside, other=0.0) + u_3)
-            new = f * remembered(c, c0, row, column, fits, H) + i * g
             to = here[:, None] * H + column[None, :]
+            if OWN == 1:  # by way of memory, else each of the gates is handed from thread to thread
+                tl.store(h + to, u_0, mask=inside)
+                tl.debug_barrier()
+                u_0 = tl.load(h + to, mask=inside, other=0.0)
+                u_1, u_2, u_3 = u_0, u_0, u_0
+            i, f, o, g = sigmoid(z_i + u_0), sigmoid(z_f + u_1), sigmoid(z_o + u_2), tanh(z_g + u_3)
+            new = f * old + i * g
             tl.store(c + to, new, mask=inside)
             tl.store(h + to, o * tanh(new), mask=inside)
             if KEEPS:
