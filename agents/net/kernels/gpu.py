@@ -24,12 +24,27 @@ from torch import Tensor
 from agents.net.cells import Cell, CellState
 from agents.net.kernels import Kernel
 
-PRECISIONS: Final = {"highest": ("tf32x3", False), "high": ("tf32", False), "medium": ("ieee", True)}
-"""How Triton multiplies, and whether operands are rounded to bfloat16 before, by torch's setting. "tf32x3"
-is three TF32 products, which together keep what float32 keeps."""
+
+class Operands(NamedTuple):
+    """What products multiply."""
+
+    precision: str  # as Triton calls it
+    is_rounded: bool  # to bfloat16
+    size: int  # bytes of shared memory that a number takes
+
+
+PRECISIONS: Final = {
+    "highest": Operands("tf32x3", False, 8),
+    "high": Operands("tf32", False, 4),
+    "medium": Operands("ieee", True, 2),
+}
+"""By torch's setting. "tf32x3" is three TF32 products, which together keep what float32 keeps."""
 
 RESIDENT: Final = 128 * 128
 """The most numbers of U that stay with a program."""
+
+SHARED: Final = 227 * 1024
+"""Bytes of an H100's shared memory that a program may have."""
 
 
 class Tile(NamedTuple):
@@ -47,10 +62,20 @@ def is_here() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def tile_for(hidden: int, own: int) -> Tile:
-    """How to cut `own` blocks of U with `hidden` rows."""
+@functools.cache
+def _properties(device: torch.device) -> Any:
+    return torch.cuda.get_device_properties(device)
+
+
+def tile_for(hidden: int, own: int, size: int, shared: int = SHARED) -> Tile:
+    """How to cut `own` blocks of U with `hidden` rows, of `size` bytes a number.
+
+    Args:
+        shared: bytes of shared memory that a program may have.
+    """
     padded = max(16, 1 << (hidden - 1).bit_length())
-    if own * padded * padded <= RESIDENT:
+    needed = (own * padded + 16) * padded * size
+    if own * padded * padded <= RESIDENT and needed <= shared:
         return Tile(16, padded, padded, 8 if padded > 64 else 4)
     return Tile(16, 64, 32, 4)
 
@@ -91,8 +116,9 @@ class _Recurrence(torch.autograd.Function):
         read = torch.empty_like(seat) if keeps else seat
         last_h, last_c = torch.empty_like(h0), torch.empty_like(c0)
         own = U.shape[0] // H
-        tile = tile_for(H, own)
-        precision, is_rounded = PRECISIONS[torch.get_float32_matmul_precision()]
+        precision, is_rounded, size = PRECISIONS[torch.get_float32_matmul_precision()]
+        shared = _properties(x.device).shared_memory_per_block_optin if x.is_cuda else SHARED
+        tile = tile_for(H, own, size, shared)
         with _on(x):
             gpu_code.forward[(-(-B // tile.BLOCK),)](
                 *(gates, U, start, seat, h0, c0, h, c, h_old, read, last_h, last_c, T, B),
@@ -138,8 +164,10 @@ def _on(x: Tensor) -> Any:
 
 
 def _fits(cell: Cell, inputs: Tensor, _needs_gradient: bool) -> bool:
-    is_there = inputs.is_cuda and inputs.dtype == torch.float32 == cell.U.dtype
-    return is_there and cell.fused_gates == "four_gates" and is_here()
+    if not (inputs.is_cuda and inputs.dtype == torch.float32 == cell.U.dtype and is_here()):
+        return False
+    is_known = torch.version.hip is None and _properties(inputs.device).major >= 8  # from there on with TF32
+    return is_known and cell.fused_gates == "four_gates"
 
 
 KERNEL = Kernel("gpu", _fits, recurrence)

@@ -159,6 +159,16 @@ def test_on_a_gpu_it_runs_gated_cells_and_lstms(wants, gpu):
     assert outputs.shape == (2, 2, 4)
 
 
+def test_u_stays_as_far_as_shared_memory_goes():
+    """128 units take 64 KiB in TF32 and twice as much as two parts; a smaller GPU has 99 KiB."""
+    assert gpu.tile_for(100, 1, 8) == gpu.Tile(16, 128, 128, 8)
+    assert gpu.tile_for(128, 1, 8, shared=99 * 1024) == gpu.Tile(16, 64, 32, 4)
+    assert gpu.tile_for(128, 1, 4, shared=99 * 1024) == gpu.Tile(16, 128, 128, 8)
+    assert gpu.tile_for(64, 4, 8) == gpu.Tile(16, 64, 64, 4)
+    assert gpu.tile_for(65, 4, 2) == gpu.tile_for(129, 1, 2) == gpu.Tile(16, 64, 32, 4)
+    assert gpu.tile_for(3, 1, 8) == gpu.Tile(16, 16, 16, 4)
+
+
 # ---------------------------------------------------------------- compiled
 
 

@@ -52,8 +52,8 @@ def main():
     ):
         if setting == "high" and own == 4:
             continue
-        tile, (precision, is_rounded) = gpu.tile_for(H, own), gpu.PRECISIONS[setting]
-        *cut, warps = tile
+        precision, is_rounded, size = gpu.PRECISIONS[setting]
+        *cut, warps = gpu.tile_for(H, own, size)
         constants = dict(zip(("BLOCK", "N", "K"), cut, strict=True))
         constants |= {"H": H, "P": 2, "SEATS": 2, "OWN": own, "KEEPS": True}
         constants |= {"PRECISION": precision, "BF16": is_rounded}
