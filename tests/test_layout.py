@@ -34,7 +34,7 @@ ONLY_IN = {
     "torch.utils.tensorboard": {"agents/run/curves.py"},
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},
-    "matplotlib": {"envs/drawing.py", "scripts/curves.py"},
+    "matplotlib": {"envs/drawing.py", "scripts/curves.py", "scripts/benchmarks/plot.py"},
     "pygame": {"envs/window.py"},
     "onnx": {"agents/play/export.py"},
     "onnxscript": {"agents/play/export.py"},
@@ -49,7 +49,7 @@ ONLY_IN = {
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
     "triton": {"agents/net/kernels/gpu_code.py", "agents/learn/returns_gpu.py"},
     "pdoc": {"scripts/reference.py"},
-    "pyspiel": {"scripts/benchmarks/openspiel.py"},
+    "pyspiel": {"scripts/benchmarks/openspiel.py", "scripts/benchmarks/exploit.py"},
     "open_spiel": {"scripts/benchmarks/openspiel.py"},
     "generals": {"scripts/benchmarks/generals.py"},
 }
