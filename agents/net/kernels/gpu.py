@@ -53,6 +53,7 @@ class Tile(NamedTuple):
     BLOCK: int  # matches
     N: int  # columns at a time
     K: int  # of the sums
+    STAGES: int  # tiles of U that are fetched ahead, where it does not stay
     num_warps: int
 
 
@@ -74,10 +75,9 @@ def tile_for(hidden: int, own: int, size: int, shared: int = SHARED) -> Tile:
         shared: bytes of shared memory that a program may have.
     """
     padded = max(16, 1 << (hidden - 1).bit_length())
-    needed = (own * padded + 16) * padded * size
-    if own * padded * padded <= RESIDENT and needed <= shared:
-        return Tile(16, padded, padded, 8 if padded > 64 else 4)
-    return Tile(16, 64, 32, 4)
+    if (own * padded + 16) * padded * size <= shared and own * padded * padded <= RESIDENT:
+        return Tile(16, padded, padded, 1, 8 if padded > 64 else 4)
+    return Tile(16, 128, 32, 3, 8)
 
 
 def recurrence(
@@ -125,6 +125,7 @@ class _Recurrence(torch.autograd.Function):
                 H=H, P=P, SEATS=1 << (P - 1).bit_length(), OWN=own, KEEPS=keeps, PRECISION=precision,
                 BF16=is_rounded, num_stages=1, **tile._asdict(),
             )  # fmt: skip
+        ctx.set_materialize_grads(False)
         if keeps:
             ctx.save_for_backward(x, W, U, start, seat, c0, gates, h_old, c, read)
             ctx.how = tile, precision, is_rounded
@@ -132,20 +133,22 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_h: Tensor, d_last_h: Tensor, d_last_c: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, d_h: Tensor | None, d_last_h: Tensor | None, d_last_c: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         from agents.net.kernels import gpu_code
 
         x, W, U, start, seat, c0, gates, h_old, c, read = ctx.saved_tensors
         tile, precision, is_rounded = ctx.how
         T, B, H = h_old.shape
         P, own = c0.shape[1], U.shape[0] // H
-        dh = d_last_h.clone(memory_format=torch.contiguous_format)
-        dc = d_last_c.clone(memory_format=torch.contiguous_format)
+        d_h = torch.zeros_like(h_old) if d_h is None else d_h.contiguous()
+        dh, dc = _copied(d_last_h, c0), _copied(d_last_c, c0)
         dz = torch.empty_like(gates)
         du = torch.empty_like(h_old) if own == 1 else dz
         with _on(x):
             gpu_code.backward[(-(-B // tile.BLOCK),)](
-                *(gates, U, start, seat, read, c0, c, d_h.contiguous(), dh, dc, dz, du, T, B),
+                *(gates, U, start, seat, read, c0, c, d_h, dh, dc, dz, du, T, B),
                 H=H, P=P, OWN=own, PRECISION=precision, BF16=is_rounded, num_stages=1, **tile._asdict(),
             )  # fmt: skip
         flat = dz.view(T * B, -1)
@@ -156,6 +159,11 @@ class _Recurrence(torch.autograd.Function):
 
 
 _differentiable: Callable[..., tuple[Tensor, ...]] = _Recurrence.apply
+
+
+def _copied(x: Tensor | None, like: Tensor) -> Tensor:
+    """A copy to be written into, of zeros if there is nothing."""
+    return torch.zeros_like(like) if x is None else x.clone(memory_format=torch.contiguous_format)
 
 
 def _on(x: Tensor) -> Any:

@@ -78,8 +78,8 @@ transposed, plain, times = jit(_transposed), jit(_plain), jit(_times)
 def _forward(
     z, U, start, seat, h0, c0, h, c, h_old, read,
     last_h, last_c, T, B, H: tl.constexpr, P: tl.constexpr, SEATS: tl.constexpr,
-    OWN: tl.constexpr, BLOCK: tl.constexpr, N: tl.constexpr, K: tl.constexpr, KEEPS: tl.constexpr,
-    PRECISION: tl.constexpr, BF16: tl.constexpr,
+    OWN: tl.constexpr, BLOCK: tl.constexpr, N: tl.constexpr, K: tl.constexpr, STAGES: tl.constexpr,
+    KEEPS: tl.constexpr, PRECISION: tl.constexpr, BF16: tl.constexpr,
 ):  # fmt: skip
     """z [T, B, 4 H] becomes the gates if KEEPS, beside which h_old [T, B, H] and read [T, B] are kept."""
     b = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -89,7 +89,7 @@ def _forward(
     k = tl.arange(0, K)
     column = tl.arange(0, N)
     fits = column < H
-    if N >= H:
+    if K >= H:
         w_0 = transposed(U, column, k, H, BF16)
         if OWN == 4:
             w_1 = transposed(U + H * H, column, k, H, BF16)
@@ -118,7 +118,7 @@ def _forward(
             old = remembered(c, c0, row, column, fits, H)
             u_0 = tl.zeros((BLOCK, N), tl.float32)
             u_1, u_2, u_3 = u_0, u_0, u_0
-            if N >= H:
+            if K >= H:
                 mine = remembered(h, h0, row, k, k < H, H)
                 u_0 = times(mine, w_0, u_0, PRECISION, BF16)
                 if OWN == 4:
@@ -126,7 +126,7 @@ def _forward(
                     u_2 = times(mine, w_2, u_2, PRECISION, BF16)
                     u_3 = times(mine, w_3, u_3, PRECISION, BF16)
             else:
-                for step in range(0, H, K):
+                for step in tl.range(0, H, K, num_stages=STAGES):
                     k = step + tl.arange(0, K)
                     mine = remembered(h, h0, row, k, k < H, H)
                     u_0 = times(mine, transposed(U, column, k, H, BF16), u_0, PRECISION, BF16)
@@ -172,7 +172,8 @@ def _forward(
 def _backward(
     gates, U, start, seat, read, c0, c, d_h, dh, dc,
     dz, du, T, B, H: tl.constexpr, P: tl.constexpr, OWN: tl.constexpr,
-    BLOCK: tl.constexpr, N: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr, BF16: tl.constexpr,
+    BLOCK: tl.constexpr, N: tl.constexpr, K: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr, BF16: tl.constexpr,
 ):  # fmt: skip
     """d_h [T, B, H] by the outputs; dh and dc [B, P, H] by the last memories become those by the first; dz
     [T, B, 4 H], and where one U serves all gates du [T, B, H], their sum, are written."""
@@ -180,7 +181,7 @@ def _backward(
     plays = b < B
     k = tl.arange(0, K)
     column = tl.arange(0, N)
-    if N >= H:
+    if K >= H:
         w_0 = plain(U, k, column, H, H, BF16)
         if OWN == 4:
             w_1 = plain(U + H * H, k, column, H, H, BF16)
@@ -222,7 +223,7 @@ def _backward(
         for first in range(0, H, N):
             column = first + tl.arange(0, N)
             total = tl.zeros((BLOCK, N), tl.float32)
-            if N >= H:
+            if K >= H:
                 k = tl.arange(0, K)
                 given = plays[:, None] & (k < H)[None, :]
                 d_u = tl.load(at + k[None, :], mask=given, other=0.0)
@@ -235,7 +236,7 @@ def _backward(
                     d_u = tl.load(at + 3 * H + k[None, :], mask=given, other=0.0)
                     total = times(d_u, w_3, total, PRECISION, BF16)
             else:
-                for step in range(0, OWN * H, K):
+                for step in tl.range(0, OWN * H, K, num_stages=STAGES):
                     k = step + tl.arange(0, K)
                     d_u = tl.load(at + k[None, :], mask=plays[:, None] & (k < OWN * H)[None, :], other=0.0)
                     w = plain(U, k, column, OWN * H, H, BF16)

@@ -161,12 +161,12 @@ def test_on_a_gpu_it_runs_gated_cells_and_lstms(wants, gpu):
 
 def test_u_stays_as_far_as_shared_memory_goes():
     """128 units take 64 KiB in TF32 and twice as much as two parts; a smaller GPU has 99 KiB."""
-    assert gpu.tile_for(100, 1, 8) == gpu.Tile(16, 128, 128, 8)
-    assert gpu.tile_for(128, 1, 8, shared=99 * 1024) == gpu.Tile(16, 64, 32, 4)
-    assert gpu.tile_for(128, 1, 4, shared=99 * 1024) == gpu.Tile(16, 128, 128, 8)
-    assert gpu.tile_for(64, 4, 8) == gpu.Tile(16, 64, 64, 4)
-    assert gpu.tile_for(65, 4, 2) == gpu.tile_for(129, 1, 2) == gpu.Tile(16, 64, 32, 4)
-    assert gpu.tile_for(3, 1, 8) == gpu.Tile(16, 16, 16, 4)
+    assert gpu.tile_for(100, 1, 8) == gpu.Tile(16, 128, 128, 1, 8)
+    assert gpu.tile_for(128, 1, 8, shared=99 * 1024) == gpu.Tile(16, 128, 32, 3, 8)
+    assert gpu.tile_for(128, 1, 4, shared=99 * 1024) == gpu.Tile(16, 128, 128, 1, 8)
+    assert gpu.tile_for(64, 4, 8) == gpu.Tile(16, 64, 64, 1, 4)
+    assert gpu.tile_for(65, 4, 2) == gpu.tile_for(129, 1, 2) == gpu.Tile(16, 128, 32, 3, 8)
+    assert gpu.tile_for(3, 1, 8) == gpu.Tile(16, 16, 16, 1, 4)
 
 
 # ---------------------------------------------------------------- compiled
@@ -207,4 +207,4 @@ def test_u_stays_where_it_fits(compiled):
     for way in ("forward", "backward"):
         assert compiled[f"{way} gated 128 high"]["shared"] >= 128 * 128 * 4
         assert compiled[f"{way} gated 128 highest"]["shared"] >= 2 * 128 * 128 * 4
-        assert compiled[f"{way} gated 256 high"]["shared"] < 32 * 1024
+        assert compiled[f"{way} gated 256 high"]["shared"] < 64 * 1024

@@ -54,7 +54,7 @@ def main():
             continue
         precision, is_rounded, size = gpu.PRECISIONS[setting]
         *cut, warps = gpu.tile_for(H, own, size)
-        constants = dict(zip(("BLOCK", "N", "K"), cut, strict=True))
+        constants = dict(zip(("BLOCK", "N", "K", "STAGES"), cut, strict=True))
         constants |= {"H": H, "P": 2, "SEATS": 2, "OWN": own, "KEEPS": True}
         constants |= {"PRECISION": precision, "BF16": is_rounded}
         for program in ("forward", "backward"):
