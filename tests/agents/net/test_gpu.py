@@ -87,6 +87,14 @@ def test_it_gives_what_the_rule_gives(name, sizes, starts, triton_device):
     assert compared(name, sizes, triton_device, starts) < 2e-6
 
 
+@pytest.mark.parametrize("tile", [gpu.Tile(16, 128, 16, 2, 4), gpu.Tile(32, 16, 32, 1, 4)], ids=str)
+def test_so_it_does_however_its_work_is_cut(tile, triton_device, monkeypatch):
+    """All columns at a time and some of the sums, and the other way round."""
+    monkeypatch.setattr(gpu, "tile_for", lambda *_: tile)
+    for name in ("gated", "lstm"):
+        assert compared(name, SIZES["padded to 128"], triton_device) < 2e-6
+
+
 @pytest.mark.parametrize(("setting", "error"), [("high", 2e-3), ("medium", 2e-2)])
 @pytest.mark.parametrize("name", ["gated", "lstm"])
 def test_torch_s_setting_says_what_products_multiply(name, setting, error, gpu):
