@@ -79,6 +79,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         use_sde, sde_sample_freq: SB3's; there is no state-dependent exploration here.
         opposition: gives a share of the matches to past selves or fixed players.
         snapshot_every: updates between two past selves added to the opposition's pool.
+        cuda_graph: on a GPU, capture a step of play once and replay it, see `agents.learn.rollout.Collector`.
+            Files do not keep it.
         policy_kwargs: arguments of `RecurrentPolicy`, see `agents.net.settings.Network`.
 
     One timestep is one decision, so an update uses `n_steps` times the number of matches or worlds.
@@ -126,6 +128,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         ema_decay: float = 0.0,
         opposition: Opposition | None = None,
         snapshot_every: int = 50,
+        cuda_graph: bool = False,
     ) -> None:
         self._check_given(policy, use_sde, sde_sample_freq, verbose)
         super().__init__(
@@ -146,6 +149,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.magnet_coef, self.magnet_kind, self.magnet_every = magnet_coef, magnet, magnet_every
         self.clip_range_vf, self.shaping_coef, self.ema_decay = clip_range_vf, shaping_coef, ema_decay
         self.opposition, self.snapshot_every = opposition, snapshot_every
+        self.cuda_graph = cuda_graph
         self._check_settings()
         self._begin_empty(_init_setup_model)
         if env is not None:
@@ -201,7 +205,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """Refuse settings that cannot be used; NumPy's and torch's numbers become Python's own."""
         for name, value in vars(self.settings).items():
             setattr(self, _attribute(name), value)
-        for name in ("snapshot_every", "seed"):
+        for name in ("snapshot_every", "cuda_graph", "seed"):
             setattr(self, name, settings.check(name, getattr(self, name)))
         if self.magnet_kind == "ema" and self.ema_decay == 0.0:
             raise ValueError("magnet='ema' needs an ema_decay above 0")
@@ -272,6 +276,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             raise ValueError(f"the model plays {self.game}, got an env of {task.plays}")
         self._check_sizes(lanes.matches)
         self._check_opposition(task, lanes.matches)
+        if self.opposition is not None:
+            self.opposition.to(lanes.device)
         if worlds is not None:
             if not is_new:
                 normalizer.hand_on(self, worlds)
@@ -294,7 +300,10 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """
         if isinstance(env, Batch):
             if env.device.type != self.device.type:
-                raise ValueError(f"the model computes on {self.device}, the matches lie on {env.device}")
+                raise ValueError(
+                    f"the model computes on {self.device}, the matches lie on {env.device}: both must be on "
+                    "one device; name it as `device` of either"
+                )
             return MatchLanes(env), None
         if not isinstance(env, (VecEnv, gymnasium.Env, str)):
             raise ValueError(
@@ -790,7 +799,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             self.lanes.load_state_dict(matches)
         if self.lanes is not None and remembered:
             self._own_seed = own_seed  # of a Batch that is gone
-            self.collector = Collector(self.lanes, self.policy, self.opposition)
+            self.collector = Collector(self.lanes, self.policy, self.opposition, self.cuda_graph)
             self.collector.load_state_dict(remembered, self.policy)
         opposite = below(state, "opposition.")
         if self.opposition is not None and matches:
@@ -888,7 +897,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def _sit_down(self) -> None:
         """Play what the env shows from now on, with nothing remembered."""
         assert self.lanes is not None
-        self.collector = Collector(self.lanes, self.policy, self.opposition)
+        self.collector = Collector(self.lanes, self.policy, self.opposition, self.cuda_graph)
         if self.opposition is not None:
             self.opposition.restart(torch.ones_like(self.lanes.over))
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from agents.learn import kernels
+from agents.net.kernels import gpu
 
 
 def seat_advantages(
@@ -50,6 +51,10 @@ def seat_advantages(
         advantages [T, B] (0 where the outcome is unknown) and which of them count, bool [T, B].
     """
     told = reward, value, seat, over, next_value, next_seat
+    if value.is_cuda and value.dtype == torch.float32 and gpu.is_here():
+        from agents.learn import returns_gpu
+
+        return returns_gpu.seat_advantages(*told, gamma, gae_lambda, carried)
     compiled = kernels.advantages(*told, gamma, gae_lambda, carried)
     return compiled or reference(*told, gamma, gae_lambda, carried)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.net.cells import Cell, CellState
-from agents.net.kernels import Kernel, explicit, fused
+from agents.net.kernels import Kernel, explicit, fused, gpu
 
 
 def scan(
@@ -74,7 +74,12 @@ def reference(
     return torch.stack(outputs), state
 
 
-KERNELS: list[Kernel] = [fused.KERNEL, explicit.KERNEL, Kernel("reference", lambda *_: True, reference)]
+KERNELS: list[Kernel] = [
+    gpu.KERNEL,
+    fused.KERNEL,
+    explicit.KERNEL,
+    Kernel("reference", lambda *_: True, reference),
+]
 """Asked in this order which of them fits; the last is the readable one, which fits everything. A new kernel
 is one file in `agents.net.kernels` and one entry here."""
 

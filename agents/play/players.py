@@ -105,6 +105,26 @@ class Player:
         """`act` on checked tensors: int64 [B]."""
         raise NotImplementedError
 
+    def decides_on(self, device: torch.device) -> bool:  # noqa: ARG002
+        """`choose_where` on this kind of device waits for nothing."""
+        return False
+
+    def choose_where(self, observation: Tensor, legal: Tensor, seat: Tensor, asked: Tensor) -> Tensor:
+        """`act` in those of the first R matches that are marked in `asked` (bool [R]); on a GPU it waits for
+        them, unless it `decides_on` it.
+
+        Returns:
+            int64 [R]; what stands where nobody was asked means nothing.
+        """
+        rows = torch.nonzero(asked)[:, 0]
+        if len(rows) == 0:
+            return torch.zeros_like(seat)
+        chosen = self.act(observation[rows], legal[rows], seat[rows], rows)
+        return torch.zeros_like(seat).index_put((rows,), chosen)
+
+    def to(self, device: torch.device) -> None:
+        """Decide from now on for matches on `device`."""
+
     def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:  # noqa: ARG002
         """Its probabilities at every information set of its game, float64 [sequences], see `Tree.checked`.
 
@@ -187,6 +207,29 @@ class Agent(Player):
         self.memory.previous[rows] = memory.previous
         self.start[rows] = False
         return decision.action.to(observation.device)
+
+    def decides_on(self, device: torch.device) -> bool:
+        return self.scale is None and device.type == self.device.type
+
+    def choose_where(self, observation: Tensor, legal: Tensor, seat: Tensor, asked: Tensor) -> Tensor:
+        """All of the matches are computed, and what is remembered changes where it was asked."""
+        if not self.decides_on(observation.device):
+            return super().choose_where(observation, legal, seat, asked)
+        R = len(asked)
+        cores, previous, start = (
+            tuple(x[:, :R] for x in self.memory.cores),
+            self.memory.previous[:R],
+            self.start[:R],
+        )
+        decision, memory = self.policy.act(
+            observation, legal, seat, start, Memory(cores, previous), self.generator, self.deterministic
+        )
+        for whole, part in zip(cores, memory.cores, strict=True):
+            whole.copy_(torch.where(asked[:, None, None], part, whole))
+        is_asked = asked.reshape(-1, *[1] * (previous.dim() - 1))
+        previous.copy_(torch.where(is_asked, memory.previous, previous))
+        start &= ~asked
+        return decision.action
 
     def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
         def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
@@ -308,6 +351,20 @@ class RandomPlayer(ScriptedPlayer):
         threads = min(torch.get_num_threads(), len(legal) // DRAWS_PER_THREAD)
         launch_cpu(_pick_legal, len(legal), threads, legal.cpu().numpy(), bits.numpy(), actions.numpy())
         return actions.to(legal.device)
+
+    def decides_on(self, device: torch.device) -> bool:
+        return device.type == self.generator.device.type
+
+    def choose_where(self, observation: Tensor, legal: Tensor, seat: Tensor, asked: Tensor) -> Tensor:
+        """The legal action with the largest of as many random numbers."""
+        if not self.decides_on(legal.device):
+            return super().choose_where(observation, legal, seat, asked)
+        numbers = torch.rand(legal.shape, generator=self.generator, device=legal.device)
+        return torch.where(legal, numbers, -1.0).argmax(1)
+
+    def to(self, device: torch.device) -> None:
+        if not self.decides_on(device):
+            self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
 
     def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
         on_progress(1.0)
