@@ -21,9 +21,10 @@ ONLY_IN = {
     "pettingzoo": {"envs/adapters/pettingzoo.py"},
     "stable_baselines3": {
         *("agents/net/observations.py", "agents/net/normalizer.py"),
-        *("agents/learn/algorithm.py", "agents/learn/worlds.py", "agents/run/curves.py"),
-        *("agents/run/keeper.py", "agents/gym/evaluation.py", "agents/gym/episodes.py"),
-        *("agents/gym/training.py", "agents/gym/sb3.py", "agents/gym/stock.py", "envs/adapters/sb3.py"),
+        *("agents/learn/algorithm.py", "agents/learn/exploiter.py", "agents/learn/worlds.py"),
+        *("agents/run/curves.py", "agents/run/keeper.py", "agents/gym/evaluation.py"),
+        *("agents/gym/episodes.py", "agents/gym/training.py", "agents/gym/sb3.py", "agents/gym/stock.py"),
+        "envs/adapters/sb3.py",
         *(f"scripts/benchmarks/{name}.py" for name in ("learners", "self_play", "worlds")),
     },
     "sb3_contrib": {
@@ -35,6 +36,7 @@ ONLY_IN = {
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},
     "matplotlib": {"envs/drawing.py", "scripts/curves.py"},
+    "scipy": {"agents/play/ratings.py"},
     "pygame": {"envs/window.py"},
     "onnx": {"agents/play/export.py"},
     "onnxscript": {"agents/play/export.py"},

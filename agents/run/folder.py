@@ -42,6 +42,23 @@ STATUSES = ("running", "finished", "interrupted", "failed")
 C = TypeVar("C", bound=RunConfig)
 
 
+PER_DECADE = 8
+"""Checkpoints, at most, from a number of decisions to ten times as many, where all of a run are judged."""
+
+
+def spaced(run: Path) -> list[Path]:
+    """Checkpoints of a run, oldest first, evenly spread over the logarithm of their decisions.
+
+    From the latest on back, each with at most `10 ** (-1 / PER_DECADE)` of the decisions of the one after it.
+    """
+    steps = {int(path.name.removeprefix("step_")): path for path in files.steps_of(run)}
+    kept: list[int] = []
+    for step in sorted(steps, reverse=True):
+        if not kept or step <= kept[-1] * 10 ** (-1 / PER_DECADE):
+            kept.append(step)
+    return [steps[step] for step in reversed(kept)]
+
+
 def begin(config: RunConfig, name: str, command: str) -> Path:
     """Make a run's folder, `name` and the time in its own name; what was asked is written down in it."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
