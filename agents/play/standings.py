@@ -138,7 +138,9 @@ class Standings:
 
     def heat_map(self) -> str:
         """The payoffs as an SVG document: blue where the row's player wins, red where it loses."""
-        names = [f"{name}  {k + 1}" for k, name in enumerate(shortened(self.names))]
+        points = [rating.points for rating in self.ratings.values()]
+        told = zip(shortened(self.names), points, strict=True)
+        names = [f"{name} {points:+.0f}   {k + 1}" for k, (name, points) in enumerate(told)]
         left, top = 8.0 * max(map(len, names)) + MARGIN, 3 * MARGIN
         most = max(float(np.abs(self.payoffs).max()), 1e-9)
         drawn = [words(MARGIN, 30, f"{self.game.name}: mean return of the row's player", 14, anchor="start")]

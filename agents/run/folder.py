@@ -5,6 +5,7 @@ runs/<what>__<cell>__s<seed>__<UTC time>/
     metrics.jsonl tensorboard/          the curves; metrics.jsonl is the record of truth
     checkpoints/step_<n>/               complete states; latest.json and best.json name one
     replays/                            what the agent did, drawn
+    standings/                          the latest ratings, see agents.play.standings
 """
 
 from __future__ import annotations
