@@ -72,7 +72,7 @@ TESTED_IN = {
     "agents/commands/export.py": "scripts/test_export_script.py",
     "agents/commands/play.py": "scripts/test_console.py",
     "agents/commands/selfplay.py": "scripts/test_scripts.py",
-    "agents/commands/tournament.py": "scripts/test_scripts.py",
+    "agents/commands/tournament.py": "scripts/test_standings_script.py",
     "agents/commands/train.py": "scripts/test_train.py",
     "agents/commands/watch.py": "scripts/test_scripts.py",
     "agents/net/heads.py": "agents/net/test_spatial.py",

@@ -72,6 +72,8 @@ def main() -> None:
     """Play everyone against every other and print the tables."""
     a = cli.parse(Arguments, __doc__, GAME)
     cli.use(a.uses)
+    if a.out is not None and a.out.exists() and not a.out.is_dir():
+        raise ValueError(f"--out must be a folder, {a.out} is a file")
     specs = [part for spec in a.players for part in (checkpoints(spec) if a.all_checkpoints else [spec])]
     if not specs:
         raise ValueError("a tournament needs at least two players, got 0")
@@ -90,8 +92,6 @@ def main() -> None:
         raise ValueError(f"a tournament needs at least two players, got {len(players)}")
     pairs = len(players) * (len(players) - 1) // 2 if game.seats == 2 else len(players)
     check_judged("--matches-per-seat", a.matches_per_seat * pairs, game.seats, device)
-    if a.out is not None:
-        a.out.mkdir(parents=True, exist_ok=True)
     is_shown = a.progress and sys.stderr.isatty()
     with tqdm(total=2 * a.matches_per_seat * pairs, unit="match", disable=not is_shown) as bar:
         results = round_robin(game, players, a.matches_per_seat, a.seed, device, bar.update)
