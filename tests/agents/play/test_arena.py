@@ -229,3 +229,35 @@ def test_a_tournament_is_a_table_of_everyone_against_everyone():
 def test_a_tournament_needs_players_with_different_names(names):
     with pytest.raises(ValueError, match="at least two players with different names"):
         round_robin(KUHN, [Always(KUHN, name, 0) for name in names], 2)
+
+
+@pytest.mark.parametrize("lanes", [8, 2048])
+def test_all_pairs_play_in_one_pass_each_with_its_seats_and_deals(monkeypatch, lanes):
+    """Three who always bet, one who always passes: 'bet bet' is a showdown for 2 that the cards decide, and
+    the passer loses 1 in 2 decisions (in seat 1) or 3 (in seat 0). Also where 8 lanes hold parts of pairs."""
+    monkeypatch.setattr(arena, "LANES", lanes)
+    players = [*(Always(KUHN, name, 1) for name in "abc"), Always(KUHN, "passes", 0)]
+    told = []
+    table = round_robin(KUHN, players, 10, on_progress=told.append)
+    assert sum(told) == 6 * 20
+    for one in table.values():
+        assert one.seat.bincount().tolist() == [10, 10]
+    for name in "abc":
+        one = table[name, "passes"]
+        assert one.returns.tolist() == [1.0] * 20
+        assert one.length.tolist() == [2 + seat for seat in one.seat.tolist()]
+    showdowns = [table[pair].returns.tolist() for pair in (("a", "b"), ("a", "c"), ("b", "c"))]
+    assert all(set(returns) == {-2.0, 2.0} for returns in showdowns)
+    assert showdowns[0] != showdowns[1] != showdowns[2] != showdowns[0]  # no pair has another's cards
+
+
+def test_who_has_met_does_not_meet_again():
+    players = [Always(KUHN, name, 1) for name in "abc"]
+    table = round_robin(KUHN, players, 2, has_met=[frozenset("ab")])
+    assert set(table) == {("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")}
+    assert round_robin(KUHN, players[:2], 2, has_met=[frozenset("ab")]) == {}
+
+
+def test_players_of_another_game_are_refused():
+    with pytest.raises(ValueError, match=r"'x' plays LeducPoker\(\), expected players of KuhnPoker\(\)"):
+        round_robin(KUHN, [fixed_player("random", KUHN), Always(envs.make("leduc_poker"), "x", 0)], 2)
