@@ -85,5 +85,5 @@ def test_exploitability_by_a_learned_best_response(script, refused):
     assert ended.code == 0, ended
     (row,) = [line.split() for line in ended.out.splitlines() if " bot " in line]
     assert 0.0 <= float(row[3]) < 1 / 6
-    assert "32,768" in row  # decisions: whole rollouts of 8,192
+    assert "32,768" in row  # decisions: whole rollouts of 4,096
     refused("exploitability", "bot", *KUHN, "--learned", 0, told="at least 1 decision to learn from")
