@@ -49,7 +49,7 @@ class Arguments:
     matches_per_seat: int = 2_000
     """Matches of each pair in each seating."""
     all_checkpoints: bool = False
-    """A run stands for its checkpoints, evenly spread over the logarithm of their decisions."""
+    """A run stands for its checkpoints; of more than 8 for those evenly spread over the logarithm."""
     out: Path | None = None
     """A folder for results.json, payoffs.csv, ratings.csv and heatmap.svg; `random` joins the players."""
     game: str | None = None

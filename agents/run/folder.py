@@ -44,18 +44,19 @@ C = TypeVar("C", bound=RunConfig)
 
 
 PER_DECADE = 8
-"""Checkpoints, at most, from a number of decisions to ten times as many, where all of a run are judged."""
+"""Checkpoints, at most, from a number of decisions to ten times as many, where a run has more in all."""
 
 
 def spaced(run: Path) -> list[Path]:
-    """Checkpoints of a run, oldest first, evenly spread over the logarithm of their decisions.
+    """Checkpoints of a run, oldest first: all, or of many those evenly spread over the logarithm.
 
-    From the latest on back, each with at most `10 ** (-1 / PER_DECADE)` of the decisions of the one after it.
+    These are, from the latest on back, each with at most `10 ** (-1 / PER_DECADE)` of the decisions of the
+    one after it.
     """
     steps = {int(path.name.removeprefix("step_")): path for path in files.steps_of(run)}
     kept: list[int] = []
     for step in sorted(steps, reverse=True):
-        if not kept or step <= kept[-1] * 10 ** (-1 / PER_DECADE):
+        if not kept or len(steps) <= PER_DECADE or step <= kept[-1] * 10 ** (-1 / PER_DECADE):
             kept.append(step)
     return [steps[step] for step in reversed(kept)]
 

@@ -89,4 +89,7 @@ def test_checkpoints_are_spread_over_the_logarithm(tmp_path):
         save_folder({"agent.json": b"{}"}, tmp_path / "checkpoints" / f"step_{step}")
     steps = [int(path.name.removeprefix("step_")) for path in spaced(tmp_path)]
     assert steps == [100, 200, 300, 500, 700, 1000]
+    for step in (100, 200):
+        shutil.rmtree(tmp_path / "checkpoints" / f"step_{step}")
+    assert len(spaced(tmp_path)) == 8  # few enough: all
     assert spaced(tmp_path / "nothing") == []
