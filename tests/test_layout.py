@@ -82,8 +82,8 @@ TESTED_IN = {
     **{
         f"agents/play/bots/{name}.py": "agents/play/test_bots.py"
         for name in (
-            *("concentration", "dark_hex", "deciding", "generals", "kuhn_poker", "leduc_poker"),
-            *("new_action", "phantom_tictactoe"),
+            *("concentration", "dark_hex", "deciding", "generals", "goofspiel", "kuhn_poker"),
+            *("leduc_poker", "liars_dice", "new_action", "phantom_tictactoe"),
         )
     },
     "agents/run/cli.py": "scripts/test_scripts.py",
@@ -100,8 +100,10 @@ TESTED_IN = {
     "envs/games/generals.py": "envs/test_rules_generals.py",
     "envs/games/generals_maps.py": "envs/test_rules_generals.py",
     "envs/games/generals_picture.py": "envs/test_drawing.py",
+    "envs/games/goofspiel.py": "envs/test_rules_openspiel.py",
     "envs/games/kuhn_poker.py": "envs/test_rules_openspiel.py",
     "envs/games/leduc_poker.py": "envs/test_rules_openspiel.py",
+    "envs/games/liars_dice.py": "envs/test_rules_openspiel.py",
     "envs/games/minesweeper.py": "envs/test_rules_popgym.py",
     "envs/games/phantom_tictactoe.py": "envs/test_rules_openspiel.py",
     "envs/rules/fleet.py": "envs/test_match.py",

@@ -62,6 +62,27 @@ def test_the_leduc_bot_raises_with_a_pair_or_a_king(card, public, can_fold, can_
     assert bot_act(envs.make("leduc_poker"), observation, [can_fold, True, can_raise]) == decision
 
 
+@pytest.mark.parametrize(
+    ("die", "quantity", "face", "decision"),
+    [
+        (3, 0, 0, 2),  # opens with its own three, 1x3
+        (6, 0, 0, 0),  # a six is any face: 1x1
+        (3, 1, 2, 12),  # it has no two
+        (6, 1, 2, 2),  # 1x3, which its six bears out
+        (3, 2, 3, 12),  # two threes would need one of the other's
+    ],
+)
+def test_the_liars_bot_says_what_it_has(die, quantity, face, decision):
+    latest = 6 * (quantity - 1) + face if quantity else 0
+    legal = [a >= latest for a in range(12)] + [latest > 0]
+    assert bot_act(envs.make("liars_dice"), [die, quantity, face, 0, 0], legal) == decision
+
+
+def test_the_goofspiel_bot_bids_the_prize():
+    """Four cards; the point card 4 is won, 2 is turned up."""
+    assert bot_act(envs.make("goofspiel"), [1, 1, 1, 0, 0, 1, 0, 2], [True, True, True, False]) == 1
+
+
 # 0 unknown, 1 own mark, 2 opponent's mark found
 @pytest.mark.parametrize(
     ("board", "cells"),
@@ -326,6 +347,7 @@ def test_a_bot_plays_only_legal_moves(name, title):
 def test_a_game_without_a_bot_says_which_have_one(monkeypatch):
     monkeypatch.delitem(BOTS, "kuhn_poker")
     with pytest.raises(
-        ValueError, match=r"kuhn_poker has no bot; games with one are .*dark_hex, generals, leduc_poker"
+        ValueError,
+        match=r"kuhn_poker has no bot; games with one are .*dark_hex, generals, goofspiel, leduc_poker",
     ):
         Bot(KUHN)
