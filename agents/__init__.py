@@ -22,6 +22,7 @@ from agents.play.agent_file import load
 from agents.play.exploit import best_response, exploitability
 from agents.play.opposition import Opposition
 from agents.play.players import FIXED_PLAYERS, Agent, Player, fixed_player
+from agents.play.solver import solve
 
 __version__ = version()
 
@@ -45,4 +46,5 @@ __all__ = [
     "fixed_player",
     "load",
     "scan",
+    "solve",
 ]

@@ -104,8 +104,17 @@ class Player:
         """`act` on checked tensors: int64 [B]."""
         raise NotImplementedError
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:  # noqa: ARG002
+    def table(
+        self,
+        tree: Tree,
+        on_progress: Progress = lambda _: None,
+        prune: float = 0.0,  # noqa: ARG002
+    ) -> npt.NDArray[np.float64]:
         """Its probabilities at every information set of its game, float64 [sequences], see `Tree.checked`.
+
+        Args:
+            on_progress: called with the share of the work that is done, 0..1.
+            prune: sets that it goes to itself with a smaller probability it need not tell exactly.
 
         Raises:
             ValueError: this kind of player cannot tell them.
@@ -187,11 +196,15 @@ class Agent(Player):
         self.start[rows] = False
         return decision.action.to(observation.device)
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+    def table(
+        self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0
+    ) -> npt.NDArray[np.float64]:
         def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
             return self.task.pack(self._seen(shown))[0], seat
 
-        return roll(tree, PolicyMind(self.policy, self.deterministic, read), on_progress=on_progress)
+        return roll(
+            tree, PolicyMind(self.policy, self.deterministic, read), on_progress=on_progress, prune=prune
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         cores = {f"core.{k}": part.clone() for k, part in enumerate(self.memory.cores)}
@@ -251,7 +264,9 @@ class SeatedAgent(Player):
         seen = with_seats(observation, seat) if self.sees_seat else observation
         return self.agent.choose(seen, legal, torch.zeros_like(seat), rows * self.task.seats + seat)
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+    def table(
+        self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0
+    ) -> npt.NDArray[np.float64]:
         agent = self.agent
 
         def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,7 +274,9 @@ class SeatedAgent(Player):
             seen = agent._seen(with_seats(seen, seat) if self.sees_seat else seen)
             return agent.task.pack(seen)[0], torch.zeros_like(seat)
 
-        return roll(tree, PolicyMind(agent.policy, agent.deterministic, read), on_progress=on_progress)
+        return roll(
+            tree, PolicyMind(agent.policy, agent.deterministic, read), on_progress=on_progress, prune=prune
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.agent.state_dict()
@@ -307,7 +324,12 @@ class RandomPlayer(ScriptedPlayer):
         _pick_legal(legal.cpu().numpy(), bits.numpy(), actions.numpy())
         return actions.to(legal.device)
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+    def table(
+        self,
+        tree: Tree,
+        on_progress: Progress = lambda _: None,
+        prune: float = 0.0,  # noqa: ARG002
+    ) -> npt.NDArray[np.float64]:
         on_progress(1.0)
         return tree.uniform()
 
@@ -370,9 +392,11 @@ class Bot(ScriptedPlayer):
         )
         return actions.to(observation.device)
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+    def table(
+        self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0
+    ) -> npt.NDArray[np.float64]:
         mind = BotMind(self.name, self.rules, self.task.actions, self.columns)
-        return roll(tree, mind, on_progress=on_progress)
+        return roll(tree, mind, on_progress=on_progress, prune=prune)
 
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | {"notes": self.notes.clone()}
