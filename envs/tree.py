@@ -32,6 +32,7 @@ from envs import room, walk
 from envs.compiled import compiled
 from envs.core import Array, Game, mix
 from envs.declared import check_declared, own_bytes, world_bytes
+from envs.match import Match
 from envs.walk import Records, Walk, walkers
 
 SLICE: Final = 1 << 20
@@ -43,6 +44,11 @@ PROBE_ROOM: Final = 1 << 27
 """How often a tree is probed before it is walked, after how many plays that ends at the latest, and the bytes
 that it may take: those of 3 x 3 boards, abrupt ones too, take less than one megabyte, and a single one that
 takes 128 is in a tree far beyond any memory."""
+
+SMALL: Final = 3e8
+HISTORIES: Final = 1e11
+"""A tree is small up to so many plays. Classical boards of nine cells take 1.5e8, abrupt ones 5e9. Where
+already a few matches tell of more joint histories than that, no walk is compiled to count its plays."""
 
 TASKS: Final = 2
 TASK_DEPTH: Final = 2
@@ -325,6 +331,32 @@ def build(
 def count(game: Game, memory_limit: int | None = None, on_progress: Progress = lambda _: None) -> Counts:
     """Walk `game` for its counts alone, in less memory; arguments and errors as `build`."""
     return _walked(game, False, memory_limit, on_progress)[1]
+
+
+def is_small(game: Game) -> bool:
+    """Its tree can be walked in half a minute or so, as those of the classical games on nine cells."""
+    if game.seats != 2 or _least_histories(game) > HISTORIES:
+        return False
+    try:
+        check_declared(game)
+        return _estimated(game)[0] <= SMALL
+    except ValueError:
+        return False
+
+
+def _least_histories(game: Game) -> float:
+    """A rough number of joint histories, from a few matches at random: it compiles no walk."""
+    found = []
+    for seed in range(8):
+        match, many, random = Match(game, seed, chance="ask"), 1.0, np.random.default_rng(seed)
+        if match.state.draws > 0:  # there is no tree
+            return np.inf
+        while not match.over and many <= HISTORIES:
+            choices = match.legal()
+            many *= len(choices)
+            match.play(int(random.choice(choices)))
+        found.append(many)
+    return min(found)
 
 
 def _walked(game: Game, keeps: bool, limit: int | None, on_progress: Progress) -> tuple[Walk, Counts]:

@@ -33,6 +33,8 @@ from envs.names import find, installed
 from envs.seated import with_seats
 from envs.tree import Progress, Tree
 
+Array = npt.NDArray[Any]
+
 
 class Player:
     """Holds a seat in B matches of `game`; a subclass decides in `choose`.
@@ -104,12 +106,7 @@ class Player:
         """`act` on checked tensors: int64 [B]."""
         raise NotImplementedError
 
-    def table(
-        self,
-        tree: Tree,
-        on_progress: Progress = lambda _: None,
-        prune: float = 0.0,  # noqa: ARG002
-    ) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:  # noqa: ARG002
         """Its probabilities at every information set of its game, float64 [sequences], see `Tree.checked`.
 
         Args:
@@ -196,15 +193,12 @@ class Agent(Player):
         self.start[rows] = False
         return decision.action.to(observation.device)
 
-    def table(
-        self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0
-    ) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:
         def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
             return self.task.pack(self._seen(shown))[0], seat
 
-        return roll(
-            tree, PolicyMind(self.policy, self.deterministic, read), on_progress=on_progress, prune=prune
-        )
+        mind = PolicyMind(self.policy, self.deterministic, read, is_exact=prune == 0.0)
+        return roll(tree, mind, on_progress=on_progress, prune=prune)
 
     def state_dict(self) -> dict[str, Tensor]:
         cores = {f"core.{k}": part.clone() for k, part in enumerate(self.memory.cores)}
@@ -264,9 +258,7 @@ class SeatedAgent(Player):
         seen = with_seats(observation, seat) if self.sees_seat else observation
         return self.agent.choose(seen, legal, torch.zeros_like(seat), rows * self.task.seats + seat)
 
-    def table(
-        self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0
-    ) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:
         agent = self.agent
 
         def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
@@ -274,9 +266,8 @@ class SeatedAgent(Player):
             seen = agent._seen(with_seats(seen, seat) if self.sees_seat else seen)
             return agent.task.pack(seen)[0], torch.zeros_like(seat)
 
-        return roll(
-            tree, PolicyMind(agent.policy, agent.deterministic, read), on_progress=on_progress, prune=prune
-        )
+        mind = PolicyMind(agent.policy, agent.deterministic, read, is_exact=prune == 0.0)
+        return roll(tree, mind, on_progress=on_progress, prune=prune)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.agent.state_dict()
@@ -324,12 +315,7 @@ class RandomPlayer(ScriptedPlayer):
         _pick_legal(legal.cpu().numpy(), bits.numpy(), actions.numpy())
         return actions.to(legal.device)
 
-    def table(
-        self,
-        tree: Tree,
-        on_progress: Progress = lambda _: None,
-        prune: float = 0.0,  # noqa: ARG002
-    ) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:  # noqa: ARG002
         on_progress(1.0)
         return tree.uniform()
 
@@ -392,9 +378,7 @@ class Bot(ScriptedPlayer):
         )
         return actions.to(observation.device)
 
-    def table(
-        self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0
-    ) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:
         mind = BotMind(self.name, self.rules, self.task.actions, self.columns)
         return roll(tree, mind, on_progress=on_progress, prune=prune)
 

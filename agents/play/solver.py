@@ -29,10 +29,10 @@ from envs.tree import NoRoomError, Progress, Tree, build, gather, scatter
 Array = npt.NDArray[Any]
 
 ITERATIONS: Final = 10_000
-"""At most, unless somebody asks for more: what Leduc poker needs for an exploitability of a millionth."""
+"""At most, unless somebody asks for more. Leduc poker comes below 1e-4 in half of them, in a second."""
 
 PAUSE: Final = 1.3
-"""The average is judged at iterations 1, 2, 3, 4, 6, 8, 11, ...: so judging takes a small share of the time."""
+"""The average is judged at iterations 1, 2, 3, ..., 9, 11, 14, ...: that takes a small share of the time."""
 
 
 def solve(
@@ -69,7 +69,7 @@ def solve(
     for t in range(1, iterations + 1):
         for seat in (0, 1):
             _improve(tree, learners[seat], learners[1 - seat], policy, work, t)
-        if t == at or t == iterations:
+        if t in (at, iterations):
             at = max(at + 1, int(PAUSE * at))
             table = rounded(tree, _averaged(tree, work))
             found = tree.evaluate(table).exploitability
@@ -160,7 +160,7 @@ def _pay(ends: Array, pays: Array, seat: int, sign: float, weight: Array, worth:
 def _learn(
     parent: Array, begin: Array, first: int, end: int, gain: Array, policy: Array, regret: Array
 ) -> None:
-    """From the last set to the first: regret and policy follow the gains, whose mean goes to the one above."""
+    """From the last set to the first: regret and policy follow the gains; their mean goes up."""
     for i in range(end - 1, first - 1, -1):
         value, total = 0.0, 0.0
         for q in range(begin[i], begin[i + 1]):

@@ -124,8 +124,7 @@ def read_table(stored: Stored, game: Game, name: str, seed: int) -> TablePlayer:
     try:
         if len(table) != tree.sequences:
             raise ValueError(f"expected {tree.sequences:,} probabilities of {game}, got {len(table):,}")
-        with np.errstate(invalid="ignore"):
-            known = float(told) if isinstance(told, (int, float)) else None
-            return TablePlayer(tree, rounded(tree, table.numpy()), name, seed, known)
+        known = float(told) if isinstance(told, (int, float)) else None
+        return TablePlayer(tree, rounded(tree, tree.checked(table.numpy())), name, seed, known)
     except ValueError as error:
         raise stored.error(error) from error

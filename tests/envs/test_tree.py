@@ -14,7 +14,7 @@ import envs
 from envs.core import draw_below, record, verb
 from envs.games.dark_hex import DarkHex
 from envs.games.phantom_tictactoe import PhantomTicTacToe
-from envs.tree import build, count, distinct
+from envs.tree import build, count, distinct, is_small
 
 HEX22 = {"rows": 2, "cols": 2}
 COUNTS = [  # sets; joint decisions; joint terminals; joint histories (reference/environments.md)
@@ -170,6 +170,23 @@ def test_distinct_rows():
     which, told = distinct(rows)
     assert told.tolist() == [[2, 3], [2, 9], [5, 1]]
     assert which.tolist() == [2, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("kuhn_poker", {}, True),
+        ("liars_dice", {}, True),
+        ("dark_hex", {"rows": 2}, True),
+        ("dark_hex", {"abrupt": True}, False),  # 5.6e9 plays
+        ("dark_hex", {"rows": 5, "cols": 5}, False),
+        ("concentration", {}, False),  # one seat
+        ("generals", {}, False),  # its map is drawn
+        ("battleship", {"seats": 2}, False),
+    ],
+)
+def test_small_trees(name, options, expected):
+    assert is_small(envs.make(name, **options)) == expected
 
 
 # ---------------------------------------------------------------- values
