@@ -348,7 +348,7 @@ def _crossed(before: int, now: int, every: int) -> bool:
     return now // every > before // every
 
 
-def _best_score(run: Path, tags: tuple[str, ...], sign: int) -> float:
+def _best_score(run: Path, tags: tuple[str, ...], sign: int = 1) -> float:
     """The best sum of the `tags`, times `sign`, that a resumed run has measured so far."""
     lines = curves.read_lines(run / "metrics.jsonl")
     scores = [

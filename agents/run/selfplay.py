@@ -255,6 +255,10 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             self.exploitability = self._exploited("exploitability", model.ema or model.policy, group)
             if model.ema is not None:
                 self._exploited("exploitability_raw", model.policy, group)
+            if is_final:
+                told = self.exploitability
+                off = f", at most {told.error:.4f} off" if told.error > 0.0 else ""
+                self.say(f"exploitability {told.exploitability:.4f} (NashConv / 2{off})")
         if model.rollout is not None and not is_final:
             curves.record_memory(logger, model.policy, model.rollout)
         self._replay(is_final)
