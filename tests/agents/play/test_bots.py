@@ -78,9 +78,18 @@ def test_the_liars_bot_says_what_it_has(die, quantity, face, decision):
     assert bot_act(envs.make("liars_dice"), [die, quantity, face, 0, 0], legal) == decision
 
 
-def test_the_goofspiel_bot_bids_the_prize():
-    """Four cards; the point card 4 is won, 2 is turned up."""
-    assert bot_act(envs.make("goofspiel"), [1, 1, 1, 0, 0, 1, 0, 2], [True, True, True, False]) == 1
+def test_the_goofspiel_bot_bids_the_prize_or_one_more():
+    """Four cards: for a 2 it bids its 2 or its 3, for a 4 its 4; without them the next, else the lowest."""
+    game = envs.make("goofspiel")
+    two, four = [0, 1, 0, 2], [0, 0, 0, 1]
+    for hand, points, bids in (
+        ([1, 1, 1, 0], two, {1, 2}),
+        ([1, 1, 0, 1], two, {1, 3}),
+        ([1, 0, 0, 0], two, {0}),
+        ([1, 1, 1, 1], four, {3}),
+    ):
+        told = {bot_act(game, hand + points, np.array(hand) == 1, seed=seed) for seed in range(20)}
+        assert told == bids
 
 
 # 0 unknown, 1 own mark, 2 opponent's mark found
