@@ -38,8 +38,7 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(RUN) -m pytest -m slow $(ARGS)
-	$(RUN) scripts/benchmark.py env
-	$(RUN) scripts/benchmark.py train
+	$(RUN) scripts/benchmark.py all
 
 docs: $(VENV)/.installed-dev
 	$(RUN) scripts/reference.py

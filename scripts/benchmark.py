@@ -1,47 +1,91 @@
-"""Speed beside other packages: both in one process, by turns, as ratios with their spread.
+"""Speed beside other packages and beside the matrix products alone, as ratios with their intervals.
 
     python scripts/benchmark.py env                     stepping games, beside OpenSpiel and generals-bots
     python scripts/benchmark.py env generals            some of them
-    python scripts/benchmark.py train                   training with memory, beside sb3-contrib
-    python scripts/benchmark.py cell                    recurrent cells, beside torch's layers
-    python scripts/benchmark.py env dark_hex:7 --matches 16384 --repeats 15
-    python scripts/benchmark.py train --markdown        the tables as Markdown
+    python scripts/benchmark.py cell                    cells, beside torch's layers and the products
+    python scripts/benchmark.py play                    a policy in the loop, beside the products
+    python scripts/benchmark.py train                   training, beside sb3-contrib and the products
+    python scripts/benchmark.py train --memory          what a large training takes, beside a count on paper
+    python scripts/benchmark.py exploit                 exact exploitability, beside OpenSpiel
+    python scripts/benchmark.py all                     all with small settings; ends with the bars and goals
+    python scripts/benchmark.py train --threads 1 --json train.json --plot train.svg --markdown
 
-Before anything is timed it is checked that both sides do the same thing; if they do not, nothing is timed.
+Both sides run in one process and take turns. Before anything is timed it is checked that they do the same
+thing; if they do not, nothing is timed.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import tyro
 
-from benchmarks import cell, stepping, training
-from benchmarks.options import Cell, Env, Train
-from benchmarks.telling import ComparisonError
+from benchmarks import cell, exploit, memory, play, plot, stepping, telling, training
+from benchmarks.options import All, Cell, Env, Exploit, Play, Train
+from benchmarks.telling import ComparisonError, Report
+
+MEASURES: dict[type, Callable[[Any], list[Report]]] = {
+    Env: stepping.measure,
+    Cell: cell.measure,
+    Play: play.measure,
+    Train: training.measure,
+    Exploit: exploit.measure,
+}
 
 
 def main() -> int:
-    options = tyro.cli(Env | Train | Cell, description=__doc__)
+    options = tyro.cli(Env | Cell | Play | Train | Exploit | All, description=__doc__)
     try:
         options.check()
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        print(_measure(options))
+        _run(options)
     except ComparisonError as error:
         return _fail(error, 1)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         return _fail(error, 2)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
     return 0
 
 
-def _measure(options: Env | Train | Cell) -> str:
-    if isinstance(options, Env):
-        return stepping.measure(options)
-    return training.measure(options) if isinstance(options, Train) else cell.measure(options)
+def _run(options: Env | Cell | Play | Train | Exploit | All) -> None:
+    """Measure and tell."""
+    threads, before = torch.get_num_threads(), telling.load()
+    if warning := telling.busy(before, before, threads):
+        print(warning, file=sys.stderr)
+    reports = []
+    for report in _measured(options):
+        print(report.text(options), end="\n\n", flush=True)
+        reports.append(report)
+    here = telling.machine(threads, before)
+    print(telling.told_machine(here, telling.versions(reports)))
+    if warning := telling.busy(before, here["load_after"], threads):
+        print(warning)
+    if isinstance(options, All):
+        print("", telling.aims_of(reports).text(options.markdown), sep="\n")
+    if options.json is not None:
+        options.json.write_text(telling.as_json(reports, here, sys.argv), encoding="utf-8")
+    if isinstance(options, Train) and options.plot is not None:
+        plot.draw(reports[0].rows, options.plot)
+
+
+def _measured(options: Env | Cell | Play | Train | Exploit | All) -> Iterator[Report]:
+    """One comparison after another; of all of them those for which everything is installed."""
+    if isinstance(options, Train) and options.memory:
+        yield memory.measure(options)
+    elif not isinstance(options, All):
+        yield from MEASURES[type(options)](options)
+    else:
+        for part in options.parts():
+            try:
+                yield from MEASURES[type(part)](part)
+            except ImportError as error:
+                print(f"not measured: {error}", end="\n\n")
+        yield memory.measure(options)
 
 
 def _fail(error: object, code: int) -> int:

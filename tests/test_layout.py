@@ -34,7 +34,10 @@ ONLY_IN = {
     "torch.utils.tensorboard": {"agents/run/curves.py"},
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},
-    "matplotlib": {"envs/drawing.py", "scripts/curves.py", "agents/commands/exploitability.py"},
+    "matplotlib": {
+        *("envs/drawing.py", "scripts/curves.py", "scripts/benchmarks/plot.py"),
+        "agents/commands/exploitability.py",
+    },
     "pygame": {"envs/window.py"},
     "onnx": {"agents/play/export.py"},
     "onnxscript": {"agents/play/export.py"},
@@ -48,7 +51,7 @@ ONLY_IN = {
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
     "pdoc": {"scripts/reference.py"},
-    "pyspiel": {"scripts/benchmarks/openspiel.py"},
+    "pyspiel": {"scripts/benchmarks/openspiel.py", "scripts/benchmarks/exploit.py"},
     "open_spiel": {"scripts/benchmarks/openspiel.py"},
     "generals": {"scripts/benchmarks/generals.py"},
 }

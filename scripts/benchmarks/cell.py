@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import random
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from agents.net.cells import CELLS, Cell
+from agents.net.cells import Cell, cell_class
 from agents.net.kernels import explicit
 from agents.net.scan import KERNELS, scan
+from benchmarks import floor
 from benchmarks import options as asked
 from benchmarks.telling import (
-    RATIO,
+    Aim,
+    Clock,
     ComparisonError,
+    Interval,
+    Report,
+    Row,
     Table,
     bar_of,
+    clock_of,
     cpu,
     interleave,
-    ratios,
-    report,
-    spread,
-    verdict,
 )
 
 GOALS = {
@@ -37,37 +36,53 @@ GOALS = {
 }
 """How often as fast as nn.LSTM, with starts that it does not know."""
 
+SEATS_COST = 0.03
+"""The most that starts and a second seat should cost, at these shapes."""
+
 CLOSE = 1e-4
 """The most that two sides may differ, of the largest number: float32, summed up in another order."""
 
 HEADER = (
-    *("cell", "T, B, I, H", "kernel", "ratio to torch's layer", "to the explicit kernel", "to the products"),
+    *(
+        "cell",
+        "T, B, I, H",
+        "kernel",
+        "ratio to torch's layer",
+        "to the explicit kernel",
+        "share of the floor",
+    ),
     *("starts cost", "starts and a 2nd seat"),
 )
 Side = Callable[[], float]
 
 
-def measure(options: asked.Cell) -> str:
-    """The whole comparison, as text."""
-    rows, verdicts = [], []
-    draw = random.Random(options.seed)
+def measure(options: asked.Cell) -> list[Report]:
+    """The whole comparison."""
+    clock, draw = clock_of(options), random.Random(options.seed)
+    report = Report("Recurrent cells", clock, opening=_opening(options))
     torch.manual_seed(options.seed)
-    with bar_of(options, len(options.cells) * len(options.shapes) * options.repeats) as bar:
-        for shape in options.sizes():
+    sizes = options.sizes()
+    kinds = {name: cell_class(name) for name in options.cells}
+    with bar_of(options, len(options.cells) * len(sizes) * options.repeats) as bar:
+        for shape in sizes:
             for name in options.cells:
                 bar.set_description(f"{name} {shape}")
-                cell = CELLS[name](*shape[2:])
+                cell = kinds[name](*shape[2:])
                 _check_parity(cell, shape)
-                sides = _sides(cell, shape, options)
+                sides = _sides(cell, shape, options, clock)
                 for side in (*sides.values(), *sides.values()):  # twice: compiled, and memory at hand
                     side()
-                measured = interleave(sides, options.repeats, bar, draw)
-                rows.append(_row(name, shape, cell, measured))
-                if goal := GOALS.get((name, shape)):
-                    found = ratios(measured["starts"], measured["peer"])
-                    where = f"{name}, T, B, I, H = {_told(shape)}, {cpu(torch.get_num_threads())}"
-                    verdicts.append(verdict(where, found, goal))
-    return _tell(options, rows, verdicts)
+                kernel = next(kernel.name for kernel in KERNELS if kernel.fits(cell, torch.zeros(1), True))
+                what = {"cell": name, "shape": shape, "kernel": kernel}
+                row = Row(what, interleave(sides, options.repeats, bar, draw))
+                report.rows.append(row)
+                report.aims += _aims(row, name, shape)
+    report.tables = [Table(HEADER, [_told(row) for row in report.rows])]
+    report.closing = [
+        "Checked before: outputs and input gradients of both sides agree, without starts, to "
+        f"{CLOSE:g} of the largest."
+    ]
+    return [report]
 
 
 # ---------------------------------------------------------------- the sides
@@ -77,7 +92,9 @@ def _peer(cell: Cell) -> nn.RNNBase:
     """torch's layer with the same weights; a U that serves several gates stands there once for each."""
     sizes = cell.input_size, cell.hidden_size
     layers: dict[str, Callable[..., nn.RNNBase]] = {"four_gates": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN}
-    layer = layers[cell.fused_gates or ""](*sizes)
+    if cell.fused_gates not in layers:
+        raise ValueError(f"torch has no layer like {cell}; it has one like elman, gated, lstm and gru")
+    layer = layers[cell.fused_gates](*sizes)
     order = [0, 1, 3, 2] if isinstance(layer, nn.LSTM) else range(cell.blocks)
 
     def blocks(matrix: Tensor) -> Tensor:
@@ -106,7 +123,9 @@ def _check_parity(cell: Cell, shape: tuple[int, int, int, int]) -> None:
             raise ComparisonError(f"{cell} and torch's layer differ in {what} by {apart:.1e} of the largest")
 
 
-def _sides(cell: Cell, shape: tuple[int, int, int, int], options: asked.Cell) -> dict[str, Side]:
+def _sides(
+    cell: Cell, shape: tuple[int, int, int, int], options: asked.Cell, clock: Clock
+) -> dict[str, Side]:
     """What takes turns, each as its passes per second."""
     T, B, inputs, H = shape
     x = torch.randn(T, B, inputs, requires_grad=options.input_gradient)
@@ -118,86 +137,53 @@ def _sides(cell: Cell, shape: tuple[int, int, int, int], options: asked.Cell) ->
     def passed(module: nn.Module, forward: Callable[[], tuple[Tensor, Any]]) -> float:
         for parameter in (x, *module.parameters()):
             parameter.grad = None
-        return _speed(lambda: forward()[0].backward(weights))
+        return 1.0 / clock.seconds(lambda: forward()[0].backward(weights))
 
+    products = floor.cell_forward(cell, T, B) + floor.cell_backward(cell, T, B, options.input_gradient)
+    multiply = floor.work([floor.Part(products)])
     return {
         "starts": lambda: passed(cell, lambda: scan(cell, x, one, starts, alone)),
         "none": lambda: passed(cell, lambda: scan(cell, x, one, never, alone)),
         "seats": lambda: passed(cell, lambda: scan(cell, x, two, starts, seat)),
         "explicit": lambda: passed(cell, lambda: explicit.recurrence(cell, x, one, starts, alone)),
         "peer": lambda: passed(peer, lambda: peer(x)),
-        "products": functools.partial(_speed, _products(cell, shape, options.input_gradient)),
+        "products": lambda: 1.0 / clock.seconds(multiply),
     }
-
-
-def _speed(work: Callable[[], object]) -> float:
-    """How often a second. On one thread by the processor's time, which others do not share."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    began = clock()
-    work()
-    return 1.0 / (clock() - began)
-
-
-def _products(cell: Cell, shape: tuple[int, int, int, int], input_gradient: bool) -> Callable[[], None]:
-    """The products of a pass forward and back alone, as torch multiplies."""
-    T, B, inputs, H = shape
-    G, R = len(cell.W), len(cell.U)
-    x, dz, h, du = (torch.randn(T, B, n) for n in (inputs, G, H, R))
-    W, U = cell.W.detach(), cell.U.detach()
-    flat_x, flat_dz, flat_h, flat_du = (part.flatten(0, 1) for part in (x, dz, h, du))
-    W_t, U_t = W.t().contiguous(), U.t().contiguous()
-
-    def steps(rows: Tensor, matrix: Tensor) -> Iterator[Tensor]:
-        return (torch.mm(row, matrix) for row in rows)
-
-    def work() -> None:
-        torch.mm(flat_x, W_t)
-        for _ in (*steps(h, U_t), *steps(du, U)):
-            pass
-        torch.mm(flat_dz.t(), flat_x)
-        torch.mm(flat_du.t(), flat_h)
-        if input_gradient:
-            torch.mm(flat_dz, W)
-
-    return work
 
 
 # ---------------------------------------------------------------- telling
 
 
-def _told(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
+def _told(row: Row) -> list[str]:
+    """A line of the table."""
+    costs = (_cost(row, side).text("%") for side in ("starts", "seats"))
+    compared = [row.ratio("starts", side).text("x") for side in ("peer", "explicit")]
+    share = row.ratio("starts", "products").text("%")
+    shape = ", ".join(map(str, row.name["shape"]))
+    return [row.name["cell"], shape, row.name["kernel"], *compared, share, *costs]
 
 
-def _row(name: str, shape: tuple[int, ...], cell: Cell, measured: dict[str, list[float]]) -> list[str]:
-    kernel = next(kernel.name for kernel in KERNELS if kernel.fits(cell, torch.zeros(1), True))
-    ours = measured["starts"]
-    compared = (spread(RATIO, ratios(ours, measured[side])) for side in ("peer", "explicit", "products"))
-    costs = (statistics.median(ratios(measured["none"], measured[side])) for side in ("starts", "seats"))
-    return [name, _told(shape), kernel, *compared, *(f"{cost - 1.0:+.1%}" for cost in costs)]
+def _cost(row: Row, side: str) -> Interval:
+    """How much longer it takes than without starts and with one seat."""
+    return Interval(*(x - 1.0 for x in row.ratio("none", side)))
 
 
-def _tell(options: asked.Cell, rows: list[list[str]], verdicts: list[str]) -> str:
-    threads = torch.get_num_threads()
-    clock = "processor time of one thread" if threads == 1 else f"wall time, {threads} threads"
-    return report(
-        options,
-        [],
-        "Recurrent cells",
-        [
-            f"One pass forward and back along T steps of B matches, {options.starts:.0%} of our decisions "
-            "begin a match; the gradients of all weights"
-            f"{', and of the inputs' if options.input_gradient else ''}.",
-            "torch's layer (nn.LSTM, nn.GRU, nn.RNN) has the same weights and neither starts nor seats; the "
-            "products are the pass's matrix products alone, by torch.mm: no gate, no memory, no gradient of "
-            "a bias.",
-            f"{options.repeats} repeats by turns in an order drawn anew, {clock}; ratios of speeds, median "
-            "(least..most) of the repeats. What starts and seats cost is told against ours without them.",
-        ],
-        [Table(HEADER, rows)],
-        [
-            "Checked before: outputs and input gradients of both sides agree, without starts, to "
-            f"{CLOSE:g} of the largest.",
-            *verdicts,
-        ],
-    )
+def _aims(row: Row, name: str, shape: tuple[int, int, int, int]) -> list[Aim]:
+    """Of the shapes that have some."""
+    goal = GOALS.get((name, shape))
+    if goal is None:
+        return []
+    where = f"{name}, T, B, I, H = {', '.join(map(str, shape))}, {cpu(torch.get_num_threads())}"
+    cost = Aim(f"{where}: starts and a 2nd seat cost", _cost(row, "seats"), SEATS_COST, None, "%", True)
+    return [Aim(f"{where}: beside nn.LSTM", row.ratio("starts", "peer"), goal=goal), cost]
+
+
+def _opening(options: asked.Cell) -> list[str]:
+    return [
+        f"One pass forward and back along T steps of B matches, {options.starts:.0%} of our decisions "
+        "begin a match; the gradients of all weights"
+        f"{', and of the inputs' if options.input_gradient else ''}.",
+        "torch's layer (nn.LSTM, nn.GRU, nn.RNN) has the same weights and neither starts nor seats; the "
+        "floor is the pass's matrix products alone, by torch.mm in the same turns (`benchmarks/floor.py` "
+        "counts them). What starts and seats cost is told against ours without them.",
+    ]

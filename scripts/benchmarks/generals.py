@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,23 +13,30 @@ import torch
 
 import envs
 from benchmarks.options import GENERALS_HEADLINE, Env
-from benchmarks.play import STANDARD_ERRORS, Ours, first_matches, observation_bytes, places, standard_errors
+from benchmarks.random_play import (
+    STANDARD_ERRORS,
+    Ours,
+    first_matches,
+    observation_bytes,
+    places,
+    standard_errors,
+)
 from benchmarks.telling import (
-    RATIO,
-    STEPS,
+    Aim,
+    Clock,
     ComparisonError,
+    Report,
+    Row,
     Table,
     bar_of,
+    clock_of,
+    cpu,
     interleave,
-    is_reached,
     not_measured,
-    ratios,
-    report,
-    spread,
 )
 from envs.kernels import MATCHES_PER_THREAD
 
-GOAL, MATCHES = 200_000.0, 1024  # ticks a second; side by side
+GOAL = 200_000.0  # ticks a second
 CHECK_MATCHES = 200  # of generals-bots before anything is timed: it plays some 1,000 ticks a second
 
 OPENING = (
@@ -38,70 +44,70 @@ OPENING = (
     "made, the moves chosen and carried out; a match that ended is followed by one on a new random "
     "map."
 )
-SPEEDS = ("game", "ours on", "ours, ticks/s, median (least..most)", "generals-bots", "ratio")
+SPEEDS = ("game", "matches", "ours on", "ours, ticks/s", "to 1 thread", "generals-bots", "ratio")
 FACTS = ("game", "state, bytes", "observation, bytes", "mask, bytes")
 
 
-def measure(options: Env, games: Sequence[envs.Game]) -> str:
-    """The comparison on these boards, as text."""
-    threads = torch.get_num_threads()
+def measure(options: Env, games: Sequence[envs.Game]) -> Report:
+    """The comparison on these boards."""
+    threads, clock, draw = torch.get_num_threads(), clock_of(options), random.Random(options.seed)
     has_peer = importlib.util.find_spec("generals") is not None
-    compared = _compare(options) if has_peer else None
+    compared = _compare(options, clock) if has_peer else None
+    peers = ("generals_bots",) if has_peer else ()
+    report = Report("Stepping Generals", clock, peers, _opening(options), closing=_closing(compared))
     speeds: list[list[str]] = []
     facts: list[list[str]] = []
-    verdicts: list[str] = []
     with bar_of(options, len(games) * options.repeats) as bar:
         for game in games:
             name = f"generals:{game.options['rows']}"
             bar.set_description(name)
-            ours = places(game, MATCHES, options, threads)
+            ours = places(game, options, threads, clock)
             sides: dict[str, Callable[[], float]] = {
-                place: functools.partial(_ticks, side) for place, side in ours.items()
+                f"{n}, {place}": functools.partial(_ticks, side) for (n, place), side in ours.items()
             }
             if has_peer:
-                sides["peer"] = functools.partial(GeneralsBots(options.seed, game).speed, options.seconds)
-            measured = interleave(sides, options.repeats, bar)
-            for place in ours:
-                peer = ["not here", "-"]
-                if has_peer:
-                    found = ratios(measured[place], measured["peer"])
-                    peer = [spread(STEPS, measured["peer"]), spread(RATIO, found)]
-                speeds.append([name, place, spread(STEPS, measured[place]), *peer])
-            if "GPU" not in ours:
-                speeds.append([name, "GPU", not_measured(), "-", "-"])
+                peer = GeneralsBots(options.seed, game)
+                sides["peer"] = functools.partial(peer.speed, options.seconds, clock)
+            row = Row({"game": name}, interleave(sides, options.repeats, bar, draw))
+            report.rows.append(row)
+            for matches, place in ours:
+                speeds.append([name, f"{matches:,}", place, *_told(row, matches, place)])
+            if options.device == "cpu":
+                speeds.append([name, "-", "GPU", not_measured(), "-", "-", "-"])
             if name == GENERALS_HEADLINE:
-                verdicts.append(_verdict(name, next(iter(ours)), measured))
+                first = next(iter(sides))
+                report.aims.append(Aim(f"{name}, {first}: ticks", row.speed(first), goal=GOAL, unit="/s"))
             sizes = (game.state.itemsize, observation_bytes(game), game.actions)
             facts.append([name, *map(str, sizes)])
     torch.set_num_threads(threads)
-    return _tell(options, compared, [Table(SPEEDS, speeds), Table(FACTS, facts)], verdicts)
+    report.tables = [Table(SPEEDS, speeds), Table(FACTS, facts)]
+    return report
 
 
-def _tell(options: Env, compared: str | None, tables: Sequence[Table], verdicts: Sequence[str]) -> str:
-    return report(
-        options,
-        ["generals_bots"] if compared else [],
-        "Stepping Generals",
-        [
-            f"{options.matches or MATCHES} matches side by side, beside generals-bots' PettingZoo "
-            f"environment stepped from Python one match at a time; {options.repeats} repeats by turns, "
-            f"{options.seconds} s per side each.",
-            OPENING,
-        ],
-        tables,
-        [
-            f"Checked before timing: {compared or 'nothing was compared: generals-bots is not here'}.",
-            f"A CPU thread is woken for {MATCHES_PER_THREAD} matches or more: fewer than twice as many are "
-            "stepped by one.",
-            *verdicts,
-        ],
-    )
+def _told(row: Row, matches: int, place: str) -> list[str]:
+    """A line of the table from the speed on."""
+    side, alone = f"{matches}, {place}", f"{matches}, {cpu(1)}"
+    beside = "-" if side == alone else row.ratio(side, alone).text("x")
+    has_peer = "peer" in row.samples
+    peer = [row.speed("peer").text(), row.ratio(side, "peer").text("x")] if has_peer else ["not here", "-"]
+    return [row.speed(side).text(), beside, *peer]
 
 
-def _verdict(name: str, place: str, measured: dict[str, list[float]]) -> str:
-    ticks = measured[place]
-    said = f"{name}, {place}: {spread(STEPS, ticks)}, {is_reached(ticks, GOAL)}."
-    return f"Goal {GOAL:,.0f} ticks/s, {said}"
+def _opening(options: Env) -> list[str]:
+    return [
+        f"{' and '.join(f'{n:,}' for n in options.matches)} matches side by side, beside generals-bots' "
+        "PettingZoo environment stepped from Python one match at a time; "
+        f"{options.seconds} s per side and repeat.",
+        OPENING,
+    ]
+
+
+def _closing(compared: str | None) -> list[str]:
+    return [
+        f"Checked before timing: {compared or 'nothing was compared: generals-bots is not here'}.",
+        f"A CPU thread is woken for {MATCHES_PER_THREAD} matches or more: fewer than twice as many are "
+        "stepped by one.",
+    ]
 
 
 def game_of(name: str) -> envs.Game:
@@ -159,20 +165,20 @@ class GeneralsBots:
         row, col, direction = moves[number // 2]
         return self.move(False, row, col, direction, to_split=number % 2 == 1)
 
-    def speed(self, seconds: float) -> float:
+    def speed(self, seconds: float, clock: Clock) -> float:
         """Ticks per second."""
-        ticks, began = 0, time.perf_counter()
-        while (passed := time.perf_counter() - began) < seconds:
+        ticks, began = 0, clock.now()
+        while (passed := clock.now() - began) < seconds:
             ticks += self.play_match()[0]
         return ticks / passed
 
 
-def _compare(options: Env) -> str:
+def _compare(options: Env, clock: Clock) -> str:
     """Both sides play the same game on a small map: what was found, or ComparisonError."""
     game = envs.make("generals", map="AB../..../..3./...#", max_ticks=120)
     peer = GeneralsBots(options.seed, game)
     theirs = np.array([peer.play_match() for _ in range(CHECK_MATCHES)])
-    ours, _ = first_matches(game, options, "cpu")
+    ours, _ = first_matches(game, options, "cpu", clock)
     ours[:, 0] /= 2.0
     found = []
     for k, what in enumerate(("number of ticks", "return of seat 0")):

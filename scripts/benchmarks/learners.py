@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 import agents
 import envs
 from benchmarks.options import Train
-from benchmarks.telling import ComparisonError, wait
+from benchmarks.telling import Clock, ComparisonError
 
 
 class Ground:
@@ -34,8 +33,8 @@ class Ground:
         """Our environment, a new one."""
         raise NotImplementedError
 
-    def begin(self) -> None:
-        """What comes now is measured."""
+    def begin(self, clock: Clock) -> None:
+        """What comes now is measured with this clock."""
 
     def notes(self, _speeds: Sequence[float], _decisions: int) -> list[str]:
         """What a reader of the peer's speeds, each measured over so many decisions, should know."""
@@ -50,12 +49,10 @@ class Learner:
     policy: torch.nn.Module
     optimizer: torch.optim.Optimizer
 
-    def speed(self, decisions: int) -> float:
+    def speed(self, decisions: int, clock: Clock) -> float:
         """Decisions per second while learning from so many more."""
-        began = time.perf_counter()
-        self.model.learn(decisions, reset_num_timesteps=self.model.num_timesteps == 0)
-        wait(self.model.device)
-        return decisions / (time.perf_counter() - began)
+        is_first = self.model.num_timesteps == 0
+        return clock.speed(lambda: self.model.learn(decisions, reset_num_timesteps=is_first), decisions)
 
     def gradient_steps(self) -> int:
         """How many there were so far."""
@@ -75,7 +72,7 @@ def make_ours(ground: Ground, cell: str, options: Train) -> Learner:
         policy_kwargs={
             "cell": cell,
             "features_dim": spaces.flatdim(space),  # as many inputs as the peer's core has
-            **_sizes(options),
+            **options.sizes(),
         },
         seed=options.seed,
         device=options.device,
@@ -91,7 +88,7 @@ def make_peer(env: VecEnv, options: Train) -> Learner:
         n_steps=options.n_steps,
         batch_size=options.n_steps * env.num_envs // options.minibatches,
         n_epochs=options.n_epochs,
-        policy_kwargs=_sizes(options),
+        policy_kwargs=options.sizes(),
         seed=options.seed,
         device=options.device,
     )
@@ -106,16 +103,6 @@ def make_peer(env: VecEnv, options: Train) -> Learner:
     return Learner(peer, policy, policy.optimizer)
 
 
-def _sizes(options: Train) -> dict[str, Any]:
-    """The policy_kwargs that both sides have."""
-    return {
-        "lstm_hidden_size": options.hidden,
-        "shared_lstm": True,
-        "enable_critic_lstm": False,
-        "net_arch": list(options.net_arch),
-    }
-
-
 def check_train(learners: dict[str, Learner], options: Train) -> None:
     """All sides did the same amount of work, or ComparisonError."""
     for what, count in (
@@ -124,6 +111,8 @@ def check_train(learners: dict[str, Learner], options: Train) -> None:
     ):
         if len(set(count.values())) != 1:
             raise ComparisonError(f"the sides differ in {what}: {count}")
-    rollouts, rest = divmod(learners["peer"].gradient_steps(), options.n_epochs * options.minibatches)
+    rollouts, rest = divmod(
+        next(iter(learners.values())).gradient_steps(), options.n_epochs * options.minibatches
+    )
     if rest or rollouts % options.updates:
         raise ComparisonError(f"expected {options.n_epochs} x {options.minibatches} gradient steps a rollout")

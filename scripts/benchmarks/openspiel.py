@@ -6,7 +6,6 @@ import functools
 import importlib.util
 import math
 import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,19 +14,19 @@ import torch
 
 import envs
 from benchmarks.options import OPENSPIEL_HEADLINE, Env
-from benchmarks.play import STANDARD_ERRORS, first_matches, observation_bytes, places, standard_errors
+from benchmarks.random_play import STANDARD_ERRORS, first_matches, observation_bytes, places, standard_errors
 from benchmarks.telling import (
-    RATIO,
-    STEPS,
+    Aim,
+    Clock,
     ComparisonError,
+    Report,
+    Row,
     Table,
     bar_of,
+    clock_of,
+    cpu,
     interleave,
     not_measured,
-    ratios,
-    report,
-    spread,
-    verdict,
 )
 from envs.names import known
 
@@ -39,7 +38,9 @@ GAMES = {
 }
 """The same game in OpenSpiel."""
 
-GOAL, MATCHES = 30.0, 4096
+GOAL = 30.0
+WIDE, SECOND_THREAD = 16384, 1.6
+"""From so many matches on a second thread should make it so many times as fast."""
 
 OPENING = (
     "A step is one decision: choose a random legal action, play it (with any chance outcomes), begin "
@@ -48,7 +49,7 @@ OPENING = (
     "Python observer, which fills a NumPy array (make_observation, set_from).",
 )
 SPEEDS = (
-    *("game", "ours on", "ours, decisions/s, median (least..most)"),
+    *("game", "matches", "ours on", "ours, decisions/s", "to 1 thread"),
     *("OpenSpiel (list)", "OpenSpiel (buffer)", "ratio to list", "ratio to buffer"),
 )
 FACTS = (
@@ -57,58 +58,80 @@ FACTS = (
 )
 
 
-def measure(options: Env, names: Sequence[str]) -> str:
-    """The comparison of these games, as text."""
+def measure(options: Env, names: Sequence[str]) -> Report:
+    """The comparison of these games."""
     if importlib.util.find_spec("pyspiel") is None:
         raise ImportError("OpenSpiel is missing; install it with: pip install -e '.[oracles]'")
-    threads = torch.get_num_threads()
+    threads, clock, draw = torch.get_num_threads(), clock_of(options), random.Random(options.seed)
     chosen = [(name, *games_of(name)) for name in names]
+    report = Report("Stepping games", clock, ("open_spiel",), _opening(options), closing=_closing(options))
     speeds: list[list[str]] = []
     facts: list[list[str]] = []
-    verdicts: list[str] = []
     with bar_of(options, len(chosen) * options.repeats) as bar:
         for name, game, theirs in chosen:
             bar.set_description(name)
             peers = {way: OpenSpiel(theirs, way == "buffer", options.seed) for way in ("list", "buffer")}
-            facts.append([name, *_compare(game, peers["list"], options)])
-            ours = places(game, MATCHES, options, threads)
-            sides: dict[str, Callable[[], float]] = {place: side.speed for place, side in ours.items()}
-            sides |= {way: functools.partial(peer.speed, options.seconds) for way, peer in peers.items()}
-            measured = interleave(sides, options.repeats, bar)
-            for place in ours:
-                found = {way: ratios(measured[place], measured[way]) for way in peers}
-                each = [spread(STEPS, measured[side]) for side in (place, *peers)]
-                speeds.append([name, place, *each, *(spread(RATIO, r) for r in found.values())])
-                if name == OPENSPIEL_HEADLINE and place == next(iter(ours)):
-                    verdicts += [
-                        verdict(f"{name}, {place}, beside OpenSpiel ({way})", r, GOAL)
-                        for way, r in found.items()
-                    ]
-            if "GPU" not in ours:
-                speeds.append([name, "GPU", not_measured(), "-", "-", "-", "-"])
+            facts.append([name, *_compare(game, peers["list"], options, clock)])
+            ours = places(game, options, threads, clock)
+            sides: dict[str, Callable[[], float]] = {
+                f"{n}, {place}": side.speed for (n, place), side in ours.items()
+            }
+            sides |= {
+                way: functools.partial(peer.speed, options.seconds, clock) for way, peer in peers.items()
+            }
+            row = Row({"game": name}, interleave(sides, options.repeats, bar, draw))
+            report.rows.append(row)
+            for matches, place in ours:
+                speeds.append([name, f"{matches:,}", place, *_told(row, matches, place)])
+            if options.device == "cpu":
+                speeds.append([name, "-", "GPU", not_measured(), "-", "-", "-", "-", "-"])
+            report.aims += _aims(options, row, name, threads)
     torch.set_num_threads(threads)
-    return _tell(options, speeds, facts, verdicts)
+    report.tables = [Table(SPEEDS, speeds), Table(FACTS, facts)]
+    return report
 
 
-def _tell(options: Env, speeds: list[list[str]], facts: list[list[str]], verdicts: Sequence[str]) -> str:
-    return report(
-        options,
-        ["open_spiel"],
-        "Stepping games",
-        [
-            f"{options.matches or MATCHES} matches side by side, beside OpenSpiel stepped from Python one "
-            f"match at a time; {options.repeats} repeats by turns, {options.seconds} s per side each.",
-            *OPENING,
-        ],
-        [Table(SPEEDS, speeds), Table(FACTS, facts)],
-        [
-            f"Checked before timing: mean length and return of {options.check_matches} random matches of "
-            f"each side agree within {STANDARD_ERRORS:.0f} standard errors, in every game.",
-            "First step: making the batch and its first step, kernels compiled or read from the disk cache; "
-            "not part of the speeds.",
-            *verdicts,
-        ],
-    )
+def _told(row: Row, matches: int, place: str) -> list[str]:
+    """A line of the table from the speed on."""
+    side, alone = f"{matches}, {place}", f"{matches}, {cpu(1)}"
+    beside = "-" if side == alone else row.ratio(side, alone).text("x")
+    peers = [row.speed(way).text() for way in ("list", "buffer")]
+    return [
+        row.speed(side).text(),
+        beside,
+        *peers,
+        *(row.ratio(side, w).text("x") for w in ("list", "buffer")),
+    ]
+
+
+def _aims(options: Env, row: Row, name: str, threads: int) -> list[Aim]:
+    """Beside OpenSpiel in the game that has goals; and what a second thread adds in dark hex."""
+    first, aims = f"{options.matches[0]}, {cpu(threads)}", []
+    if name == OPENSPIEL_HEADLINE:
+        for way in ("list", "buffer"):
+            aims.append(Aim(f"{name}, {first}, beside OpenSpiel ({way})", row.ratio(first, way), goal=GOAL))
+    for n in options.matches:
+        if n >= WIDE and name.startswith("dark_hex"):
+            found = row.ratio(f"{n}, {cpu(2)}", f"{n}, {cpu(1)}") if threads == 2 else None
+            aims.append(Aim(f"{name}, {n:,} matches, 2 threads beside 1", found, bar=SECOND_THREAD))
+    return aims
+
+
+def _opening(options: Env) -> list[str]:
+    return [
+        f"{' and '.join(f'{n:,}' for n in options.matches)} matches side by side, beside OpenSpiel stepped "
+        f"from Python one match at a time; {options.seconds} s per side and repeat.",
+        *OPENING,
+    ]
+
+
+def _closing(options: Env) -> list[str]:
+    return [
+        f"Checked before timing: mean length and return of {options.check_matches} random matches of "
+        f"each side agree within {STANDARD_ERRORS:.0f} standard errors, in every game.",
+        "First step: making the batch and its first step, kernels compiled or read from the disk cache; "
+        "not part of the speeds.",
+    ]
 
 
 class OpenSpiel:
@@ -140,10 +163,10 @@ class OpenSpiel:
             decisions += 1
         return decisions, state
 
-    def speed(self, seconds: float) -> float:
+    def speed(self, seconds: float, clock: Clock) -> float:
         """Decisions per second."""
-        decisions, began = 0, time.perf_counter()
-        while (passed := time.perf_counter() - began) < seconds:
+        decisions, began = 0, clock.now()
+        while (passed := clock.now() - began) < seconds:
             decisions += self.play_match()[0]
         return decisions / passed
 
@@ -162,14 +185,14 @@ def games_of(name: str) -> tuple[envs.Game, str]:
     return envs.make(base, rows=int(size), cols=int(size)), GAMES[base].format(size=size)
 
 
-def _compare(game: envs.Game, peer: OpenSpiel, options: Env) -> list[str]:
+def _compare(game: envs.Game, peer: OpenSpiel, options: Env, clock: Clock) -> list[str]:
     """Both sides play the same game: the cells of its row of facts, or ComparisonError."""
     first = 0.0
     devices = ("cpu", "cuda") if options.device == "cuda" else ("cpu",)
     finished = [peer.play_match() for _ in range(options.check_matches)]
     theirs = np.array([(decisions, state.returns()[0]) for decisions, state in finished])
     for device in devices:
-        ours, seconds = first_matches(game, options, device)
+        ours, seconds = first_matches(game, options, device, clock)
         first = first or seconds
         off = [standard_errors(ours[:, k], theirs[:, k]) for k in range(2)]
         for k, what in enumerate(("length", "return of seat 0")):

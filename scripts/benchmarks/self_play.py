@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import envs
 from agents.play.players import RandomPlayer
 from benchmarks.learners import Ground
 from benchmarks.options import Train
+from benchmarks.telling import Clock
 
 
 class SelfPlay(Ground):
@@ -31,8 +31,8 @@ class SelfPlay(Ground):
     def ours(self) -> envs.Batch:
         return envs.Batch(self.game, self.lanes, self.options.device, self.options.seed)
 
-    def begin(self) -> None:
-        self.stream.clear()
+    def begin(self, clock: Clock) -> None:
+        self.stream.clear(clock)
 
     def notes(self, speeds: Sequence[float], decisions: int) -> list[str]:
         stream = self.stream
@@ -54,7 +54,7 @@ class MixedStream(VecEnv):
         self.player = RandomPlayer(game, seed=seed)
         self.rows = torch.arange(matches)
         self.chosen = torch.zeros(matches, dtype=torch.int64)
-        self.clear()
+        self.clear(Clock(1))
         # One-hot already here: SB3 takes the sum of a MultiDiscrete's sizes, a NumPy integer, for the LSTM's
         # input size, which torch refuses.
         codes = game.observation_space
@@ -64,8 +64,9 @@ class MixedStream(VecEnv):
         width = int(self.sizes.sum())
         super().__init__(matches, spaces.MultiBinary(width), spaces.Discrete(game.actions))
 
-    def clear(self) -> None:
+    def clear(self, clock: Clock) -> None:
         """Begin counting anew."""
+        self.clock = clock
         self.spent, self.illegal, self.decisions = 0.0, 0, 0
 
     def share(self, speeds: Sequence[float], decisions: int) -> float:
@@ -86,7 +87,7 @@ class MixedStream(VecEnv):
         self.chosen = torch.from_numpy(actions)
 
     def step_wait(self) -> tuple[Any, Any, Any, list[dict[str, Any]]]:
-        began = time.perf_counter()
+        began = self.clock.read()
         batch, mover = self.batch, self.batch.seat.clone()
         is_legal = batch.legal[self.rows, self.chosen]
         instead = self.player.choose(batch.observation, batch.legal, mover, None)
@@ -96,7 +97,7 @@ class MixedStream(VecEnv):
         reward = batch.reward[self.rows, mover].numpy()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         result = self.one_hot(), reward, batch.over.numpy().copy(), infos
-        self.spent += time.perf_counter() - began
+        self.spent += self.clock.read() - began
         return result
 
     def close(self) -> None:

@@ -1,123 +1,188 @@
-"""Training with memory, rollout and update together, beside sb3-contrib."""
+"""Training with memory, rollout and update together, beside sb3-contrib and the matrix products alone."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable
 
 import torch
 
+from benchmarks import floor
 from benchmarks.learners import Ground, Learner, check_train, make_ours, make_peer
-from benchmarks.options import Train
+from benchmarks.options import RECALL, Train
 from benchmarks.self_play import SelfPlay
 from benchmarks.telling import (
-    RATIO,
-    STEPS,
+    Aim,
+    Clock,
+    Report,
+    Row,
     Table,
     bar_of,
+    clock_of,
     cpu,
     interleave,
     not_measured,
-    ratios,
-    report,
-    spread,
-    verdict,
 )
 from benchmarks.worlds import Worlds
 
-GOAL = 2.0
+SHARES = {64: (0.26, 0.35), 256: (0.40, 0.50), 1024: (0.50, 0.60)}
+"""Bar and goal of the share of the floor, `gated` by self-play in so many matches."""
 
-SPEEDS = ("ours", "where", "on", "ours, decisions/s, median (least..most)", "sb3-contrib", "ratio")
+RATIOS = {8: (3.0, 4.0), 64: (3.5, 4.5), 256: (4.0, 5.0)}
+"""Bar and goal of how often as fast as sb3-contrib, `gated` in so many worlds."""
+
+AIMED_AT = (128, 32, 4, 4)
+"""Units, steps, epochs and minibatches that they are for."""
+
+WITH_PEER = 256
+"""Lanes up to which the peer is measured: beyond it takes its time and the ratio hardly changes."""
+
+SPEEDS = ("cell", "where", "on", "ours, decisions/s", "sb3-contrib", "ratio", "share of the floor")
 SIZES = ("network", "parameters", "of these in the core", "recurrent weights")
 
 
-def measure(options: Train) -> str:
-    """The whole comparison, as text."""
+def measure(options: Train) -> list[Report]:
+    """The whole comparison."""
     grounds: list[Ground] = [SelfPlay(options, n) for n in options.matches]
     grounds += [Worlds(options, n) for n in options.worlds]
+    clock, draw = clock_of(options), random.Random(options.seed)
+    report = Report("Training with memory", clock, ("stable-baselines3", "sb3-contrib"), _opening(options))
     speeds: list[list[str]] = []
-    sizes: list[list[str]] = []
-    notes: list[str] = []
-    verdicts: list[str] = []
+    sizes: dict[str, list[str]] = {}
     with bar_of(options, len(grounds) * options.repeats) as bar:
         for ground in grounds:
             bar.set_description(ground.name)
-            learners = {cell: make_ours(ground, cell, options) for cell in options.cells}
-            learners["peer"] = make_peer(ground.peers, options)
-            decisions = options.updates * options.n_steps * ground.lanes
-            first = {name: decisions / learner.speed(decisions) for name, learner in learners.items()}
-            check_train(learners, options)
-            ground.begin()
-            sides: dict[str, Callable[[], float]] = {
-                name: functools.partial(learner.speed, decisions) for name, learner in learners.items()
-            }
-            measured = interleave(sides, options.repeats, bar)
-            check_train(learners, options)
+            row, learners, notes = _measured(ground, options, clock, draw, bar)
+            report.rows.append(row)
             for cell in options.cells:
-                rows, found = _compared(options, ground, cell, measured)
-                speeds += rows
-                verdicts += [found] if cell == "gated" else []
-            sizes = sizes or _sizes(options, learners)
-            notes += ground.notes(measured["peer"], decisions)
-            notes.append(
-                f"{ground.name}: first call ({options.updates} updates, not part of the speeds): "
-                f"{', '.join(f'{name} {seconds:.2f} s' for name, seconds in first.items())}."
-            )
-    return _tell(options, speeds, sizes, [*notes, *verdicts])
+                speeds += _told(options, row, cell)
+                report.aims += _aims(options, row) if cell == "gated" else []
+            for name, learner in learners.items():
+                sizes.setdefault(name, _size(name, learner.policy))
+            report.closing += notes
+    report.closing.insert(
+        0,
+        "Checked before and after timing: all sides made as many decisions and gradient steps, and the peer "
+        "has one LSTM of exactly that size and nothing else recurrent.",
+    )
+    report.tables = [Table(SPEEDS, speeds), Table(SIZES, list(sizes.values()))]
+    return [report]
 
 
-def _compared(
-    options: Train, ground: Ground, cell: str, measured: dict[str, list[float]]
-) -> tuple[list[list[str]], str]:
-    """A cell's rows of the table, and whether it is as fast as hoped for."""
-    what, found = f"{cell} H={options.hidden}", ratios(measured[cell], measured["peer"])
+def _measured(
+    ground: Ground, options: Train, clock: Clock, draw: random.Random, bar: object
+) -> tuple[Row, dict[str, Learner], list[str]]:
+    """What one ground's sides take, the learners, and what a reader should know."""
+    learners = {cell: make_ours(ground, cell, options) for cell in options.cells}
+    if ground.lanes <= WITH_PEER:
+        learners["peer"] = make_peer(ground.peers, options)
+    decisions = options.updates * options.n_steps * ground.lanes
+    sides: dict[str, Callable[[], float]] = {
+        name: functools.partial(learner.speed, decisions, clock) for name, learner in learners.items()
+    }
+    first = {name: decisions / side() for name, side in sides.items()}
+    for side in sides.values():  # the second update replays the end of the first rollout, too
+        side()
+    check_train(learners, options)
+    notes = []
+    for cell in options.cells:
+        parts = _floor(learners[cell], ground.lanes, options)
+        products = functools.partial(_all, floor.work(parts, options.device), options.updates)
+        sides[f"{cell}, products"] = functools.partial(clock.speed, products, decisions)
+        sides[f"{cell}, products"]()
+        notes.append(_counted(ground, cell, parts, options))
+    ground.begin(clock)
+    samples = interleave(sides, options.repeats, bar, draw)
+    check_train(learners, options)
+    if "peer" in samples:
+        notes += ground.notes(samples["peer"], decisions)
+    told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in first.items())
+    notes.append(f"{ground.name}: first call, not part of the speeds: {told}.")
     place = "GPU" if options.device == "cuda" else cpu(torch.get_num_threads())
-    both = spread(STEPS, measured[cell]), spread(STEPS, measured["peer"])
-    rows = [[what, ground.name, place, *both, spread(RATIO, found)]]
-    if options.device == "cpu":
-        rows.append([what, ground.name, "GPU", not_measured(), "-", "-"])
-    return rows, verdict(f"{what}, {ground.name}, {place}", found, GOAL)
+    name = {"ground": "matches" if isinstance(ground, SelfPlay) else "worlds", "lanes": ground.lanes}
+    return Row({**name, "where": ground.name, "on": place}, samples), learners, notes
 
 
-def _sizes(options: Train, learners: dict[str, Learner]) -> list[list[str]]:
-    ours = [_size(f"ours, {cell}", learners[cell].policy, "core.") for cell in options.cells]
-    return [*ours, _size("sb3-contrib, LSTM", learners["peer"].policy, "lstm_actor.")]
+def _all(work: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        work()
 
 
-def _size(name: str, policy: torch.nn.Module, core: str) -> list[str]:
+def _floor(learner: Learner, lanes: int, options: Train) -> list[floor.Part]:
+    """The products of one rollout and its update, as the learner's latest one was."""
+    before = learner.model.rollout.before
+    carried = 0 if before is None else before.shape[0]
+    shape = options.n_steps, lanes, options.n_epochs, options.minibatches
+    return floor.training(learner.policy, *shape, carried)  # type: ignore[arg-type]
+
+
+def _counted(ground: Ground, cell: str, parts: list[floor.Part], options: Train) -> str:
+    decisions = options.n_steps * ground.lanes
+    rollout = floor.flops(parts[:1]) / floor.flops(parts)
+    return (
+        f"{ground.name}, {cell}: the products are {floor.flops(parts) / decisions / 1e6:.2f} MFLOP a "
+        f"decision, {rollout:.0%} of them in the rollout."
+    )
+
+
+# ---------------------------------------------------------------- telling
+
+
+def _told(options: Train, row: Row, cell: str) -> list[list[str]]:
+    """A cell's rows of the table."""
+    where, has_peer = str(row.name["where"]), "peer" in row.samples
+    peer = [row.speed("peer").text(), row.ratio(cell, "peer").text("x")] if has_peer else ["-", "-"]
+    share = row.ratio(cell, f"{cell}, products").text("%")
+    what = f"{cell} H={options.hidden}"
+    rows = [[what, where, str(row.name["on"]), row.speed(cell).text(), *peer, share]]
+    return rows if options.device == "cuda" else [*rows, [what, where, "GPU", not_measured(), "-", "-", "-"]]
+
+
+def _aims(options: Train, row: Row) -> list[Aim]:
+    """Of the sizes for which there are some."""
+    lanes, where = row.name["lanes"], f"training, gated, {row.name['where']}, {row.name['on']}"
+    if (options.hidden, options.n_steps, options.n_epochs, options.minibatches) != AIMED_AT:
+        return []
+    if row.name["ground"] == "matches":
+        share = row.ratio("gated", "gated, products")
+        aims = SHARES.get(lanes)
+        return [] if aims is None else [Aim(f"{where}: share of the floor", share, *aims, unit="%")]
+    is_aimed_at = options.world == RECALL and lanes in RATIOS
+    return (
+        [Aim(f"{where}: beside sb3-contrib", row.ratio("gated", "peer"), *RATIOS[lanes])]
+        if is_aimed_at
+        else []
+    )
+
+
+def _size(name: str, policy: torch.nn.Module) -> list[str]:
     """A network's row in the table of sizes."""
+    is_peer = name == "peer"
     parameters = dict(policy.named_parameters())
-    in_core = {n: p for n, p in parameters.items() if n.startswith(core)}
+    in_core = {n: p for n, p in parameters.items() if n.startswith("lstm_actor." if is_peer else "core.")}
     recurrent = [p for n, p in in_core.items() if n.endswith(".U") or "weight_hh" in n]
     counts = (parameters.values(), in_core.values(), recurrent)
-    return [name, *(f"{sum(p.numel() for p in group):,}" for group in counts)]
+    title = "sb3-contrib, LSTM" if is_peer else f"ours, {name}"
+    return [title, *(f"{sum(p.numel() for p in group):,}" for group in counts)]
 
 
-def _tell(options: Train, speeds: list[list[str]], sizes: list[list[str]], closing: Sequence[str]) -> str:
-    return report(
-        options,
-        ["stable-baselines3", "sb3-contrib"],
-        "Training with memory",
-        [
-            "MaskableRecurrentPPO beside sb3-contrib's RecurrentPPO, rollout and update together: phantom "
-            f"tic-tac-toe by self-play, and one agent in {options.world}; n_steps {options.n_steps}, "
-            f"{options.n_epochs} epochs of {options.minibatches} minibatches; {options.repeats} repeats by "
-            f"turns, {options.updates} updates per side each.",
-            f"Both have one core of {options.hidden} units shared by actor and critic, net_arch "
-            f"{list(options.net_arch)}, Adam at the same learning rate, and as many torch threads. Ours "
-            "encodes the observation, the seat and the seat's own previous action into as many features as "
-            "the one-hot observation has entries that the peer feeds to its LSTM.",
-            "By self-play ours keeps a memory per seat and masks illegal actions. The peer has neither: it "
-            "sees one stream in which both seats' observations are mixed, and where its action is illegal "
-            "the environment plays a random legal one, so that the matches stay alike.",
-            "The peer's environment is our batch on the CPU behind SB3's VecEnv, so its cost hardly counts.",
-            f"In {options.world} both sides step SB3's DummyVecEnv, one world after another in Python, which "
-            "takes the same time on both sides and is part of it.",
-        ],
-        [Table(SPEEDS, speeds), Table(SIZES, sizes)],
-        [
-            "Checked before and after timing: all sides made as many decisions and gradient steps, and the "
-            "peer has one LSTM of exactly that size and nothing else recurrent.",
-            *closing,
-        ],
-    )
+def _opening(options: Train) -> list[str]:
+    return [
+        "MaskableRecurrentPPO beside sb3-contrib's RecurrentPPO, rollout and update together: phantom "
+        f"tic-tac-toe by self-play, and one agent in {options.world}; n_steps {options.n_steps}, "
+        f"{options.n_epochs} epochs of {options.minibatches} minibatches; {options.updates} "
+        f"update{'s' * (options.updates > 1)} per side "
+        "and repeat. The floor is the work's matrix products alone, by torch.mm in the same turns "
+        "(`benchmarks/floor.py` counts them).",
+        f"Both have one core of {options.hidden} units shared by actor and critic, net_arch "
+        f"{list(options.net_arch)}, Adam at the same learning rate, and as many torch threads. Ours "
+        "encodes the observation, the seat and the seat's own previous action into as many features as "
+        "the one-hot observation has entries that the peer feeds to its LSTM.",
+        "By self-play ours keeps a memory per seat and masks illegal actions. The peer has neither: it "
+        "sees one stream in which both seats' observations are mixed, and where its action is illegal "
+        "the environment plays a random legal one, so that the matches stay alike.",
+        "The peer's environment is our batch on the CPU behind SB3's VecEnv, so its cost hardly counts.",
+        f"In {options.world} both sides step SB3's DummyVecEnv, one world after another in Python, which "
+        "takes the same time on both sides and is part of it.",
+    ]
