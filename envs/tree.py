@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import os
 import threading
 import time
@@ -234,8 +235,11 @@ class Tree:
 
 # ---------------------------------------------------------------- products
 
+unlocked = functools.partial(compiled, nogil=True)
+"""Several plays may be evaluated at once: these hold no Python lock."""
 
-@compiled
+
+@unlocked
 def _reach(parent: Array, begin: Array, table: Array, reached: Array) -> None:
     """Per sequence the product of its seat's own probabilities; `reached` arrives as ones."""
     for i in range(parent.shape[0]):
@@ -243,7 +247,7 @@ def _reach(parent: Array, begin: Array, table: Array, reached: Array) -> None:
             reached[q] = reached[parent[i]] * table[q]
 
 
-@compiled
+@unlocked
 def gather(rows: Array, row_begin: Array, column: Array, x: Array, w: Array) -> None:
     """w = M x, of these rows"""
     for r in rows:
@@ -253,7 +257,7 @@ def gather(rows: Array, row_begin: Array, column: Array, x: Array, w: Array) -> 
         w[r] = total
 
 
-@compiled
+@unlocked
 def scatter(rows: Array, row_begin: Array, column: Array, v: Array, g: Array) -> None:
     """g += M' v, of these rows"""
     for r in rows:
@@ -261,7 +265,7 @@ def scatter(rows: Array, row_begin: Array, column: Array, v: Array, g: Array) ->
             g[column[k]] += v[r]
 
 
-@compiled
+@unlocked
 def _finish(ends: Array, pays: Array, w: Array, v: Array) -> float:
     """v += T w for both seats at once, rows of seat 0 and of seat 1; returns the value of seat 0."""
     value = 0.0
@@ -273,7 +277,7 @@ def _finish(ends: Array, pays: Array, w: Array, v: Array) -> float:
     return value
 
 
-@compiled
+@unlocked
 def _mark(parent: Array, begin: Array, reached: Array, prune: float, below: Array) -> None:
     """Per sequence what it is reached with, of those below sets that are reached with less than `prune`."""
     for i in range(parent.shape[0]):
@@ -282,7 +286,7 @@ def _mark(parent: Array, begin: Array, reached: Array, prune: float, below: Arra
                 below[q] = reached[q]
 
 
-@compiled
+@unlocked
 def _come_there(ends: Array, odds: Array, w: Array, v: Array) -> None:
     """v += T w for both seats, of a T that pays 1 everywhere."""
     for k in range(ends.shape[0]):
@@ -290,7 +294,7 @@ def _come_there(ends: Array, odds: Array, w: Array, v: Array) -> None:
         v[ends[k, 1]] += odds[k] * w[ends[k, 0]]
 
 
-@compiled
+@unlocked
 def _respond(parent: Array, begin: Array, gain: Array, choice: Array) -> None:
     """From the last set to the first: take the best sequence, and hand its gain to the one above."""
     for i in range(parent.shape[0] - 1, -1, -1):

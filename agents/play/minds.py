@@ -9,6 +9,7 @@ is shown, what is legal, the seat and its own previous action. Phantom tic-tac-t
 from __future__ import annotations
 
 import copy
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
@@ -57,12 +58,15 @@ class Mind(Protocol):
 _TOLD: Final[weakref.WeakKeyDictionary[Tree, tuple[Situations, Array]]] = weakref.WeakKeyDictionary()
 """The situations of trees that are there still: those of nine cells take seconds to tell apart."""
 
+_LOCK: Final = threading.Lock()
+
 
 def situations_of(tree: Tree) -> tuple[Situations, Array]:
     """The distinct situations of a tree, and the one of each set, int32 [sets]."""
-    if tree not in _TOLD:
-        _TOLD[tree] = _situations_of(tree)
-    return _TOLD[tree]
+    with _LOCK:
+        if tree not in _TOLD:
+            _TOLD[tree] = _situations_of(tree)
+        return _TOLD[tree]
 
 
 def _situations_of(tree: Tree) -> tuple[Situations, Array]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import envs
@@ -29,6 +30,7 @@ from agents.run.stream import SAY, Say
 from envs.batch import bytes_of, usable_device
 from envs.drawing import rasterise, save_gif
 from envs.seeds import derived_seed
+from envs.threads import at_once
 from envs.tree import Tree, build, is_small
 
 
@@ -251,14 +253,11 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             if model.ema is not None:
                 raw = self._against(name, model.policy, matches_per_seat)
                 logger.record(f"{group}/raw_vs/{name}/mean", raw.mean)
-        if self.tree is not None:
-            self.exploitability = self._exploited("exploitability", model.ema or model.policy, group)
-            if model.ema is not None:
-                self._exploited("exploitability_raw", model.policy, group)
-            if is_final:
-                told = self.exploitability
-                off = f", at most {told.error:.4f} off" if told.error > 0.0 else ""
-                self.say(f"exploitability {told.exploitability:.4f} (NashConv / 2{off})")
+        self.exploitability = None if self.tree is None else self._exploited(self.tree, group)
+        if is_final and self.exploitability is not None:
+            told = self.exploitability
+            off = f", at most {told.error:.4f} off" if told.error > 0.0 else ""
+            self.say(f"exploitability {told.exploitability:.4f} (NashConv / 2{off})")
         if model.rollout is not None and not is_final:
             curves.record_memory(logger, model.policy, model.rollout)
         self._replay(is_final)
@@ -292,14 +291,19 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         opponent = fixed_player(name, game, derived_seed(seed, "opponent"))
         return play_matches(game, agent, opponent, matches_per_seat, seed, self.model.device)
 
-    def _exploited(self, tag: str, policy: RecurrentPolicy, group: str) -> Exploitability:
-        """How exploitable the weights are, recorded with the error that the pruning makes at most."""
-        assert self.tree is not None
-        prune = PRUNE if self.tree.sets > MANY else 0.0
-        told = exploitability(self.tree, Agent(frozen(policy), self.tree.game), prune=prune)
-        self.model.logger.record(f"{group}/{tag}", told.exploitability)
-        self.model.logger.record(f"{group}/{tag}_error", told.error)
-        return told
+    def _exploited(self, tree: Tree, group: str) -> Exploitability:
+        """How exploitable the averaged and the raw weights are, side by side; recorded with the error that
+        the pruning makes at most. Returns the agent's own."""
+        model, prune = self.model, PRUNE if tree.sets > MANY else 0.0
+        policies = {"exploitability": model.ema or model.policy}
+        if model.ema is not None:
+            policies["exploitability_raw"] = model.policy
+        players = [Agent(frozen(policy), tree.game) for policy in policies.values()]
+        told = at_once([partial(exploitability, tree, player, prune=prune) for player in players])
+        for tag, one in zip(policies, told, strict=True):
+            model.logger.record(f"{group}/{tag}", one.exploitability)
+            model.logger.record(f"{group}/{tag}_error", one.error)
+        return told[0]
 
     def _replay(self, is_final: bool) -> None:
         """A match of the agent with itself: its moves as JSON, its end as an image, at last a GIF."""
