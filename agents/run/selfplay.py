@@ -217,6 +217,7 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         self.tree, self.is_lowest_best = tree, tree is not None
         self.exploitability: Exploitability | None = None
         """Of the averaged weights, at the latest evaluation."""
+        self._told: tuple[int, list[Exploitability]] | None = None
 
     def headline(self) -> tuple[str, ...]:
         if self.tree is not None:
@@ -293,17 +294,19 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
 
     def _exploited(self, tree: Tree, group: str) -> Exploitability:
         """How exploitable the averaged and the raw weights are, side by side; recorded with the error that
-        the pruning makes at most. Returns the agent's own."""
+        the pruning makes at most. Returns the agent's own. The final evaluation finds them found already."""
         model, prune = self.model, PRUNE if tree.sets > MANY else 0.0
         policies = {"exploitability": model.ema or model.policy}
         if model.ema is not None:
             policies["exploitability_raw"] = model.policy
-        players = [Agent(frozen(policy), tree.game) for policy in policies.values()]
-        told = at_once([partial(exploitability, tree, player, prune=prune) for player in players])
-        for tag, one in zip(policies, told, strict=True):
+        if self._told is None or self._told[0] != model.num_timesteps:
+            players = [Agent(frozen(policy), tree.game) for policy in policies.values()]
+            found = at_once([partial(exploitability, tree, player, prune=prune) for player in players])
+            self._told = model.num_timesteps, found
+        for tag, one in zip(policies, self._told[1], strict=True):
             model.logger.record(f"{group}/{tag}", one.exploitability)
             model.logger.record(f"{group}/{tag}_error", one.error)
-        return told[0]
+        return self._told[1][0]
 
     def _replay(self, is_final: bool) -> None:
         """A match of the agent with itself: its moves as JSON, its end as an image, at last a GIF."""
