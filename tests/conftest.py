@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+import os
+
 import pytest
 import torch
 
@@ -31,4 +35,16 @@ def gpu(device: torch.device) -> torch.device:
     """The CUDA device; tests that take it are skipped unless `--device cuda` is given."""
     if device.type != "cuda":
         pytest.skip("needs a GPU: run with --device cuda")
+    return device
+
+
+@pytest.fixture(scope="session")
+def triton_device(device: torch.device) -> torch.device:
+    """Where Triton's programs run: on the GPU, or where there is none on the CPU in Triton's interpreter."""
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("needs triton, which comes with torch for CUDA")
+    if device.type == "cpu":
+        if tuple(map(int, importlib.metadata.version("triton").split(".")[:2])) < (3, 7):
+            pytest.skip("the interpreter of triton below 3.7 does not know today's NumPy")
+        os.environ["TRITON_INTERPRET"] = "1"  # asked when triton is imported
     return device

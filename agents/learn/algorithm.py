@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
+    ConvertCallback,
     ProgressBarCallback,
 )
 from stable_baselines3.common.logger import Logger
@@ -36,6 +37,7 @@ from torch import Tensor
 
 from agents import files
 from agents.learn import saving
+from agents.learn.kernels import Adam
 from agents.learn.lanes import MatchLanes
 from agents.learn.ppo import follow, update
 from agents.learn.rollout import Collector, Rollout
@@ -77,6 +79,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         use_sde, sde_sample_freq: SB3's; there is no state-dependent exploration here.
         opposition: gives a share of the matches to past selves or fixed players.
         snapshot_every: updates between two past selves added to the opposition's pool.
+        cuda_graph: on a GPU, capture a step of play once and replay it, see `agents.learn.rollout.Collector`.
+            Files do not keep it.
         policy_kwargs: arguments of `RecurrentPolicy`, see `agents.net.settings.Network`.
 
     One timestep is one decision, so an update uses `n_steps` times the number of matches or worlds.
@@ -124,6 +128,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         ema_decay: float = 0.0,
         opposition: Opposition | None = None,
         snapshot_every: int = 50,
+        cuda_graph: bool = False,
     ) -> None:
         self._check_given(policy, use_sde, sde_sample_freq, verbose)
         super().__init__(
@@ -144,6 +149,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.magnet_coef, self.magnet_kind, self.magnet_every = magnet_coef, magnet, magnet_every
         self.clip_range_vf, self.shaping_coef, self.ema_decay = clip_range_vf, shaping_coef, ema_decay
         self.opposition, self.snapshot_every = opposition, snapshot_every
+        self.cuda_graph = cuda_graph
         self._check_settings()
         self._begin_empty(_init_setup_model)
         if env is not None:
@@ -199,7 +205,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """Refuse settings that cannot be used; NumPy's and torch's numbers become Python's own."""
         for name, value in vars(self.settings).items():
             setattr(self, _attribute(name), value)
-        for name in ("snapshot_every", "seed"):
+        for name in ("snapshot_every", "cuda_graph", "seed"):
             setattr(self, name, settings.check(name, getattr(self, name)))
         if self.magnet_kind == "ema" and self.ema_decay == 0.0:
             raise ValueError("magnet='ema' needs an ema_decay above 0")
@@ -270,6 +276,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             raise ValueError(f"the model plays {self.game}, got an env of {task.plays}")
         self._check_sizes(lanes.matches)
         self._check_opposition(task, lanes.matches)
+        if self.opposition is not None:
+            self.opposition.to(lanes.device)
         if worlds is not None:
             if not is_new:
                 normalizer.hand_on(self, worlds)
@@ -292,7 +300,10 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """
         if isinstance(env, Batch):
             if env.device.type != self.device.type:
-                raise ValueError(f"the model computes on {self.device}, the matches lie on {env.device}")
+                raise ValueError(
+                    f"the model computes on {self.device}, the matches lie on {env.device}: both must be on "
+                    "one device; name it as `device` of either"
+                )
             return MatchLanes(env), None
         if not isinstance(env, (VecEnv, gymnasium.Env, str)):
             raise ValueError(
@@ -788,7 +799,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             self.lanes.load_state_dict(matches)
         if self.lanes is not None and remembered:
             self._own_seed = own_seed  # of a Batch that is gone
-            self.collector = Collector(self.lanes, self.policy, self.opposition)
+            self.collector = Collector(self.lanes, self.policy, self.opposition, self.cuda_graph)
             self.collector.load_state_dict(remembered, self.policy)
         opposite = below(state, "opposition.")
         if self.opposition is not None and matches:
@@ -829,9 +840,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         ).to(self.device)
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
-        self.optimizer = torch.optim.Adam(
-            self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True
-        )
+        self.optimizer = Adam(self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True)
         if self.ema_decay > 0.0:
             self.ema = copy.deepcopy(self.policy).requires_grad_(False)
         if self.magnet_kind == "snapshot":
@@ -888,7 +897,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def _sit_down(self) -> None:
         """Play what the env shows from now on, with nothing remembered."""
         assert self.lanes is not None
-        self.collector = Collector(self.lanes, self.policy, self.opposition)
+        self.collector = Collector(self.lanes, self.policy, self.opposition, self.cuda_graph)
         if self.opposition is not None:
             self.opposition.restart(torch.ones_like(self.lanes.over))
 
@@ -916,8 +925,22 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             self.policy, self.n_steps, self.generator, self.magnet if uses_magnet else None, on_step
         )
         self._rollout_seconds = time.perf_counter() - began
+        if rollout is not None and not is_told and _is_none(callback):
+            self._note_episodes(rollout)
         callback.on_rollout_end()
         return rollout
+
+    def _note_episodes(self, rollout: Rollout) -> None:
+        """What `_update_info_buffer` would know if it had been told step by step, but for the times."""
+        assert self.ep_info_buffer is not None
+        ends = rollout.over.nonzero()[-self._stats_window_size :]
+        seconds = round(time.perf_counter() - self._started, 6)
+        earned, length = (
+            x[ends[:, 0], ends[:, 1]].tolist() for x in (rollout.earned[..., 0], rollout.length)
+        )
+        self.ep_info_buffer.extend(
+            {"r": round(r, 6), "l": n, "t": seconds} for r, n in zip(earned, length, strict=True)
+        )
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write what the latest rollout showed, under SB3's names and ours; `iteration` 0 is none."""
@@ -989,7 +1012,16 @@ def _reads_locals(callback: BaseCallback) -> bool:
     """One of the callbacks may look at a step's `locals`; `reads_locals = False` says that it does not."""
     if isinstance(callback, CallbackList):
         return any(map(_reads_locals, callback.callbacks))
-    return not isinstance(callback, ProgressBarCallback) and bool(getattr(callback, "reads_locals", True))
+    if isinstance(callback, ProgressBarCallback) or _is_none(callback):
+        return False
+    return bool(getattr(callback, "reads_locals", True))
+
+
+def _is_none(callback: BaseCallback) -> bool:
+    """Nobody gave a callback, as SB3 tells it, with or without a progress bar."""
+    if isinstance(callback, CallbackList):
+        return any(map(_is_none, callback.callbacks))
+    return isinstance(callback, ConvertCallback) and callback.callback is None
 
 
 def _attribute(setting: str) -> str:

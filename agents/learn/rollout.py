@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.learn.lanes import lanes_of
+from agents.learn.record import Room, StepGraph, warn_of_launches
 from agents.net.policy import Memory, RecurrentPolicy
 from agents.net.task import Lanes
 from agents.play.opposition import Opposition, below
@@ -24,7 +26,11 @@ of 4 decisions 1 in 1,000 does (`docs/rollout-ends.md`)."""
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
-    """T decisions in each of B matches, as they were played."""
+    """T decisions in each of B matches, as they were played.
+
+    Its memory serves the rollout after the next once nobody has this object any more: whoever keeps only a
+    tensor of it keeps a copy.
+    """
 
     observation: Tensor  # [T, B, ...] of the seat that decided
     legal: Tensor  # bool [T, B, M]
@@ -74,6 +80,11 @@ def _tensors(rollout: Rollout) -> dict[str, Tensor]:
     return {name: getattr(rollout, name) for name in plain} | _tensors_of(rollout.memory)
 
 
+def _flat(value: Tensor | tuple[Any, ...]) -> list[Tensor]:
+    """The tensors of which a value consists."""
+    return [value] if isinstance(value, Tensor) else [x for part in value for x in _flat(part)]
+
+
 def _tensors_of(memory: Memory) -> dict[str, Tensor]:
     cores = {f"core.{k}": part for k, part in enumerate(memory.cores)}
     return cores | {"remembered": memory.previous}
@@ -86,13 +97,32 @@ class Collector:
         lanes: the matches, of a game or of Gymnasium worlds.
         policy: decides the shape of the memory.
         opposition: who sits opposite; None = the policy in every seat.
+        cuda_graph: capture a step of matches on a GPU as one graph and replay it, so that it is launched at
+            once; where that cannot be, a warning says why.
+
+    Raises:
+        ValueError: the policy is on another kind of device than the matches.
     """
 
     def __init__(
-        self, lanes: Batch | Lanes, policy: RecurrentPolicy, opposition: Opposition | None = None
+        self,
+        lanes: Batch | Lanes,
+        policy: RecurrentPolicy,
+        opposition: Opposition | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         self.lanes = lanes = lanes_of(lanes)
+        if policy.no_action.device.type != lanes.device.type:
+            raise ValueError(
+                f"the policy computes on {policy.no_action.device}, the matches lie on {lanes.device}; both "
+                "must be on one device"
+            )
         self.opposition = opposition
+        if opposition is not None:
+            opposition.to(lanes.device)
+        self.cuda_graph = cuda_graph
+        self._room: Room | None = None
+        self._graph: StepGraph | None = None
         self.memory = policy.initial_memory(lanes.matches)
         self.magnet_cores = self.memory.cores
         self.start = torch.ones_like(lanes.over)
@@ -123,76 +153,168 @@ class Collector:
         Returns:
             the record, or None if `on_step` stopped it.
         """
-        lanes, memory = self.lanes, self.memory
-        late = memory
-        carried = min(CARRIED, n_steps) if lanes.reward.shape[1] > 1 else 0
+        carried = min(CARRIED, n_steps) if self.lanes.reward.shape[1] > 1 else 0
         before, self.before = self.before, None
         if before is not None and (before.magnet.numel() > 0) != (magnet is not None):
             before = None  # a magnet came or went in between
-        r = self._empty(n_steps, policy, magnet is not None)
+        room = self._begin(n_steps, policy, magnet is not None)
+        step = self._stepper(room, policy, generator, magnet)
+        memory = late = self._remembered()
         for t in range(n_steps):
             if t == n_steps - carried:
-                late = self.memory
-            self._see(r, t, policy, magnet)
-            action = self._decide(r, t, policy, generator)
-            lanes.step(action)
-            self._hear(r, t, policy)
-            self.latest = t, r
+                late = self._remembered()
+            step()
+            self.latest = t, room.now
             if not on_step():
                 return None
+        return self._finish(room, policy, memory, before, late, carried)
 
+    def _begin(self, n_steps: int, policy: RecurrentPolicy, has_magnet: bool) -> Room:
+        """Where to write a rollout: where the one before the last stood, if nobody has it any more."""
+        room, key = self._room, (n_steps, has_magnet)
+        if room is None or room.key != key or not room.turn():
+            room = Room(self._empty(2 * n_steps, policy, has_magnet), n_steps, key)
+            room.begin()
+        self._room = room
+        return room
+
+    def _finish(
+        self,
+        room: Room,
+        policy: RecurrentPolicy,
+        memory: Memory,
+        before: Rollout | None,
+        late: Memory,
+        carried: int,
+    ) -> Rollout:
+        """The rollout that was written, with what the seat to decide next expects."""
+        lanes = self.lanes
         _, next_value, _ = policy.weigh(lanes.observation, lanes.legal, lanes.seat, self.start, self.memory)
         rollout = Rollout(
-            **r,
+            **room.now,
             memory=memory,
             next_seat=lanes.seat.clone(),
             next_value=next_value,
             next_observation=lanes.observation.clone(),
             before=before,
         )
+        room.give(rollout)
         if carried > 0:
             self.before = rollout.end(carried, late)
         return rollout
 
-    def _see(
-        self, r: dict[str, Tensor], t: int, policy: RecurrentPolicy, magnet: RecurrentPolicy | None
+    def _stepper(
+        self,
+        room: Room,
+        policy: RecurrentPolicy,
+        generator: torch.Generator | None,
+        magnet: RecurrentPolicy | None,
+    ) -> Callable[[], None]:
+        """What makes a step."""
+        step = functools.partial(self._step, room, policy, generator, magnet)
+        if not self._captures():
+            self._graph = room.counter = None
+            return step
+        opposite = self.opposition
+        players = () if opposite is None else tuple(opposite.players.values())
+        key = (room, policy, generator, magnet, *players)
+        if self._graph is None or not self._graph.is_of(key):
+            generators = [] if generator is None else [generator]
+            generators += [] if opposite is None else opposite.generators()
+            self._stay(room)
+            self._graph = StepGraph(step, generators, key)
+        return self._graph
+
+    def _captures(self) -> bool:
+        """A step is to be a graph, and can be; else a warning, once."""
+        if not self.cuda_graph:
+            return False
+        why = None
+        if self.lanes.tells_episodes:
+            why = "Gymnasium's worlds are no kernels"
+        elif self.lanes.device.type != "cuda":
+            why = f"the matches lie on {self.lanes.device}"
+        elif self.opposition is not None and not self.opposition.decides_on(self.lanes.device):
+            why = "a player opposite decides on the CPU"
+        if why is not None:
+            self.cuda_graph = False
+            warn_of_launches(why)
+        return self.cuda_graph
+
+    def _stay(self, room: Room) -> None:
+        """From now on everything that goes on from step to step stays where it is in memory."""
+        self.memory = self._copied(self.memory)
+        self.magnet_cores = tuple(part.clone() for part in self.magnet_cores)
+        room.counter = torch.full((1,), room.at * room.steps, device=self.lanes.device)
+
+    def _remembered(self) -> Memory:
+        """What is remembered now, whatever comes."""
+        return self.memory if self._graph is None else self._copied(self.memory)
+
+    @staticmethod
+    def _copied(memory: Memory) -> Memory:
+        return Memory(tuple(part.clone() for part in memory.cores), memory.previous.clone())
+
+    def _keep(self, **values: Any) -> None:
+        """Go on with these attributes, tensors or tuples of them; for a graph they keep their places."""
+        for name, value in values.items():
+            if self._graph is None:
+                setattr(self, name, value)
+                continue
+            for mine, new in zip(_flat(getattr(self, name)), _flat(value), strict=True):
+                mine.copy_(new)
+
+    def _step(
+        self,
+        room: Room,
+        policy: RecurrentPolicy,
+        generator: torch.Generator | None,
+        magnet: RecurrentPolicy | None,
     ) -> None:
-        """Record what the seats that decide at step t see and remember, and what the magnet would do."""
+        """See, decide, play and hear once in every match."""
+        self._see(room, magnet)
+        self.lanes.step(self._decide(room, policy, generator))
+        self._hear(room, policy)
+        room.next()
+
+    def _see(self, room: Room, magnet: RecurrentPolicy | None) -> None:
+        """Record what the seats that decide see, and what the magnet would do."""
         lanes = self.lanes
-        r["observation"][t], r["legal"][t], r["seat"][t] = lanes.observation, lanes.legal, lanes.seat
-        r["start"][t] = self.start
-        _, r["previous"][t] = policy.recall(self.memory, lanes.seat, self.start)
+        room.put(observation=lanes.observation, legal=lanes.legal, seat=lanes.seat, start=self.start)
         if magnet is not None:
             beside = Memory(self.magnet_cores, self.memory.previous)
-            r["magnet"][t], _, (self.magnet_cores, _) = magnet.weigh(
-                lanes.observation, lanes.legal, lanes.seat, self.start, beside
-            )
+            told, _, (cores, _) = magnet.weigh(lanes.observation, lanes.legal, lanes.seat, self.start, beside)
+            room.put(magnet=told)
+            self._keep(magnet_cores=cores)
 
-    def _decide(
-        self, r: dict[str, Tensor], t: int, policy: RecurrentPolicy, generator: torch.Generator | None
-    ) -> Tensor:
-        """The actions [B, *] of step t, the policy's or those of the players opposite."""
+    def _decide(self, room: Room, policy: RecurrentPolicy, generator: torch.Generator | None) -> Tensor:
+        """The actions [B, *] of a step, the policy's or those of the players opposite."""
         lanes = self.lanes
-        decision, self.memory = policy.act(
+        decision, memory = policy.act(
             lanes.observation, lanes.legal, lanes.seat, self.start, self.memory, generator
         )
-        r["log_prob"][t], r["distribution"][t] = decision.log_prob, decision.distribution
-        r["value"][t], action = decision.value, decision.action
+        room.put(log_prob=decision.log_prob, distribution=decision.distribution, value=decision.value)
+        room.put(previous=decision.previous)
+        self._keep(memory=memory)
+        action = decision.action
         if self.opposition is not None:
-            action, r["is_own"][t] = self.opposition.act(lanes, action)
-        r["action"][t] = action
+            action, is_own = self.opposition.act(lanes, action)
+            room.put(is_own=is_own)
+        room.put(action=action)
         return action
 
-    def _hear(self, r: dict[str, Tensor], t: int, policy: RecurrentPolicy) -> None:
-        """Record what came of step t, and begin anew where a match has ended."""
+    def _hear(self, room: Room, policy: RecurrentPolicy) -> None:
+        """Record what came of a step, and begin anew where a match has ended."""
         lanes = self.lanes
-        r["reward"][t], r["over"][t], r["illegal"][t] = lanes.reward, lanes.over, lanes.illegal
-        r["length"][t], r["earned"][t] = self.length + 1, self.earned + lanes.reward
-        if lanes.truncated is not None and lanes.truncated.any():
-            r["bootstrap"][t] = self._value_of_cut_off(policy, lanes.truncated)
-        self.start = r["over"][t]
-        self.length = r["length"][t].masked_fill(self.start, 0)
-        self.earned = r["earned"][t].masked_fill(self.start[:, None], 0.0)
+        self.start.copy_(lanes.over)
+        self.length += 1
+        self.earned += lanes.reward
+        room.put(reward=lanes.reward, over=lanes.over, illegal=lanes.illegal)
+        room.put(length=self.length, earned=self.earned)
+        if lanes.truncated is not None:
+            room.put(bootstrap=self._value_of_cut_off(policy, lanes.truncated))
+        self.length.masked_fill_(self.start, 0)
+        self.earned.masked_fill_(self.start[:, None], 0.0)
         if self.opposition is not None:
             self.opposition.restart(lanes.over)
 
@@ -219,7 +341,7 @@ class Collector:
         )
         if state.keys() != mine.keys():
             raise ValueError(f"the saved memory holds {sorted(state)}, expected {sorted(mine)}")
-        told = {name: fitting(state, name, like).to(like.device) for name, like in mine.items()}
+        told = {name: fitting(state, name, like).to(like.device, copy=True) for name, like in mine.items()}
         policy.family.check_known(told["previous"])
         if (told["length"] < 0).any():
             raise ValueError(
@@ -230,6 +352,7 @@ class Collector:
         self.magnet_cores = tuple(told[f"magnet.{k}"] for k in parts)
         self.start, self.length, self.earned = told["start"], told["length"], told["earned"]
         self.before = self._end(end, policy) if end else None
+        self._room = self._graph = None
 
     def _end(self, tensors: Mapping[str, Tensor], policy: RecurrentPolicy) -> Rollout:
         """The end of the rollout before, from its `_tensors`.

@@ -173,6 +173,8 @@ class Upkeep:
     """Episodes that the logged means are over."""
     snapshot_every: Count = 50
     """Updates between two past selves that are added to the opposition's pool. Usual are 20 to 200."""
+    cuda_graph: bool = False
+    """Capture a step of play on a GPU as one CUDA graph and replay it."""
     seed: Annotated[int | None, Range(0, 2**32 - 1)] = None
     """Of everything that is drawn; None draws one."""
 

@@ -52,7 +52,7 @@ class Opposition:
             raise ValueError(
                 "matches against others need opponents: fixed players or a pool_size of at least 1"
             )
-        self.game, self.matches, self.pool_size = game, matches, pool_size
+        self.game, self.matches, self.pool_size, self.seed = game, matches, pool_size, seed
         self.arguments = {
             "share": share,
             "players": [player.name for player in fixed],
@@ -71,9 +71,33 @@ class Opposition:
         self.has_opponent = lanes < self.lanes
         self.own_seat = lanes % game.seats  # of the policy, where it has an opponent
         self.opponent = torch.full((matches,), SELF)
+        self._list_candidates()
         for player in self.players.values():
             player.reset(matches)
         self._draw(self.has_opponent)
+        self.by_masks = False
+        """Matches are marked and not counted, so that nothing waits for the device on which they are."""
+
+    def to(self, device: torch.device) -> None:
+        """Sit at matches on `device`; on another kind of device than before, the draws begin anew."""
+        if device.type == self.generator.device.type:
+            return
+        self.by_masks = device.type != "cpu"
+        self.has_opponent, self.own_seat = self.has_opponent.to(device), self.own_seat.to(device)
+        self.opponent = self.opponent.to(device)
+        self.generator = torch.Generator(device).manual_seed(self.seed)
+        for player in self.players.values():
+            player.to(device)
+        self._list_candidates()
+
+    def decides_on(self, device: torch.device) -> bool:
+        """Neither the draw nor a player makes `device` wait in a step."""
+        return self.by_masks and all(player.decides_on(device) for player in self.players.values())
+
+    def generators(self) -> list[torch.Generator]:
+        """What is drawn from in a step."""
+        own = [_generator_of(player) for player in self.players.values()]
+        return [self.generator, *(generator for generator in own if generator is not None)]
 
     def add(self, policy: RecurrentPolicy, name: str) -> None:
         """Put a frozen copy of `policy` into the pool."""
@@ -84,6 +108,9 @@ class Opposition:
         agent.reset(self.matches)
         self.players[self.newest] = agent
         self.pool = [*self.pool, self.newest][-self.pool_size :]
+        self._list_candidates()
+        if self.by_masks:
+            self._let_go()
 
     def act(self, lanes: Lanes, action: Tensor) -> tuple[Tensor, Tensor]:
         """Replace the policy's actions where another player decides.
@@ -91,6 +118,8 @@ class Opposition:
         Returns:
             actions [B] to play, and bool [B]: the policy decided itself.
         """
+        if self.by_masks:
+            return self._act_by_masks(lanes, action)
         seat = lanes.seat.cpu()
         theirs = (self.opponent != SELF) & (seat != self.own_seat)
         for number, player in self.players.items():
@@ -100,8 +129,24 @@ class Opposition:
                 action = action.index_put((rows,), chosen)
         return action, ~theirs.to(lanes.device)
 
+    def _act_by_masks(self, lanes: Lanes, action: Tensor) -> tuple[Tensor, Tensor]:
+        """`act`, in which every player decides for all matches that have an opponent."""
+        own, R = lanes.seat == self.own_seat, self.lanes
+        theirs = (self.opponent != SELF) & ~own
+        if R == 0:
+            return action, ~theirs
+        action = action.clone()
+        for number, player in self.players.items():
+            asked = (theirs & (self.opponent == number))[:R]
+            chosen = player.choose_where(lanes.observation[:R], lanes.legal[:R], lanes.seat[:R], asked)
+            action[:R] = torch.where(asked, chosen, action[:R])
+        return action, ~theirs
+
     def restart(self, over: Tensor) -> None:
         """The matches marked in `over` (bool [B]) have ended: swap seats and draw their opponents anew."""
+        if self.by_masks:
+            self._restart_by_masks(over & self.has_opponent)
+            return
         over = over.cpu() & self.has_opponent
         if not over.any():
             return
@@ -109,12 +154,30 @@ class Opposition:
         self._draw(over)
 
     def _draw(self, lanes: Tensor) -> None:
-        candidates = torch.tensor([*self.fixed, *self.pool])
-        if len(candidates) > 0:
-            drawn = torch.randint(len(candidates), (int(lanes.sum()),), generator=self.generator)
-            self.opponent[lanes] = candidates[drawn]
+        if len(self.candidates) > 0:
+            drawn = torch.randint(len(self.candidates), (int(lanes.sum()),), generator=self.generator)
+            self.opponent[lanes] = self.candidates[drawn]
         for player in self.players.values():
             player.restart(lanes)
+        self._let_go()
+
+    def _restart_by_masks(self, over: Tensor) -> None:
+        """`restart`, in which all matches draw and those that have ended take what they drew."""
+        self.own_seat.copy_(torch.where(over, (self.own_seat + 1) % self.game.seats, self.own_seat))
+        if len(self.candidates) > 0:
+            drawn = torch.randint(
+                len(self.candidates), self.opponent.shape, generator=self.generator, device=over.device
+            )
+            self.opponent.copy_(torch.where(over, self.candidates[drawn], self.opponent))
+        for player in self.players.values():
+            player.restart(over)
+
+    def _list_candidates(self) -> None:
+        """Where the matches are, too."""
+        self.candidates = torch.tensor([*self.fixed, *self.pool], device=self.opponent.device)
+
+    def _let_go(self) -> None:
+        """Forget the players who neither sit anywhere nor can be drawn."""
         sitting = {*self.opponent.tolist(), *self.fixed, *self.pool}
         self.players = {number: player for number, player in self.players.items() if number in sitting}
 
@@ -148,14 +211,15 @@ class Opposition:
             ValueError: it is not the state of such an opposition.
         """
         players = self._saved_players(state, policy)
-        own_seat = fitting(state, "own_seat", self.own_seat)
-        opponent = fitting(state, "opponent", self.opponent)
+        own_seat = fitting(state, "own_seat", self.own_seat).cpu()
+        opponent = fitting(state, "opponent", self.opponent).cpu()
+        has_opponent = self.has_opponent.cpu()
         if not ((own_seat >= 0) & (own_seat < self.game.seats)).all():
             raise ValueError(
                 f"the saved own_seat must be in 0..{self.game.seats - 1}, got {own_seat.unique().tolist()}"
             )
-        sitting = set(opponent[self.has_opponent].tolist()) | {SELF}
-        if sitting - {SELF, *players} or (opponent[~self.has_opponent] != SELF).any():
+        sitting = set(opponent[has_opponent].tolist()) | {SELF}
+        if sitting - {SELF, *players} or (opponent[~has_opponent] != SELF).any():
             raise ValueError(
                 f"the saved opponents are {sorted(set(opponent.tolist()))}, expected some of "
                 f"{[SELF, *players]}, and {SELF} in the {self.matches - self.lanes} matches without one"
@@ -165,7 +229,8 @@ class Opposition:
             player.reset(self.matches)
             goes_on &= _restore(player, below(state, f"player.{number}."), seed + number + 1)
         self._take_pool(state, players)
-        self.own_seat, self.opponent = own_seat.clone(), opponent.clone()
+        self.own_seat.copy_(own_seat)
+        self.opponent.copy_(opponent)
         return goes_on
 
     def load_pool(self, state: Mapping[str, Tensor], policy: RecurrentPolicy) -> None:
@@ -218,6 +283,7 @@ class Opposition:
 
     def _take_pool(self, state: Mapping[str, Tensor], players: dict[int, Player]) -> None:
         self.players, self.pool, self.newest = players, state["pool"].tolist(), int(state["newest"])
+        self._list_candidates()
 
 
 def make_opposition(
@@ -247,11 +313,18 @@ def _restore(player: Player, state: Mapping[str, Tensor], seed: int) -> bool:
     if isinstance(player, Agent):
         player.policy.family.check_known(told["previous"])
     if "generator" in told:
-        draws = torch.Generator(player.device if isinstance(player, Agent) else "cpu")
+        own = _generator_of(player)
+        draws = torch.Generator("cpu" if own is None else own.device)
         goes_on = set_generator(draws, state, "generator", seed)
         told["generator"] = draws.get_state()
     player.load_state_dict(told)
     return goes_on
+
+
+def _generator_of(player: Player) -> torch.Generator | None:
+    """Torch's, of its draws, if it has one."""
+    generator = getattr(player, "generator", None)
+    return generator if isinstance(generator, torch.Generator) else None
 
 
 def set_generator(generator: torch.Generator, state: Mapping[str, Tensor], name: str, seed: int) -> bool:

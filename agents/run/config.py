@@ -129,6 +129,8 @@ class Config(RunConfig):
     """Options of the game."""
     matches: int = 128
     """Matches played side by side. More make a rollout steadier and a GPU worth its price."""
+    cuda_graph: bool = False
+    """On a GPU, capture a step of play as one CUDA graph and replay it."""
     start_from: str | None = None
     """A run, checkpoint or agent's file whose weights to begin with; if spatial, of any size of board."""
     policy: Network = SELF_PLAY_NETWORK

@@ -60,7 +60,8 @@ def resume(
     """
     with folder.resumed(run, Config, change, say) as (run, config, start, stored):
         _find_names(config)
-        model = MaskableRecurrentPPO.from_stored(stored, device=resolve_device(config.device))
+        changes = {"cuda_graph": True} if config.cuda_graph else None
+        model = MaskableRecurrentPPO.from_stored(stored, None, resolve_device(config.device), changes)
         for name in config.eval.players:
             fixed_player(name, model.batch.game)
         tree = make_tree(config, model.batch.game, say)
@@ -100,6 +101,7 @@ def make_model(config: Config) -> MaskableRecurrentPPO:
         seed=config.seed,
         opposition=opposition,
         snapshot_every=o.snapshot_every,
+        cuda_graph=config.cuda_graph,
         **vars(config.algo),
     )
     if config.start_from is not None:

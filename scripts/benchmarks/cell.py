@@ -63,7 +63,9 @@ def measure(options: asked.Cell) -> list[Report]:
     torch.manual_seed(options.seed)
     sizes = options.sizes()
     kinds = {name: cell_class(name) for name in options.cells}
-    with bar_of(options, len(options.cells) * len(sizes) * options.repeats) as bar:
+    torch.backends.cudnn.allow_tf32 = False  # float32 on both sides
+    total = len(options.cells) * len(sizes) * options.repeats
+    with torch.device(options.device), bar_of(options, total) as bar:
         for shape in sizes:
             for name in options.cells:
                 bar.set_description(f"{name} {shape}")
@@ -76,7 +78,7 @@ def measure(options: asked.Cell) -> list[Report]:
                 what = {"cell": name, "shape": shape, "kernel": kernel}
                 row = Row(what, interleave(sides, options.repeats, bar, draw))
                 report.rows.append(row)
-                report.aims += _aims(row, name, shape)
+                report.aims += _aims(row, name, shape, options)
     report.tables = [Table(HEADER, [_told(row) for row in report.rows])]
     report.closing = [
         "Checked before: outputs and input gradients of both sides agree, without starts, to "
@@ -140,7 +142,7 @@ def _sides(
         return 1.0 / clock.seconds(lambda: forward()[0].backward(weights))
 
     products = floor.cell_forward(cell, T, B) + floor.cell_backward(cell, T, B, options.input_gradient)
-    multiply = floor.work([floor.Part(products)])
+    multiply = floor.work([floor.Part(products)], device=options.device)
     return {
         "starts": lambda: passed(cell, lambda: scan(cell, x, one, starts, alone)),
         "none": lambda: passed(cell, lambda: scan(cell, x, one, never, alone)),
@@ -168,10 +170,10 @@ def _cost(row: Row, side: str) -> Interval:
     return Interval(*(x - 1.0 for x in row.ratio("none", side)))
 
 
-def _aims(row: Row, name: str, shape: tuple[int, int, int, int]) -> list[Aim]:
-    """Of the shapes that have some."""
+def _aims(row: Row, name: str, shape: tuple[int, int, int, int], options: asked.Cell) -> list[Aim]:
+    """Of the shapes that have some, on a CPU."""
     goal = GOALS.get((name, shape))
-    if goal is None:
+    if goal is None or options.device == "cuda":
         return []
     where = f"{name}, T, B, I, H = {', '.join(map(str, shape))}, {cpu(torch.get_num_threads())}"
     cost = Aim(f"{where}: starts and a 2nd seat cost", _cost(row, "seats"), SEATS_COST, None, "%", True)

@@ -28,7 +28,7 @@ class Common:
     threads: int | None = None
     """CPU threads, of stepping and of torch on both sides; None = what torch chooses."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """cuda: `env` measures its GPU rows, too; `play` and `train` compute there, on both sides."""
+    """cuda: `env` measures its GPU rows, too; `cell`, `play` and `train` compute there, on both sides."""
     seed: int = 0
     """Of all draws."""
     markdown: bool = False

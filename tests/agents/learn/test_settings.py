@@ -120,6 +120,7 @@ def test_the_algorithm_takes_the_record_s_settings_with_its_defaults():
     assert set(told) - set(NAMES) - beside == {
         "stats_window_size",
         "snapshot_every",
+        "cuda_graph",
         "seed",
         "_init_setup_model",
     }

@@ -27,6 +27,7 @@ MADE = {
 """What makes each cell."""
 
 FITS = {
+    "gpu": set(),  # on CUDA alone, see test_gpu.py
     "fused": {"elman", "gated", "lstm", "gru"},
     "explicit": {"elman", "gated", "lstm", "gru", "feedforward", "leaky, of one's own"},
     "reference": set(MADE),
