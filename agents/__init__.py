@@ -23,6 +23,7 @@ from agents.play.agent_file import load
 from agents.play.exploit import best_response, exploitability
 from agents.play.opposition import Opposition
 from agents.play.players import FIXED_PLAYERS, Agent, Player, fixed_player
+from agents.play.solver import solve
 from agents.play.standings import tournament
 
 __version__ = version()
@@ -48,5 +49,6 @@ __all__ = [
     "learned_best_response",
     "load",
     "scan",
+    "solve",
     "tournament",
 ]

@@ -22,8 +22,10 @@ from envs.games.battleship import Battleship
 from envs.games.concentration import Concentration
 from envs.games.dark_hex import DarkHex
 from envs.games.generals import Generals
+from envs.games.goofspiel import Goofspiel
 from envs.games.kuhn_poker import KuhnPoker
 from envs.games.leduc_poker import LeducPoker
+from envs.games.liars_dice import LiarsDice
 from envs.games.minesweeper import Minesweeper
 from envs.games.phantom_tictactoe import PhantomTicTacToe
 from envs.match import Match
@@ -39,6 +41,8 @@ GAMES: dict[str, type[Game]] = {
     for game in (
         KuhnPoker,
         LeducPoker,
+        LiarsDice,
+        Goofspiel,
         PhantomTicTacToe,
         DarkHex,
         Battleship,

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import os
 import threading
 import time
@@ -32,6 +33,7 @@ from envs import room, walk
 from envs.compiled import compiled
 from envs.core import Array, Game, mix
 from envs.declared import check_declared, own_bytes, world_bytes
+from envs.match import Match
 from envs.walk import Records, Walk, walkers
 
 SLICE: Final = 1 << 20
@@ -43,6 +45,11 @@ PROBE_ROOM: Final = 1 << 27
 """How often a tree is probed before it is walked, after how many plays that ends at the latest, and the bytes
 that it may take: those of 3 x 3 boards, abrupt ones too, take less than one megabyte, and a single one that
 takes 128 is in a tree far beyond any memory."""
+
+SMALL: Final = 3e8
+HISTORIES: Final = 1e11
+"""A tree is small up to so many plays. Classical boards of nine cells take 1.5e8, abrupt ones 5e9. Where
+already a few matches tell of more joint histories than that, no walk is compiled to count its plays."""
 
 TASKS: Final = 2
 TASK_DEPTH: Final = 2
@@ -110,6 +117,8 @@ class Tree:
     """int32 [terminals, 2]: rows of M, of seat 0 and of seat 1."""
     pays: Array
     """float64 [terminals]: what seat 0 gets, times the chance probabilities on the way."""
+    odds: Array
+    """float64 [terminals]: the product of these."""
 
     @property
     def sets(self) -> int:
@@ -186,21 +195,51 @@ class Tree:
         best = float(gain[0]), float(gain[1])
         return Evaluation((best[0] + best[1]) / 2, best, (value, -value), choice)
 
+    def uncertain(self, table: Any, prune: float) -> float:
+        """How far the exploitability of `table` may be from that of play which differs from it at sets that
+        it reaches itself with a probability below `prune`.
+
+        A best response gains by the difference no more than what it may win or lose there, times the
+        probability with which it can make the play come there; both seats' are found like a best response.
+
+        Raises:
+            ValueError: the tree keeps no products.
+        """
+        if len(self.column) == 0:
+            raise ValueError(
+                f"{self.game}: only a tree that keeps its products tells how uncertain a value is"
+            )
+        reached, below = np.ones(self.sequences), np.zeros(self.sequences)
+        _reach(self.parent, self.begin, self.checked(table), reached)
+        _mark(self.parent, self.begin, reached, prune, below)
+        weight, rows = np.empty(len(self.row_begin) - 1), np.arange(len(self.row_begin) - 1, dtype=np.int32)
+        gather(rows, self.row_begin, self.column, below, weight)
+        chance, gain = np.zeros_like(weight), np.zeros(self.sequences)
+        _come_there(self.ends, self.odds, weight, chance)
+        scatter(rows, self.row_begin, self.column, chance, gain)
+        _respond(self.parent, self.begin, gain, np.empty(self.sets, np.int32))
+        returns = self.pays / self.odds
+        return float((gain[0] + gain[1]) / 2 * (returns.max() - returns.min()))
+
     def _products(self, reached: Array) -> tuple[float, Array]:
         """The value of seat 0, and what each sequence gets against the other seat's play."""
-        weight = np.empty(len(self.row_begin) - 1)
-        _gather(self.row_begin, self.column, reached, weight)
+        rows = np.arange(len(self.row_begin) - 1, dtype=np.int32)
+        weight = np.empty(len(rows))
+        gather(rows, self.row_begin, self.column, reached, weight)
         worth = np.zeros_like(weight)
         value = _finish(self.ends, self.pays, weight, worth)
         gain = np.zeros(self.sequences)
-        _scatter(self.row_begin, self.column, worth, gain)
+        scatter(rows, self.row_begin, self.column, worth, gain)
         return value, gain
 
 
 # ---------------------------------------------------------------- products
 
+unlocked = functools.partial(compiled, nogil=True)
+"""Several plays may be evaluated at once: these hold no Python lock."""
 
-@compiled
+
+@unlocked
 def _reach(parent: Array, begin: Array, table: Array, reached: Array) -> None:
     """Per sequence the product of its seat's own probabilities; `reached` arrives as ones."""
     for i in range(parent.shape[0]):
@@ -208,25 +247,25 @@ def _reach(parent: Array, begin: Array, table: Array, reached: Array) -> None:
             reached[q] = reached[parent[i]] * table[q]
 
 
-@compiled
-def _gather(row_begin: Array, column: Array, x: Array, w: Array) -> None:
-    """w = M x"""
-    for r in range(w.shape[0]):
+@unlocked
+def gather(rows: Array, row_begin: Array, column: Array, x: Array, w: Array) -> None:
+    """w = M x, of these rows"""
+    for r in rows:
         total = 0.0
         for k in range(row_begin[r], row_begin[r + 1]):
             total += x[column[k]]
         w[r] = total
 
 
-@compiled
-def _scatter(row_begin: Array, column: Array, v: Array, g: Array) -> None:
-    """g += M' v"""
-    for r in range(v.shape[0]):
+@unlocked
+def scatter(rows: Array, row_begin: Array, column: Array, v: Array, g: Array) -> None:
+    """g += M' v, of these rows"""
+    for r in rows:
         for k in range(row_begin[r], row_begin[r + 1]):
             g[column[k]] += v[r]
 
 
-@compiled
+@unlocked
 def _finish(ends: Array, pays: Array, w: Array, v: Array) -> float:
     """v += T w for both seats at once, rows of seat 0 and of seat 1; returns the value of seat 0."""
     value = 0.0
@@ -238,7 +277,24 @@ def _finish(ends: Array, pays: Array, w: Array, v: Array) -> float:
     return value
 
 
-@compiled
+@unlocked
+def _mark(parent: Array, begin: Array, reached: Array, prune: float, below: Array) -> None:
+    """Per sequence what it is reached with, of those below sets that are reached with less than `prune`."""
+    for i in range(parent.shape[0]):
+        if reached[parent[i]] < prune:
+            for q in range(begin[i], begin[i + 1]):
+                below[q] = reached[q]
+
+
+@unlocked
+def _come_there(ends: Array, odds: Array, w: Array, v: Array) -> None:
+    """v += T w for both seats, of a T that pays 1 everywhere."""
+    for k in range(ends.shape[0]):
+        v[ends[k, 0]] += odds[k] * w[ends[k, 1]]
+        v[ends[k, 1]] += odds[k] * w[ends[k, 0]]
+
+
+@unlocked
 def _respond(parent: Array, begin: Array, gain: Array, choice: Array) -> None:
     """From the last set to the first: take the best sequence, and hand its gain to the one above."""
     for i in range(parent.shape[0] - 1, -1, -1):
@@ -281,13 +337,39 @@ def count(game: Game, memory_limit: int | None = None, on_progress: Progress = l
     return _walked(game, False, memory_limit, on_progress)[1]
 
 
+def is_small(game: Game) -> bool:
+    """Its tree can be walked in half a minute or so, as those of the classical games on nine cells."""
+    if game.seats != 2 or _least_histories(game) > HISTORIES:
+        return False
+    try:
+        check_declared(game)
+        return _estimated(game)[0] <= SMALL
+    except ValueError:
+        return False
+
+
+def _least_histories(game: Game) -> float:
+    """A rough number of joint histories, from a few matches at random: it compiles no walk."""
+    found = []
+    for seed in range(8):
+        match, many, random = Match(game, seed, chance="ask"), 1.0, np.random.default_rng(seed)
+        if match.state.draws > 0:  # there is no tree
+            return np.inf
+        while not match.over and many <= HISTORIES:
+            choices = match.legal()
+            many *= len(choices)
+            match.play(int(random.choice(choices)))
+        found.append(many)
+    return min(found)
+
+
 def _walked(game: Game, keeps: bool, limit: int | None, on_progress: Progress) -> tuple[Walk, Counts]:
     """The arrays at the walk's end; without `keeps` the matrix is counted and not kept."""
     check_declared(_for_two(game))
     limit = room.room("cpu") if limit is None else limit
     plays, entries, ends = _estimated(game)
     if keeps:
-        _check_room(game, 4 * entries + 16 * ends, limit, is_estimate=True)
+        _check_room(game, 4 * entries + 24 * ends, limit, is_estimate=True)
     # Memory that is never touched costs nothing: so no time is lost by copying the largest array.
     w = _begun(game, columns=max(1 << 10, int(1.25 * entries)) if keeps else 0)
     while w.counts[walk.DEPTH] >= 0:
@@ -363,7 +445,7 @@ GROUPS: Final = {
     walk.NO_SEQUENCES: ("action", "first_set"),
     walk.NO_ROWS: ("row_begin",),
     walk.NO_COLUMNS: ("column",),
-    walk.NO_TERMINALS: ("ends", "pays"),
+    walk.NO_TERMINALS: ("ends", "pays", "chances"),
 }
 """Arrays that grow together."""
 
@@ -393,7 +475,7 @@ def _begun(game: Game, columns: int) -> Walk:
     sizes |= {"set_seat": (np.int8, 1 << 12), "set_seen": (uint64, 1 << 12, seen)}
     sizes |= {"action": (np.uint16, 1 << 13), "first_set": (int32, 1 << 13)}
     sizes |= {"row_begin": (int64, 1 << 10), "column": (int32, columns)}
-    sizes |= {"ends": (int32, 1 << 10, 2), "pays": (float64, 1 << 10)}
+    sizes |= {"ends": (int32, 1 << 10, 2)} | dict.fromkeys(("pays", "chances"), (float64, 1 << 10))
     sizes |= {"reached": (float64, 0), "gain": (float64, 0), "value": (float64, 1), "task": (int64, 3)}
     sizes |= {"guess": (int64, game.actions), "mask": (np.bool_, game.actions), "seen": (uint64, seen)}
     sizes |= {"counts": (int64, walk.COUNTS), "outcomes": (float64, max(game.chance_outcomes, 1))}
@@ -542,6 +624,7 @@ def _numbered(game: Game, w: Walk, counts: Counts, began: float) -> Tree:
         column=column,
         ends=w.ends[: counts.world_terminals if len(column) > 0 else 0].copy(),
         pays=w.pays[: counts.world_terminals if len(column) > 0 else 0].copy(),
+        odds=w.chances[: counts.world_terminals if len(column) > 0 else 0].copy(),
         seconds=time.perf_counter() - began,
     )
 

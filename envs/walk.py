@@ -135,6 +135,7 @@ class Walk(NamedTuple):
     column: Array  # int32 [columns]
     ends: Array  # int32 [terminals, 2]: rows of seat 0 and of seat 1
     pays: Array  # float64 [terminals]: what seat 0 gets, times the chance probabilities
+    chances: Array  # float64 [terminals]: the product of these
 
     # Products on the fly, of a walk whose sets are known; else these are empty.
     reached: Array  # float64 [sequences]: product of the seat's own probabilities
@@ -411,7 +412,7 @@ def end_here(w: Walk, d: int) -> int:
         if w.column.shape[0] > 0:
             w.ends[n, p] = w.list_row[w.list_of[d, p]]
     if w.column.shape[0] > 0:
-        w.pays[n] = w.returns[d, 0] * w.odds[d]
+        w.pays[n], w.chances[n] = w.returns[d, 0] * w.odds[d], w.odds[d]
     w.counts[TERMINALS] = n + 1
     w.counts[NODES] += 1
     w.counts[JOINT_TERMINALS] += length(w, d, 0) * length(w, d, 1)

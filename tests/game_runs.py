@@ -24,6 +24,10 @@ UPDATE = 64
 """Decisions of one update: 8 matches, 8 steps."""
 
 
+BY_MATCHES = EvalConfig(every=UPDATE, matches_per_seat=4, final_matches_per_seat=8, exploitability="never")
+"""Evaluations of matches alone."""
+
+
 def tiny(folder, **changes):
     """A run of three updates, evaluated and saved after each."""
     config = Config(

@@ -35,7 +35,10 @@ ONLY_IN = {
     "torch.utils.tensorboard": {"agents/run/curves.py"},
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},
-    "matplotlib": {"envs/drawing.py", "scripts/curves.py", "scripts/benchmarks/plot.py"},
+    "matplotlib": {
+        *("envs/drawing.py", "scripts/curves.py", "scripts/benchmarks/plot.py"),
+        "agents/commands/exploitability.py",
+    },
     "scipy": {"agents/play/ratings.py"},
     "pygame": {"envs/window.py"},
     "onnx": {"agents/play/export.py"},
@@ -73,6 +76,7 @@ TESTED_IN = {
     "agents/commands/export.py": "scripts/test_export_script.py",
     "agents/commands/play.py": "scripts/test_console.py",
     "agents/commands/selfplay.py": "scripts/test_scripts.py",
+    "agents/commands/solve.py": "scripts/test_scripts.py",
     "agents/commands/tournament.py": "scripts/test_standings_script.py",
     "agents/commands/train.py": "scripts/test_train.py",
     "agents/commands/watch.py": "scripts/test_scripts.py",
@@ -90,8 +94,8 @@ TESTED_IN = {
     **{
         f"agents/play/bots/{name}.py": "agents/play/test_bots.py"
         for name in (
-            *("concentration", "dark_hex", "deciding", "generals", "kuhn_poker", "leduc_poker"),
-            *("new_action", "phantom_tictactoe"),
+            *("concentration", "dark_hex", "deciding", "generals", "goofspiel", "kuhn_poker"),
+            *("leduc_poker", "liars_dice", "new_action", "phantom_tictactoe"),
         )
     },
     "agents/run/cli.py": "scripts/test_scripts.py",
@@ -108,8 +112,10 @@ TESTED_IN = {
     "envs/games/generals.py": "envs/test_rules_generals.py",
     "envs/games/generals_maps.py": "envs/test_rules_generals.py",
     "envs/games/generals_picture.py": "envs/test_drawing.py",
+    "envs/games/goofspiel.py": "envs/test_rules_openspiel.py",
     "envs/games/kuhn_poker.py": "envs/test_rules_openspiel.py",
     "envs/games/leduc_poker.py": "envs/test_rules_openspiel.py",
+    "envs/games/liars_dice.py": "envs/test_rules_openspiel.py",
     "envs/games/minesweeper.py": "envs/test_rules_popgym.py",
     "envs/games/phantom_tictactoe.py": "envs/test_rules_openspiel.py",
     "envs/rules/fleet.py": "envs/test_match.py",

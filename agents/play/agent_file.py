@@ -26,6 +26,7 @@ from agents.net.spaces import check_observations, read_space, space_data
 from agents.net.task import Task, World, task_of
 from agents.packaged import shipped_agent
 from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player, is_player_name
+from agents.play.tables import KIND, TablePlayer, read_table
 from envs.adapters.gymnasium import game_played
 from envs.batch import usable_device
 from envs.names import known, registered
@@ -165,7 +166,7 @@ def load_player(
     deterministic: bool = False,
     seed: int = 0,
 ) -> Player:
-    """A player of `game`: a fixed one by its name, or an agent by its path (see `load`).
+    """A player of `game`: a fixed one by its name, or an agent by its path (see `load`), or a table.
 
     An agent of a world whose spaces are a game's own plays that game (see `SeatedAgent`). A run's checkpoint
     tells which; of a file alone it is `game`.
@@ -182,12 +183,24 @@ def load_player(
     if not found(spec).exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({known(spec, FIXED_PLAYERS)}) nor a path")
     device, stored = usable_device(device), read(spec)
+    if stored.json("agent.json").get("policy_class") == KIND:
+        return _table_player(stored, spec, game, seed)
     agent = _agent(stored, _name(spec), device, deterministic, seed)
     played = (_game_of_world(stored) or game) if agent.task.rules is None else None
     player: Player = agent if played is None else SeatedAgent(agent, played)
     if game is not None and player.game != game:
         raise ValueError(f"{str(spec)!r} plays {player.game}, expected an agent of {game}")
     return player
+
+
+def _table_player(stored: Stored, spec: str | Path, game: envs.Game | None, seed: int) -> TablePlayer:
+    """The player in a file of `TablePlayer.save`; what it plays is compared before its tree is walked."""
+    told = _task(stored.json("agent.json"), stored, 0, 1).rules
+    if told is None:
+        raise stored.error("holds a table of no game")
+    if game is not None and told != game:
+        raise ValueError(f"{str(spec)!r} plays {told}, expected a player of {game}")
+    return read_table(stored, told, _name(spec), seed)
 
 
 def _name(path: Source) -> str:
@@ -288,6 +301,8 @@ def network_of(stored: Stored, kind: type[RecurrentPolicy]) -> tuple[RecurrentPo
             "scripts/train.py --resume, and only agents of MaskableRecurrentPPO can be loaded alone"
         )
     name = agent.get("policy_class", RecurrentPolicy.__name__)
+    if name == KIND:
+        raise stored.error("holds a table, no network: name it where a player is expected")
     if name != kind.__name__:
         raise stored.error(
             f"its policy is of the class {reprlib.repr(name)}, which policy=... has to give, got "

@@ -9,6 +9,8 @@ is shown, what is legal, the seat and its own previous action. Phantom tic-tac-t
 from __future__ import annotations
 
 import copy
+import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -53,8 +55,21 @@ class Mind(Protocol):
         """The memory of those among the sets just asked (`rows`) that went on with these own actions."""
 
 
+_TOLD: Final[weakref.WeakKeyDictionary[Tree, tuple[Situations, Array]]] = weakref.WeakKeyDictionary()
+"""The situations of trees that are there still: those of nine cells take seconds to tell apart."""
+
+_LOCK: Final = threading.Lock()
+
+
 def situations_of(tree: Tree) -> tuple[Situations, Array]:
     """The distinct situations of a tree, and the one of each set, int32 [sets]."""
+    with _LOCK:
+        if tree not in _TOLD:
+            _TOLD[tree] = _situations_of(tree)
+        return _TOLD[tree]
+
+
+def _situations_of(tree: Tree) -> tuple[Situations, Array]:
     A = tree.game.actions
     owner = tree.owner()
     legal = np.zeros((tree.sets, -(-A // 64) * 8), np.uint8)
@@ -72,7 +87,22 @@ def situations_of(tree: Tree) -> tuple[Situations, Array]:
     return Situations(shown, masks[:, :A].astype(np.bool_), seats, rows[:, 1].astype(np.int64)), which
 
 
-def roll(tree: Tree, mind: Mind, chunk: int = CHUNK, on_progress: Progress = lambda _: None) -> Array:
+class _Waiting(NamedTuple):
+    """Sets of one depth that are to be asked."""
+
+    depth: int
+    sets: Array  # int32, R of them, ascending
+    after: Any  # what the chunk above remembers
+    rows: Array  # int64 [R]: of that chunk
+
+
+def roll(
+    tree: Tree,
+    mind: Mind,
+    chunk: int = CHUNK,
+    on_progress: Progress = lambda _: None,
+    prune: float = 0.0,
+) -> Array:
     """The mind's probabilities at every set, float64 [sequences], see `Tree.checked`.
 
     It goes down in chunks of one depth, deepest first, so that only the memories of one chunk per depth are
@@ -80,42 +110,70 @@ def roll(tree: Tree, mind: Mind, chunk: int = CHUNK, on_progress: Progress = lam
 
     Args:
         on_progress: called with the share of the sets that have been asked, 0..1.
+        prune: sets that its own decisions lead to with a smaller probability are not asked, as little
+            depends on them (`Tree.uncertain` tells how little): there every action is as probable.
     """
     situations, which = situations_of(tree)
     mind.meet(situations)
-    table, owner, asked = np.ones(tree.sequences), tree.owner(), 0
+    table, owner, asked = tree.uniform(), tree.owner(), 0
+    reached = np.where(np.arange(tree.sequences) < 2, 1.0, 0.0) if prune > 0.0 else None
     for levels in tree.levels:
-        waiting: list[tuple[int, int, int, Any, int]] = [(0, int(levels[0]), int(levels[1]), None, 0)]
+        first = np.arange(levels[0], levels[1], dtype=np.int32)
+        waiting = [_Waiting(0, first, None, np.empty(0, np.int64))]
         while waiting:
-            depth, begin, end, after, above = waiting.pop()
-            if end - begin > chunk:
-                waiting.append((depth, begin + chunk, end, after, above))
-                end = begin + chunk
-            here = which[begin:end]
-            parent = tree.parent[begin:end]
-            memory = (
-                mind.begin(here)
-                if depth == 0
-                else mind.remember(after, owner[parent - 2] - above, tree.action[parent].astype(np.int64))
-            )
+            depth, sets, after, rows = waiting.pop()
+            if len(sets) > chunk:
+                waiting.append(_Waiting(depth, sets[chunk:], after, rows[chunk:]))
+                sets, rows = sets[:chunk], rows[:chunk]
+            here = which[sets]
+            action = tree.action[tree.parent[sets]].astype(np.int64)
+            memory = mind.begin(here) if depth == 0 else mind.remember(after, rows, action)
             probabilities, after = mind.decide(here, memory)
-            first, last = tree.begin[begin], tree.begin[end]
-            table[first:last] = probabilities[owner[first - 2 : last - 2] - begin, tree.action[first:last]]
-            asked += end - begin
+            told, row = _sequences_of(tree, sets)
+            table[told] = probabilities[row, tree.action[told]]
+            if reached is not None:
+                reached[told] = reached[tree.parent[sets]][row] * table[told]
+            asked += len(sets)
             on_progress(asked / tree.sets)
             if depth + 2 < len(levels):
-                deeper = tree.parent[levels[depth + 1] : levels[depth + 2]]
-                children = levels[depth + 1] + np.searchsorted(deeper, [first, last])
-                if children[0] < children[1]:
-                    waiting.append((depth + 1, int(children[0]), int(children[1]), after, begin))
+                below = _below(tree, levels[depth + 1 : depth + 3], sets, told, owner, reached, prune)
+                if len(below[0]) > 0:
+                    waiting.append(_Waiting(depth + 1, below[0], after, below[1]))
+    on_progress(1.0)
     return table
+
+
+def _sequences_of(tree: Tree, sets: Array) -> tuple[Array, Array]:
+    """The sequences of some sets, one after the other, and the row among `sets` of each; int64."""
+    begin, many = tree.begin[sets].astype(np.int64), tree.begin[sets + 1] - tree.begin[sets]
+    row = np.repeat(np.arange(len(sets)), many)
+    return begin[row] + np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many), row
+
+
+def _below(
+    tree: Tree,
+    level: Array,
+    sets: Array,
+    told: Array,
+    owner: Array,
+    reached: Array | None,
+    prune: float,
+) -> tuple[Array, Array]:
+    """The sets of the next depth that `sets` lead to and that are to be asked, and their rows in `sets`."""
+    parents = tree.parent[level[0] : level[1]]
+    first, end = level[0] + np.searchsorted(parents, [told[0], told[-1] + 1])
+    below, parent = np.arange(first, end, dtype=np.int32), tree.parent[first:end]
+    if reached is not None:  # 0 behind sets that are not asked
+        is_asked = reached[parent] >= prune
+        below, parent = below[is_asked], parent[is_asked]
+    return below, np.searchsorted(sets, owner[parent - 2])
 
 
 # ---------------------------------------------------------------- policies
 
 
 class PolicyMind:
-    """A trained policy in float64, in which its probabilities do not depend on the chunk beyond 1e-12.
+    """A trained policy; in float64 its probabilities do not depend on the chunk beyond 1e-12.
 
     Only what decides is computed: the encoder and the first layer's share of the inputs once per situation,
     then one cell step per set and layer.
@@ -124,6 +182,8 @@ class PolicyMind:
         policy: is copied.
         deterministic: all on its most probable action.
         read: what is shown [C, *] and the seats [C] as the policy reads them.
+        is_exact: compute in float64; in float32, which takes half of the time, probabilities are off by
+            about a millionth.
 
     Raises:
         ValueError: its class is another one, which may compute what it does in its own way.
@@ -134,12 +194,14 @@ class PolicyMind:
         policy: RecurrentPolicy,
         deterministic: bool,
         read: Callable[[Array, Tensor], tuple[Tensor, Tensor]],
+        is_exact: bool = True,
     ) -> None:
         if type(policy) is not RecurrentPolicy:
             raise ValueError(
                 f"exact probabilities are told of the class RecurrentPolicy, got {type(policy).__name__}"
             )
-        self.policy = copy.deepcopy(policy).eval().requires_grad_(False).double()
+        self.policy = copy.deepcopy(policy).eval().requires_grad_(False)
+        self.policy = self.policy.double() if is_exact else self.policy
         self.cells: list[Any] = list(self.policy.core.cells)
         self.deterministic, self.read = deterministic, read
         self.device = policy.no_action.device

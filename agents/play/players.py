@@ -34,6 +34,8 @@ from envs.names import find, installed
 from envs.seated import with_seats
 from envs.tree import Progress, Tree
 
+Array = npt.NDArray[Any]
+
 
 class Player:
     """Holds a seat in B matches of `game`; a subclass decides in `choose`.
@@ -125,8 +127,12 @@ class Player:
     def to(self, device: torch.device) -> None:
         """Decide from now on for matches on `device`."""
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:  # noqa: ARG002
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:  # noqa: ARG002
         """Its probabilities at every information set of its game, float64 [sequences], see `Tree.checked`.
+
+        Args:
+            on_progress: called with the share of the work that is done, 0..1.
+            prune: sets that it goes to itself with a smaller probability it need not tell exactly.
 
         Raises:
             ValueError: this kind of player cannot tell them.
@@ -231,11 +237,12 @@ class Agent(Player):
         start &= ~asked
         return decision.action
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:
         def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
             return self.task.pack(self._seen(shown))[0], seat
 
-        return roll(tree, PolicyMind(self.policy, self.deterministic, read), on_progress=on_progress)
+        mind = PolicyMind(self.policy, self.deterministic, read, is_exact=prune == 0.0)
+        return roll(tree, mind, on_progress=on_progress, prune=prune)
 
     def state_dict(self) -> dict[str, Tensor]:
         cores = {f"core.{k}": part.clone() for k, part in enumerate(self.memory.cores)}
@@ -295,7 +302,7 @@ class SeatedAgent(Player):
         seen = with_seats(observation, seat) if self.sees_seat else observation
         return self.agent.choose(seen, legal, torch.zeros_like(seat), rows * self.task.seats + seat)
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:
         agent = self.agent
 
         def read(shown: npt.NDArray[Any], seat: Tensor) -> tuple[Tensor, Tensor]:
@@ -303,7 +310,8 @@ class SeatedAgent(Player):
             seen = agent._seen(with_seats(seen, seat) if self.sees_seat else seen)
             return agent.task.pack(seen)[0], torch.zeros_like(seat)
 
-        return roll(tree, PolicyMind(agent.policy, agent.deterministic, read), on_progress=on_progress)
+        mind = PolicyMind(agent.policy, agent.deterministic, read, is_exact=prune == 0.0)
+        return roll(tree, mind, on_progress=on_progress, prune=prune)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.agent.state_dict()
@@ -366,7 +374,7 @@ class RandomPlayer(ScriptedPlayer):
         if not self.decides_on(device):
             self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:  # noqa: ARG002
         on_progress(1.0)
         return tree.uniform()
 
@@ -443,9 +451,9 @@ class Bot(ScriptedPlayer):
         )
         return actions.to(observation.device)
 
-    def table(self, tree: Tree, on_progress: Progress = lambda _: None) -> npt.NDArray[np.float64]:
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:
         mind = BotMind(self.name, self.rules, self.task.actions, self.columns)
-        return roll(tree, mind, on_progress=on_progress)
+        return roll(tree, mind, on_progress=on_progress, prune=prune)
 
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | {"notes": self.notes.clone()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, overload
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, overload
 
 import tyro
 
@@ -75,6 +75,9 @@ class EvalConfig(Paced):
     for its rating; 0: no ratings."""
     players: list[str] = dataclasses.field(default_factory=lambda: ["random", "bot"])
     """The fixed players."""
+    exploitability: Literal["auto", "always", "never"] = "auto"
+    """Also how exploitable the averaged and the raw weights are, exactly, in games for two seats: auto where
+    the game's tree is small. The best checkpoint is chosen by it then."""
 
 
 @dataclasses.dataclass(frozen=True)

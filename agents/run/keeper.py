@@ -113,6 +113,13 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         """The tags whose sum decides which checkpoint is the best."""
         raise NotImplementedError
 
+    is_lowest_best: bool = False
+    """The lowest sum is the best one."""
+
+    def score(self, results: dict[str, R]) -> float:
+        """The sum of what stands under these tags."""
+        return sum(result.mean for result in results.values())
+
     def judge(self, is_final: bool) -> dict[str, R]:
         """Evaluate the agent, record the numbers with the logger, and return them by name.
 
@@ -141,7 +148,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
 
     def _on_training_start(self) -> None:
         self._seen = self._evaluated = self._saved = self.model.num_timesteps
-        self._best = _best_score(self.run, self.headline())
+        self._best = _best_score(self.run, self.headline(), self._sign)
         self._stream = Unfailing(sys.stderr)
         self._bar = tqdm(
             total=self.config.total_timesteps,
@@ -254,11 +261,16 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         if is_final:
             return results
         self._judged = self.model.num_timesteps
-        score = sum(result.mean for result in results.values())
+        score = self._sign * self.score(results)
         if results and score > self._best:
             files.point(self.run, "best", self.save())
             self._best = score
         return results
+
+    @property
+    def _sign(self) -> int:
+        """Of scores, so that the highest one is the best."""
+        return -1 if self.is_lowest_best else 1
 
     def _check_weights(self) -> None:
         """Refuse to play with weights that are not finite; a loss that is told nothing of it."""
@@ -336,10 +348,12 @@ def _crossed(before: int, now: int, every: int) -> bool:
     return now // every > before // every
 
 
-def _best_score(run: Path, tags: tuple[str, ...]) -> float:
-    """The best sum of the `tags` that a resumed run has measured so far."""
+def _best_score(run: Path, tags: tuple[str, ...], sign: int = 1) -> float:
+    """The best sum of the `tags`, times `sign`, that a resumed run has measured so far."""
     lines = curves.read_lines(run / "metrics.jsonl")
     scores = [
-        sum(line[tag] for tag in tags) for line in lines if all(line.get(tag) is not None for tag in tags)
+        sign * sum(line[tag] for tag in tags)
+        for line in lines
+        if all(line.get(tag) is not None for tag in tags)
     ]
     return max(scores, default=-math.inf)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import envs
@@ -18,6 +19,7 @@ from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy
 from agents.play.agent_file import load
 from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
+from agents.play.exploit import Exploitability, exploitability
 from agents.play.opposition import make_opposition
 from agents.play.players import Agent, fixed_player, frozen, player_class
 from agents.run import curves, folder, keeper
@@ -29,6 +31,8 @@ from agents.run.stream import SAY, Say
 from envs.batch import bytes_of, usable_device
 from envs.drawing import rasterise, save_gif
 from envs.seeds import derived_seed
+from envs.threads import at_once
+from envs.tree import Tree, build, is_small
 
 
 def train(config: Config, command: str = "", say: Say = SAY) -> Outcome[Result]:
@@ -42,9 +46,10 @@ def train(config: Config, command: str = "", say: Say = SAY) -> Outcome[Result]:
         ValueError: the configuration does not fit the game, the sizes each other or the machine.
     """
     model = make_model(config)
+    tree = make_tree(config, model.batch.game, say)
     run = folder.begin(config, f"{config.game}__{config.policy.cell}", command)
     with folder.locked(run):
-        return _run(model, config, run, None, say)
+        return _run(model, config, run, None, say, tree)
 
 
 def resume(
@@ -60,8 +65,9 @@ def resume(
         model = MaskableRecurrentPPO.from_stored(stored, None, resolve_device(config.device), changes)
         for name in config.eval.players:
             fixed_player(name, model.batch.game)
+        tree = make_tree(config, model.batch.game, say)
         folder.go_on(run, config, start, model.num_timesteps, say)
-        return _run(model, config, run, model.num_timesteps, say)
+        return _run(model, config, run, model.num_timesteps, say, tree)
 
 
 def _find_names(config: Config) -> None:
@@ -166,28 +172,71 @@ def opponents(config: Config) -> list[str]:
     return [NOBODY] if seats == 1 else list(config.eval.players)
 
 
+def make_tree(config: Config, game: envs.Game, say: Say = SAY) -> Tree | None:
+    """The game's tree, if evaluations are to tell how exploitable the agent is; it is walked once a run.
+
+    Raises:
+        ValueError: it was asked for, and the game has none, or one that does not fit the memory.
+    """
+    asked = config.eval.exploitability
+    if asked == "never" or (asked == "auto" and not is_small(game)):
+        return None
+    try:
+        tree = build(game)
+    except ValueError as error:
+        if asked == "always":
+            raise ValueError(f"eval.exploitability is always: {error}") from error
+        return None
+    if tree.seconds > 1.0:
+        say(f"tree         {sum(tree.counts.sets):,} information sets, walked in {tree.seconds:.0f} s")
+    return tree
+
+
 def _run(
-    model: MaskableRecurrentPPO, config: Config, run: Path, resumed_at: int | None, say: Say
+    model: MaskableRecurrentPPO,
+    config: Config,
+    run: Path,
+    resumed_at: int | None,
+    say: Say,
+    tree: Tree | None,
 ) -> Outcome[Result]:
-    return keeper.learn(model, SelfPlayKeeper(config, run, say), resumed_at)
+    return keeper.learn(model, SelfPlayKeeper(config, run, say, tree), resumed_at)
+
+
+PRUNE, MANY = 1e-6, 200_000
+"""In a tree of so many information sets an evaluation does not ask those that the agent goes to itself with a
+smaller probability. On nine cells that leaves a few of a hundred, and an error that is logged."""
 
 
 class SelfPlayKeeper(RunKeeper[Config, Result]):
-    """Keeps a run by self-play: judged by matches against the fixed players."""
+    """Keeps a run by self-play: judged by matches against the fixed players and, with a tree, exactly."""
 
     model: MaskableRecurrentPPO
     deals: int
     """Seed of the matches of the evaluation going on."""
 
+    def __init__(self, config: Config, run: Path, say: Say, tree: Tree | None = None) -> None:
+        super().__init__(config, run, say)
+        self.tree, self.is_lowest_best = tree, tree is not None
+        self.exploitability: Exploitability | None = None
+        """Of the averaged weights, at the latest evaluation."""
+        self._told: tuple[int, list[Exploitability]] | None = None
+
     def headline(self) -> tuple[str, ...]:
+        if self.tree is not None:
+            return ("eval/exploitability",)
         return tuple(f"eval/vs/{name}/mean" for name in opponents(self.config))
+
+    def score(self, results: dict[str, Result]) -> float:
+        return super().score(results) if self.exploitability is None else self.exploitability.exploitability
 
     def parts(self) -> files.Parts:
         return self.model.parts()
 
     def describe(self, results: dict[str, Result]) -> str:
         scores = ", ".join(f"{result.mean:+.3f} against {name}" for name, result in results.items())
-        return f"mean return {scores}"
+        told = self.exploitability
+        return f"mean return {scores}" + (f"; exploitability {told.exploitability:.4f}" if told else "")
 
     def summary(self, result: Result) -> dict[str, float]:
         low, high = result.interval
@@ -208,6 +257,11 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             if model.ema is not None:
                 raw = self._against(name, model.policy, matches_per_seat)
                 logger.record(f"{group}/raw_vs/{name}/mean", raw.mean)
+        self.exploitability = None if self.tree is None else self._exploited(self.tree, group)
+        if is_final and self.exploitability is not None:
+            told = self.exploitability
+            off = f", at most {told.error:.4f} off" if told.error > 0.0 else ""
+            self.say(f"exploitability {told.exploitability:.4f} (NashConv / 2{off})")
         if model.rollout is not None and not is_final:
             curves.record_memory(logger, model.policy, model.rollout)
         if model.batch.game.seats == 2 and settings.rating_matches_per_seat > 0:
@@ -255,6 +309,22 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             return play_alone(game, agent, matches_per_seat, seed, self.model.device)
         opponent = fixed_player(name, game, derived_seed(seed, "opponent"))
         return play_matches(game, agent, opponent, matches_per_seat, seed, self.model.device)
+
+    def _exploited(self, tree: Tree, group: str) -> Exploitability:
+        """How exploitable the averaged and the raw weights are, side by side; recorded with the error that
+        the pruning makes at most. Returns the agent's own. The final evaluation finds them found already."""
+        model, prune = self.model, PRUNE if tree.sets > MANY else 0.0
+        policies = {"exploitability": model.ema or model.policy}
+        if model.ema is not None:
+            policies["exploitability_raw"] = model.policy
+        if self._told is None or self._told[0] != model.num_timesteps:
+            players = [Agent(frozen(policy), tree.game) for policy in policies.values()]
+            found = at_once([partial(exploitability, tree, player, prune=prune) for player in players])
+            self._told = model.num_timesteps, found
+        for tag, one in zip(policies, self._told[1], strict=True):
+            model.logger.record(f"{group}/{tag}", one.exploitability)
+            model.logger.record(f"{group}/{tag}_error", one.error)
+        return self._told[1][0]
 
     def _replay(self, is_final: bool) -> None:
         """A match of the agent with itself: its moves as JSON, its end as an image, at last a GIF."""

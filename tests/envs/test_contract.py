@@ -23,6 +23,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
         {"rows": 7, "cols": 10, "reveal": "turns"},  # 139 attempts at most: the count takes two slots
         {"rows": 19, "cols": 19},
     ),
+    "liars_dice": ({"dice": 2, "sides": 4}, {"dice": 5}),
+    "goofspiel": ({"cards": 5, "order": "random"}, {"cards": 13, "order": "ascending"}),
     "battleship": (
         {"level": "hard"},
         {"seats": 2, "rows": 2, "cols": 2, "ships": "1", "shots": 2},
@@ -155,6 +157,32 @@ def test_the_opponents_card_may_be_any_other(name, cards, seed, moves, seat, car
     after = shown(game, state, seat)
     assert after[0] == [card, *before[0][1:]]
     assert after[2] != before[2]
+
+
+@LEAKS
+@given(seed=st.integers(0, 2**32), moves=st.integers(0, 8), seat=st.integers(0, 1), data=st.data())
+def test_the_opponents_dice_may_show_anything(seed, moves, seat, data):
+    """Liar's dice, two each: other faces for the opponent change nothing that is shown; own ones do."""
+    game = envs.make("liars_dice", dice=2)
+    state = played(game, seed, moves).state
+    before = shown(game, state, seat)
+    state.die[1 - seat] = sorted(data.draw(st.integers(1, 6)) for _ in range(2))
+    assert shown(game, state, seat) == before
+    state.die[seat] = (3, 5)
+    assert shown(game, state, seat)[0][:2] == [3, 5]
+
+
+@LEAKS
+@given(seed=st.integers(0, 2**32), moves=st.integers(2, 9), seat=st.integers(0, 1))
+def test_the_opponents_bids_are_laid_aside_unseen(seed, moves, seat):
+    """Goofspiel, five cards: the opponent's bids may have been any, if they won the same rounds."""
+    game = envs.make("goofspiel", cards=5, order="random")
+    state = played(game, seed, moves).state
+    before = shown(game, state, seat)
+    state.bid[1 - seat] = np.where(state.bid[1 - seat] > 0, 6 - state.bid[1 - seat], 0)
+    if seat == 1 and state.committed:
+        state.committed = 6 - state.committed
+    assert shown(game, state, seat) == before
 
 
 def test_both_see_the_public_card_and_every_move():

@@ -106,7 +106,22 @@ def change_what_lies_in_fog(state: Any, viewer: int) -> None:
         state.move = 0
 
 
+def change_dice(state: Any, viewer: int) -> None:
+    """The opponent's."""
+    state.die[1 - viewer] = np.where(state.die[1 - viewer] > 0, 7 - state.die[1 - viewer], 0)
+
+
+def change_bids(state: Any, viewer: int) -> None:
+    """The opponent's: laid aside, or committed."""
+    cards, other = len(state.prize), state.bid[1 - viewer]
+    other[:] = np.where(other > 0, cards + 1 - other, 0)
+    if viewer == 1 and state.committed:
+        state.committed = cards + 1 - state.committed
+
+
 CHANGE = {
+    "liars_dice": change_dice,
+    "goofspiel": change_bids,
     "kuhn_poker": change_a_card,
     "leduc_poker": change_a_card,
     "phantom_tictactoe": change_stones,

@@ -112,6 +112,50 @@ def test_ends_of_leduc_poker(actions, returns):
     assert tuple(match.returns) == returns
 
 
+@pytest.mark.parametrize(
+    ("dice", "bids", "returns"),
+    [
+        ((3, 4), ((1, 3),), (1, -1)),  # there is a three
+        ((3, 4), ((1, 5),), (-1, 1)),  # no five and no six
+        ((6, 4), ((1, 5),), (1, -1)),  # the six is a five
+        ((3, 6), ((1, 3), (2, 3)), (-1, 1)),  # seat 1 says two threes, and its six is one
+        ((3, 5), ((1, 3), (2, 6)), (1, -1)),
+    ],
+)
+def test_a_bid_in_liars_dice_is_called(dice, bids, returns):
+    match = played(Match(make("liars_dice"), chance="ask"), *(die - 1 for die in dice))
+    for quantity, face in bids:
+        bid = 6 * (quantity - 1) + face - 1
+        assert match.game.action_name(bid) == f"{quantity}x{face}"
+        match.play(bid)
+        assert match.legal() == [*range(bid + 1, 12), 12]
+    match.play(12)
+    assert match.over
+    assert tuple(match.returns) == returns
+
+
+def test_a_match_of_goofspiel():
+    """Point cards 3, 2, 1. Seat 0 bids 3 and 1, seat 1 bids 2 and 1, so the last round is 2 against 3.
+
+    Seat 0 wins the 3, the 2 is thrown away, seat 1 wins the 1: 3 points to 1.
+    """
+    match = Match(make("goofspiel", cards=3))
+    assert match.observation(1).tolist() == [1, 1, 1, 0, 0, 1]  # the 3 is turned up
+    match.play(2)
+    assert match.seat == 1
+    assert match.observation(1).tolist() == [1, 1, 1, 0, 0, 1]  # nothing of seat 0's bid
+    assert match.observation(0).tolist() == [1, 1, 1, 0, 0, 1]
+    match.play(1)
+    assert match.observation(0).tolist() == [1, 1, 0, 0, 1, 2]  # the 3 is won
+    assert match.observation(1).tolist() == [1, 0, 1, 0, 1, 3]
+    played(match, 0, 0)
+    assert match.over
+    assert match.observation(0)[3:].tolist() == [3, 4, 2]
+    assert match.state.bid.tolist() == [[3, 1, 2], [2, 1, 3]]
+    assert tuple(match.returns) == (1, -1)
+    assert "seat 0   3  1  2\nseat 1   ?  ?  ?\nwon by   0  -  1" in match.text(0)
+
+
 def test_three_collisions_in_phantom_tictactoe():
     """x takes the centre; o finds it there and takes a corner; x finds that; o wins the left column.
 

@@ -20,6 +20,27 @@ VARIANTS = [
     ("kuhn_poker", "kuhn_poker", {}, MATCHES),
     ("leduc_poker", "leduc_poker", {}, MATCHES),
 ]
+for dice, sides in ((1, 6), (1, 2), (2, 4), (5, 6)):
+    VARIANTS.append(
+        (
+            f"liars_dice(numdice={dice},dice_sides={sides})",
+            "liars_dice",
+            {"dice": dice, "sides": sides},
+            MATCHES // 2,
+        )
+    )
+
+
+def goofspiel(cards, order):
+    """OpenSpiel's name of a game of goofspiel, whose bids are made one after the other."""
+    game = f"goofspiel(num_cards={cards},imp_info=True,points_order={order})"
+    return f"turn_based_simultaneous_game(game={game})"
+
+
+for cards, order in ((2, "random"), (4, "descending"), (5, "ascending"), (6, "random"), (13, "descending")):
+    VARIANTS.append(
+        (goofspiel(cards, order), "goofspiel", {"cards": cards, "order": order}, MATCHES // 2),
+    )
 for version, is_abrupt in (("classical", False), ("abrupt", True)):
     for reveal in ("nothing", "turns"):
         VARIANTS.append(
@@ -160,7 +181,8 @@ def test_lockstep(theirs, name, options, matches, share):
     returns at every step, and at every decision what the seat can tell apart."""
     theirs, ours = pyspiel.load_game(theirs), envs.make(name, **options)
     assert theirs.num_distinct_actions() == ours.actions
-    assert theirs.max_game_length() == ours.max_length
+    plays_itself = 2 if name == "goofspiel" else 0  # OpenSpiel counts the last round's bids
+    assert theirs.max_game_length() == ours.max_length + plays_itself
     assert (theirs.min_utility(), theirs.max_utility()) == ours.return_range
     choose, same = random.Random(1), Bijection()
     for _ in range(round(share * matches)):
@@ -179,6 +201,10 @@ def test_lockstep(theirs, name, options, matches, share):
 # seat 0's, pass-bet-pass is seat 1's, the other three go to the higher card, 3 deals each: 6 + 9 each.
 # Leduc has 936 information sets (Southey et al. 2005), seat by seat the same. The 2 x 2 boards were
 # enumerated by a dynamic programme over both seats' views; 143 + 94 + 150 + 84 = 471 histories.
+# Liar's dice with one die of 3 sides has 6 bids: any of the 2 ** 6 sets of bids may have been made before a
+# decision, half of them an even number, by seat 0's turn. So each seat has 3 x 2 ** 5 = 96 information sets,
+# and 3 times as many decisions. Goofspiel of 4 cards has 162 (OpenSpiel's own count); with 3 in random order
+# there are 3! point cards' orders and 3! x 3! bids.
 # Battleship's counts, all without repeated shots, are from OpenSpiel's manual of its game.
 BATTLESHIP_TREES = [
     ({"allow_repeated_shots": False, **size}, sets, matches)
@@ -191,6 +217,9 @@ BATTLESHIP_TREES = [
 TREES = [
     ("kuhn_poker", "kuhn_poker", {}, {"decisions": (12, 12), "sets": (6, 6), "ends": (15, 15, 0)}),
     ("leduc_poker", "leduc_poker", {}, {"sets": (468, 468)}),
+    ("liars_dice(dice_sides=3)", "liars_dice", {"sides": 3}, {"decisions": (288, 288), "sets": (96, 96)}),
+    (goofspiel(4, "descending"), "goofspiel", {}, {"decisions": (161, 340), "sets": (81, 81)}),
+    (goofspiel(3, "random"), "goofspiel", {"cards": 3, "order": "random"}, {"matches": 216}),
     (
         "dark_hex(gameversion=cdh,board_size=2)",
         "dark_hex",

@@ -14,12 +14,14 @@ import envs
 from envs.core import draw_below, record, verb
 from envs.games.dark_hex import DarkHex
 from envs.games.phantom_tictactoe import PhantomTicTacToe
-from envs.tree import build, count, distinct
+from envs.tree import build, count, distinct, is_small
 
 HEX22 = {"rows": 2, "cols": 2}
 COUNTS = [  # sets; joint decisions; joint terminals; joint histories (reference/environments.md)
     ("kuhn_poker", {}, (6, 6), (12, 12), 30, 58),
     ("leduc_poker", {}, (468, 468), (1890, 1890), 5520, 9_457),
+    ("liars_dice", {}, (12_288, 12_288), (73_728, 73_728), 147_420, 294_883),
+    ("goofspiel", {}, (81, 81), (161, 340), 576, 1_077),
     ("dark_hex", HEX22, (17, 53), (49, 176), 216, 441),
     ("dark_hex", HEX22 | {"abrupt": True}, (59, 35), (143, 94), 234, 471),
     ("dark_hex", {"rows": 2}, (697, 1811), (11_881, 38_428), 53_920, 104_229),
@@ -170,6 +172,23 @@ def test_distinct_rows():
     assert which.tolist() == [2, 1, 2, 0]
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("kuhn_poker", {}, True),
+        ("liars_dice", {}, True),
+        ("dark_hex", {"rows": 2}, True),
+        ("dark_hex", {"abrupt": True}, False),  # 5.6e9 plays
+        ("dark_hex", {"rows": 5, "cols": 5}, False),
+        ("concentration", {}, False),  # one seat
+        ("generals", {}, False),  # its map is drawn
+        ("battleship", {"seats": 2}, False),
+    ],
+)
+def test_small_trees(name, options, expected):
+    assert is_small(envs.make(name, **options)) == expected
+
+
 # ---------------------------------------------------------------- values
 
 
@@ -178,6 +197,8 @@ def test_distinct_rows():
     [
         ("kuhn_poker", {}, 11 / 24),  # NashConv 11/12
         ("leduc_poker", {}, 4.747222 / 2),
+        ("liars_dice", {}, 0.780744),  # as OpenSpiel finds
+        ("goofspiel", {}, 17 / 24),
         ("dark_hex", HEX22, 0.625),
         ("dark_hex", HEX22 | {"abrupt": True}, 0.416667),
         ("dark_hex", {"rows": 2}, 0.375),

@@ -107,7 +107,9 @@ def test_a_setting_on_the_command_line_comes_before_the_file(trained):
     assert "game: kuhn_poker\n" in text
 
 
-@pytest.mark.parametrize("name", ["selfplay", "train", "watch", "tournament", "exploitability", "benchmark"])
+@pytest.mark.parametrize(
+    "name", ["selfplay", "train", "watch", "tournament", "exploitability", "solve", "benchmark"]
+)
 def test_help_is_there(script, name):
     ended = script(name, "--help")
     assert ended.code == 0
@@ -165,6 +167,57 @@ def test_exploitability_is_one_row_a_player(script):
 )
 def test_what_cannot_be_judged_exactly_is_refused(refused, arguments, told):
     refused("exploitability", *arguments, told=told)
+
+
+def test_every_checkpoint_of_a_run_is_judged(trained, script):
+    """Averaged and raw weights of each; as numbers and as a curve, in the run's folder."""
+    run = trained[0]
+    ended = script("exploitability", run, "--all-checkpoints")
+    assert ended.code == 0
+    header, *rows = (run / "exploitability.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "step,weights,exploitability,error,best_response_0,best_response_1,value_0"
+    kept = sorted(int(path.name.removeprefix("step_")) for path in (run / "checkpoints").iterdir())
+    assert [row.split(",")[:2] for row in rows] == [[str(s), w] for s in kept for w in ("averaged", "raw")]
+    assert all(0.0 < float(row.split(",")[2]) < 2.0 for row in rows)
+    assert (run / "exploitability.svg").read_text(encoding="utf-8").startswith("<?xml")
+    assert f"{kept[0]} raw" in ended.out
+
+
+def test_a_solved_game_is_a_player(script, tmp_path):
+    ended = script("solve", "--game", "kuhn_poker", "--target", 1e-4, "--out", tmp_path / "kuhn")
+    assert ended.code == 0
+    assert "KuhnPoker(): exploitability (NashConv / 2) 0.00007" in ended.out
+    ended = script("exploitability", tmp_path / "kuhn.zip", "random", "--prune", 0.001)
+    assert ended.code == 0
+    assert " 0.000072 " in ended.out
+    assert "error at most" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        ("solve", [], "say which game with --game"),
+        ("solve", ["--game", "minesweeper"], "zero-sum games for two seats, Minesweeper(level='easy') has 1"),
+        (
+            "solve",
+            ["--game", "kuhn_poker", "--target", -1],
+            "expected a target of at least 0 and 1 iteration",
+        ),
+        (
+            "solve",
+            ["--game", "kuhn_poker", "--out", "nowhere/x"],
+            "nowhere/x.zip: there is no folder nowhere",
+        ),
+        (
+            "exploitability",
+            ["random", "--all-checkpoints"],
+            "--all-checkpoints needs one run with checkpoints",
+        ),
+        ("exploitability", ["random", "--game", "kuhn_poker", "--prune", 1], "--prune must be in 0..1"),
+    ],
+)
+def test_what_cannot_be_solved_or_judged_is_refused(refused, command, arguments, told):
+    refused(command, *arguments, told=told)
 
 
 def test_simultaneous_moves_are_one_picture(script, tmp_path):

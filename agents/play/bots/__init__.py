@@ -14,14 +14,18 @@ from agents.play.bots.concentration import concentration_bot
 from agents.play.bots.dark_hex import dark_hex_bot
 from agents.play.bots.deciding import Rules, batched
 from agents.play.bots.generals import expander_bot, greedy_bot
+from agents.play.bots.goofspiel import goofspiel_bot
 from agents.play.bots.kuhn_poker import kuhn_bot
 from agents.play.bots.leduc_poker import leduc_bot
+from agents.play.bots.liars_dice import liars_bot
 from agents.play.bots.new_action import new_action_bot
 from agents.play.bots.phantom_tictactoe import tictactoe_bot
 
 BOTS: dict[str, dict[str, Rules]] = {
     "kuhn_poker": {"bot": kuhn_bot},
     "leduc_poker": {"bot": leduc_bot},
+    "liars_dice": {"bot": liars_bot},
+    "goofspiel": {"bot": goofspiel_bot},
     "phantom_tictactoe": {"bot": tictactoe_bot},
     "dark_hex": {"bot": dark_hex_bot},
     "battleship": {"bot": new_action_bot},

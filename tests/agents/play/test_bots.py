@@ -62,6 +62,36 @@ def test_the_leduc_bot_raises_with_a_pair_or_a_king(card, public, can_fold, can_
     assert bot_act(envs.make("leduc_poker"), observation, [can_fold, True, can_raise]) == decision
 
 
+@pytest.mark.parametrize(
+    ("die", "quantity", "face", "decision"),
+    [
+        (3, 0, 0, 2),  # opens with its own three, 1x3
+        (6, 0, 0, 0),  # a six is any face: 1x1
+        (3, 1, 2, 12),  # it has no two
+        (6, 1, 2, 2),  # 1x3, which its six bears out
+        (3, 2, 3, 12),  # two threes would need one of the other's
+    ],
+)
+def test_the_liars_bot_says_what_it_has(die, quantity, face, decision):
+    latest = 6 * (quantity - 1) + face if quantity else 0
+    legal = [a >= latest for a in range(12)] + [latest > 0]
+    assert bot_act(envs.make("liars_dice"), [die, quantity, face, 0, 0], legal) == decision
+
+
+def test_the_goofspiel_bot_bids_the_prize_or_one_more():
+    """Four cards: for a 2 it bids its 2 or its 3, for a 4 its 4; without them the next, else the lowest."""
+    game = envs.make("goofspiel")
+    two, four = [0, 1, 0, 2], [0, 0, 0, 1]
+    for hand, points, bids in (
+        ([1, 1, 1, 0], two, {1, 2}),
+        ([1, 1, 0, 1], two, {1, 3}),
+        ([1, 0, 0, 0], two, {0}),
+        ([1, 1, 1, 1], four, {3}),
+    ):
+        told = {bot_act(game, hand + points, np.array(hand) == 1, seed=seed) for seed in range(20)}
+        assert told == bids
+
+
 # 0 unknown, 1 own mark, 2 opponent's mark found
 @pytest.mark.parametrize(
     ("board", "cells"),
@@ -326,6 +356,7 @@ def test_a_bot_plays_only_legal_moves(name, title):
 def test_a_game_without_a_bot_says_which_have_one(monkeypatch):
     monkeypatch.delitem(BOTS, "kuhn_poker")
     with pytest.raises(
-        ValueError, match=r"kuhn_poker has no bot; games with one are .*dark_hex, generals, leduc_poker"
+        ValueError,
+        match=r"kuhn_poker has no bot; games with one are .*dark_hex, generals, goofspiel, leduc_poker",
     ):
         Bot(KUHN)

@@ -192,7 +192,7 @@ def test_notes_that_say_more_than_what_was_done_are_refused(tree):
         roll(tree, BotMind("wavering", wavering, 6, 3))
 
 
-@pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker", "dark_hex"])
+@pytest.mark.parametrize("name", ["kuhn_poker", "leduc_poker", "liars_dice", "goofspiel", "dark_hex"])
 def test_every_bot_of_a_small_game_has_a_table(name):
     game = envs.make(name, **({"rows": 2, "cols": 2} if name == "dark_hex" else {}))
     tree = build(game)

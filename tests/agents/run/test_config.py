@@ -33,7 +33,7 @@ CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS]
 
 def test_there_is_one_file_an_experiment_and_each_says_what_it_is_for():
     """The cell is a flag: a game or world has one file, named by the cell that it says; boards one a size."""
-    assert len(FILES) == 12
+    assert len(FILES) == 13
     assert len(BOARDS) == 3
     for path in CONFIGS + WORLDS:
         assert path.stem.endswith("_gated")

@@ -11,7 +11,18 @@ import time
 import numpy as np
 import pytest
 import torch
-from game_runs import EVERYTHING, UPDATE, latest, longer, newest, press_ctrl_c, pull_the_plug, quick, tiny
+from game_runs import (
+    BY_MATCHES,
+    EVERYTHING,
+    UPDATE,
+    latest,
+    longer,
+    newest,
+    press_ctrl_c,
+    pull_the_plug,
+    quick,
+    tiny,
+)
 from reading import at_decision, curves, lines, names, numbers, quiet, run_json
 from saved import step
 from world_runs import broken
@@ -45,7 +56,7 @@ def test_the_final_evaluation_does_not_choose_the_best(tmp_path, monkeypatch):
         return {"random": Result(returns, torch.tensor([0, 1]), torch.ones(2))}
 
     monkeypatch.setattr(SelfPlayKeeper, "judge", judge)
-    outcome = train(tiny(tmp_path), say=quiet)
+    outcome = train(tiny(tmp_path, eval=BY_MATCHES), say=quiet)
     assert outcome.results["random"].mean == 0.9
     assert (
         json.loads((outcome.run / "best.json").read_text(encoding="utf-8"))["checkpoint"]
@@ -155,13 +166,43 @@ def test_the_latest_checkpoints_stay_and_the_best_one(tmp_path, monkeypatch):
         return dataclasses.replace(result, returns=torch.full_like(result.returns, 1.0 if wins else -1.0))
 
     monkeypatch.setattr(SelfPlayKeeper, "_against", against)
-    run = train(tiny(tmp_path, total_timesteps=6 * UPDATE, keep_checkpoints=2), say=quiet).run
+    config = tiny(tmp_path, total_timesteps=6 * UPDATE, keep_checkpoints=2, eval=BY_MATCHES)
+    run = train(config, say=quiet).run
     assert names(run / "checkpoints") == ["step_128", "step_320", "step_384"]
     assert json.loads((run / "best.json").read_text(encoding="utf-8")) == {
         "checkpoint": "checkpoints/step_128"
     }
     assert json.loads((run / "latest.json").read_text(encoding="utf-8")) == {
         "checkpoint": "checkpoints/step_384"
+    }
+
+
+def test_a_resumed_run_remembers_the_lowest_exploitability(tmp_path, monkeypatch):
+    """0.2 at the first update, and what is found after it was resumed, 0.3 and 0.25, is more."""
+    told = {64: 0.2, 128: 0.3, 192: 0.25}
+    original = training.exploitability
+
+    def exploited(tree, agent, **kwargs):
+        return original(tree, agent, **kwargs)._replace(exploitability=told[now[0]])
+
+    now = [0]
+    judge = SelfPlayKeeper.judge
+
+    def judged(self, is_final):
+        now[0] = self.model.num_timesteps
+        return judge(self, is_final)
+
+    monkeypatch.setattr(training, "exploitability", exploited)
+    monkeypatch.setattr(SelfPlayKeeper, "judge", judged)
+    with monkeypatch.context() as patch:
+        at_decision(patch, UPDATE + 20, press_ctrl_c)
+        run = train(tiny(tmp_path), say=quiet).run
+    resume(run, say=quiet)
+    assert {
+        line["step"]: line["eval/exploitability"] for line in lines(run) if "eval/exploitability" in line
+    } == told
+    assert json.loads((run / "best.json").read_text(encoding="utf-8")) == {
+        "checkpoint": "checkpoints/step_64"
     }
 
 
@@ -177,7 +218,7 @@ def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
     monkeypatch.setattr(SelfPlayKeeper, "_against", against)
     with monkeypatch.context() as patch:
         at_decision(patch, UPDATE + 20, press_ctrl_c)
-        run = train(tiny(tmp_path), say=quiet).run
+        run = train(tiny(tmp_path, eval=BY_MATCHES), say=quiet).run
     resume(run, say=quiet)
     assert json.loads((run / "best.json").read_text(encoding="utf-8")) == {
         "checkpoint": "checkpoints/step_64"

@@ -8,7 +8,7 @@ import json
 
 import pytest
 import torch
-from game_runs import EVERYTHING, UPDATE, tiny
+from game_runs import BY_MATCHES, EVERYTHING, UPDATE, tiny
 from PIL import Image
 from reading import lines, quiet
 from saved import KUHN, same
@@ -49,6 +49,35 @@ def test_a_game_for_one_is_judged_alone_beside_the_fixed_players(tmp_path):
     assert resume(run.run, lambda _: config, say=quiet).timesteps == 4 * UPDATE
 
 
+def test_the_curves_tell_how_exploitable_it_is(finished):
+    """Averaged and raw weights of every checkpoint, as they are judged afterwards; nothing was pruned."""
+    told = {line["step"]: line for line in lines(finished.run) if "eval/exploitability" in line}
+    assert list(told) == [64, 128, 192]
+    for at, line in told.items():
+        for tag, weights in (("exploitability", "ema"), ("exploitability_raw", "raw")):
+            agent = agents.load(finished.run / "checkpoints" / f"step_{at}", weights=weights)
+            expected = agents.exploitability(agent.game, agent).exploitability
+            assert line[f"eval/{tag}"] == pytest.approx(expected, abs=1e-12)
+            assert line[f"eval/{tag}_error"] == 0.0
+    assert lines(finished.run)[-1]["final/exploitability"] == told[192]["eval/exploitability"]
+
+
+def test_large_trees_are_pruned(tmp_path, monkeypatch):
+    """With every tree taken for a large one, the errors are there, and a number below them."""
+    monkeypatch.setattr(training, "MANY", 0)
+    monkeypatch.setattr(training, "PRUNE", 0.9)
+    run = train(tiny(tmp_path, total_timesteps=UPDATE), say=quiet).run
+    (line,) = [line for line in lines(run) if "eval/exploitability" in line]
+    assert 0.0 < line["eval/exploitability_error"] <= 4.0  # chips at stake in Kuhn poker
+
+
+def test_without_a_tree_there_is_no_exploitability(tmp_path):
+    run = train(tiny(tmp_path, total_timesteps=UPDATE, eval=BY_MATCHES), say=quiet).run
+    assert not any("exploitability" in tag for line in lines(run) for tag in line)
+    game = envs.make("dark_hex", rows=4, cols=4)
+    assert training.make_tree(tiny(tmp_path), game) is None
+
+
 def test_the_replay_is_a_match_that_can_be_played_again(finished):
     told = json.loads((finished.run / "replays" / "step_192.json").read_text(encoding="utf-8"))
     match = envs.Match(envs.make(told["game"], **told["options"]), told["seed"])
@@ -65,12 +94,10 @@ def test_the_agent_of_a_run_is_its_latest_its_best_or_any_of_its_checkpoints(fin
     latest = run / json.loads((run / "latest.json").read_text(encoding="utf-8"))["checkpoint"]
     best = run / json.loads((run / "best.json").read_text(encoding="utf-8"))["checkpoint"]
     scores = {
-        line["step"]: line["eval/vs/random/mean"] + line["eval/vs/bot/mean"]
-        for line in lines(run)
-        if "eval/vs/bot/mean" in line
+        line["step"]: line["eval/exploitability"] for line in lines(run) if "eval/exploitability" in line
     }
     assert latest.name == "step_192"
-    assert best.name == f"step_{max(scores, key=scores.get)}"  # the first of equals
+    assert best.name == f"step_{min(scores, key=scores.get)}"  # the first of equals
 
     def weights(agent):
         return torch.cat([x.flatten() for x in agent.policy.state_dict().values()])
@@ -198,6 +225,14 @@ def test_another_network_is_no_beginning(finished, tmp_path):
             "batch_size 33 does not fit .* 8, 16, 32, 64",
         ),
         ({"eval": EvalConfig(players=["grandmaster"])}, "grandmaster"),
+        (
+            {"game": "concentration", "eval": EvalConfig(exploitability="always")},
+            r"eval.exploitability is always: exact values are of zero-sum games for two seats, Concen",
+        ),
+        (
+            {"game": "dark_hex", "options": {"rows": 4}, "eval": EvalConfig(exploitability="always")},
+            r"eval.exploitability is always: DarkHex.* its tree needs about",
+        ),
         ({"opponents": OpponentsConfig(share=0.5)}, "matches against others need opponents"),
         ({"opponents": OpponentsConfig(share=1.5, pool_size=1)}, "must be in 0..1, got 1.5"),
         ({"device": "tpu"}, "device must be cpu or cuda, got tpu"),

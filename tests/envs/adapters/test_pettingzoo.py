@@ -147,7 +147,7 @@ def test_both_views_show_the_same_matches(name: str, options: dict[str, Any]) ->
             won += rewards["player_0"] != 0.0
         assert parallel.match.state.tobytes() == aec.match.state.tobytes()
         assert all(not shown[agent]["action_mask"].any() for agent in parallel.possible_agents)
-    assert (won > 0) == (options is NEIGHBOURS)
+    assert (won > 0) == (options is NEIGHBOURS or name != "generals")  # on random maps nobody does
 
 
 def test_an_illegal_action_loses_the_parallel_match() -> None:

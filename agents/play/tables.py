@@ -1,0 +1,130 @@
+"""Players by table: the probabilities of every information set, and the file in which they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from agents.files import FORMAT, Source, Stored, packed, save_zip
+from agents.play.players import ScriptedPlayer
+from envs import Game, name_of
+from envs.tree import Progress, Tree, build
+
+Array = npt.NDArray[Any]
+
+KIND: Final = "table"
+"""What such a file says instead of a policy's class."""
+
+PART: Final = "probabilities"
+"""What the tensor in it is called."""
+
+
+class TablePlayer(ScriptedPlayer):
+    """A player by table.
+
+    Args:
+        table: float64 [sequences], see `Tree.checked`.
+        seed: of its draws.
+        exploitability: NashConv / 2, if it is known.
+
+    Raises:
+        ValueError: the table is of another tree.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        table: Array,
+        name: str = "table",
+        seed: int = 0,
+        exploitability: float | None = None,
+    ) -> None:
+        super().__init__(tree.game, name, seed)
+        self.tree, self.probabilities = tree, tree.checked(table)
+        self.exploitability = exploitability
+        self.reset()
+
+    def reset(self, matches: int = 1) -> None:
+        super().reset(matches)
+        self.sequence = torch.arange(2).repeat(matches, 1)  # int64 [B, 2], each seat's own latest one
+
+    def restart(self, over: Tensor) -> None:
+        self.sequence[over.cpu()] = torch.arange(2)
+
+    def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
+        tree, shown, ties = self.tree, observation.cpu().numpy(), self.ties(len(seat)).tolist()
+        here = range(self.matches) if rows is None else rows.tolist()
+        actions = torch.empty(len(seat), dtype=torch.int64)
+        for k, (row, p) in enumerate(zip(here, seat.tolist(), strict=True)):
+            i = tree.find(int(self.sequence[row, p]), shown[k])
+            if i < 0:
+                raise ValueError(f"{self.name}: match {row} is at no information set of {tree.game}")
+            own = slice(tree.begin[i], tree.begin[i + 1])
+            below = np.cumsum(self.probabilities[own])
+            chosen = min(int(np.searchsorted(below, ties[k] * below[-1], side="right")), len(below) - 1)
+            self.sequence[row, p] = own.start + chosen
+            actions[k] = int(tree.action[own.start + chosen])
+        return actions.to(observation.device)
+
+    def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:  # noqa: ARG002
+        on_progress(1.0)
+        return tree.checked(self.probabilities)  # trees of one game are numbered alike
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return super().state_dict() | {"sequence": self.sequence.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self.sequence = state["sequence"].cpu().clone()
+        self.matches = len(self.sequence)
+
+    def save(self, path: Source) -> None:
+        """Write it as one `.zip`, which sits down wherever an agent's file does; the tree is walked again.
+
+        Probabilities are kept in float32: see `rounded`.
+        """
+        agent = {
+            "format": FORMAT,
+            "game": name_of(self.tree.game),
+            "options": dict(self.tree.game.options),
+            "policy_class": KIND,
+            "exploitability": self.exploitability,
+        }
+        table = torch.from_numpy(self.probabilities.astype(np.float32))
+        save_zip(packed({"agent.json": agent, "policy.safetensors": {PART: table}}), path)
+
+
+def rounded(tree: Tree, table: Array) -> Array:
+    """The table as a file gives it back: from float32, float64 [sequences] that add up to 1 again."""
+    told = table.astype(np.float32).astype(np.float64)
+    sums = np.add.reduceat(told[2:], tree.begin[:-1] - 2)
+    told[2:] /= np.repeat(sums, np.diff(tree.begin))
+    return told
+
+
+def read_table(stored: Stored, game: Game, name: str, seed: int) -> TablePlayer:
+    """The player in a file that `TablePlayer.save` wrote.
+
+    Args:
+        game: that the file names; its tree is walked.
+
+    Raises:
+        CheckpointError: the table is of another tree.
+    """
+    agent, tensors = stored.json("agent.json"), stored.tensors("policy.safetensors")
+    table, told = tensors.get(PART), agent.get("exploitability")
+    if table is None or table.dtype != torch.float32 or table.ndim != 1:
+        raise stored.error(f"expected a table, float32 [sequences] called {PART!r}, got {sorted(tensors)}")
+    tree = build(game)
+    try:
+        if len(table) != tree.sequences:
+            raise ValueError(f"expected {tree.sequences:,} probabilities of {game}, got {len(table):,}")
+        known = float(told) if isinstance(told, (int, float)) else None
+        return TablePlayer(tree, rounded(tree, tree.checked(table.numpy())), name, seed, known)
+    except ValueError as error:
+        raise stored.error(error) from error

@@ -1,0 +1,93 @@
+"""Players by table: their file, and what of it is refused."""
+
+import numpy as np
+import pytest
+import torch
+from saved import KUHN
+
+import agents
+import envs
+from agents.files import CheckpointError, packed, save_zip
+from agents.play.agent_file import load_player
+from agents.play.solver import solve
+from agents.play.tables import TablePlayer, rounded
+from envs.tree import build
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory):
+    """A solved player and its file."""
+    path = tmp_path_factory.mktemp("table") / "kuhn.zip"
+    player = solve(KUHN, target=1e-3)
+    player.save(path)
+    return player, path
+
+
+def test_a_file_gives_the_same_player_back(solved):
+    player, path = solved
+    again = load_player(path, None)
+    assert isinstance(again, TablePlayer)
+    assert again.name == "kuhn"
+    assert (again.probabilities == player.probabilities).all()
+    assert again.exploitability == player.exploitability
+    assert agents.exploitability(KUHN, path).exploitability == player.exploitability
+    assert load_player(path, KUHN).game == KUHN
+
+
+def test_a_seed_decides_what_it_draws(solved):
+    _, path = solved
+    seen = np.zeros((64, 4), np.uint8)
+    seen[:, 0] = 1 + np.arange(64) % 3
+    told = []
+    for seed in (0, 0, 1):
+        player = load_player(path, KUHN, seed=seed)
+        player.reset(64)
+        told.append(player.act(seen, np.ones((64, 2), bool), np.zeros(64, int)).tolist())
+    assert told[0] == told[1] != told[2]
+
+
+def test_rounding_twice_changes_nothing():
+    tree = build(KUHN)
+    table = tree.uniform()
+    table[2:] += np.where(np.arange(len(table) - 2) % 2 == 0, 1 / 3, -1 / 3)
+    once = rounded(tree, table)
+    assert once == pytest.approx(table, abs=1e-7)
+    assert (rounded(tree, once) == once).all()
+
+
+def test_a_table_is_no_network(solved):
+    with pytest.raises(CheckpointError, match="holds a table, no network"):
+        agents.load(solved[1])
+
+
+def test_a_table_of_another_game_is_refused_before_its_tree_is_walked(solved):
+    with pytest.raises(ValueError, match=r"plays KuhnPoker\(\), expected a player of LeducPoker\(\)"):
+        load_player(solved[1], envs.make("leduc_poker"))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "told"),
+    [
+        ({"probabilities": torch.full((25,), 0.5)}, r"expected 26 probabilities of KuhnPoker\(\), got 25"),
+        ({"probabilities": torch.full((26,), 0.5, dtype=torch.float64)}, "expected a table, float32"),
+        ({"weights": torch.full((26,), 0.5)}, r"got \['weights'\]"),
+        ({"probabilities": torch.zeros(26)}, "expected probabilities that add up to 1"),
+        ({"probabilities": torch.full((26,), -0.5)}, "expected probabilities that add up to 1"),
+        ({"probabilities": torch.full((26,), torch.nan)}, "expected probabilities that add up to 1"),
+    ],
+)
+def test_what_a_file_may_not_hold(tmp_path, tensors, told):
+    agent = {"game": "kuhn_poker", "options": {}, "policy_class": "table"}
+    save_zip(packed({"agent.json": agent, "policy.safetensors": tensors}), tmp_path / "bad.zip")
+    with pytest.raises(CheckpointError, match=told) as error:
+        load_player(tmp_path / "bad.zip", KUHN)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("game", [{"game": "chess"}, {"game": "kuhn_poker", "options": {"cards": 4}}, {}])
+def test_a_file_that_plays_nothing_known_is_refused(tmp_path, game):
+    agent = {"options": {}, "policy_class": "table", **game}
+    table = {"probabilities": torch.ones(26)}
+    save_zip(packed({"agent.json": agent, "policy.safetensors": table}), tmp_path / "bad.zip")
+    with pytest.raises(CheckpointError, match="plays a game this version does not know"):
+        load_player(tmp_path / "bad.zip", None)
