@@ -28,6 +28,8 @@ def at_once(calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
     the caller then lets go.
     """
     first, *others = calls
+    if not others:
+        return [first()]
     given = [_pool(len(others)).submit(call) for call in others]
     try:
         return [first(), *(done.result() for done in given)]

@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
+    ConvertCallback,
     ProgressBarCallback,
 )
 from stable_baselines3.common.logger import Logger
@@ -36,6 +37,7 @@ from torch import Tensor
 
 from agents import files
 from agents.learn import saving
+from agents.learn.kernels import Adam
 from agents.learn.lanes import MatchLanes
 from agents.learn.ppo import follow, update
 from agents.learn.rollout import Collector, Rollout
@@ -838,9 +840,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         ).to(self.device)
         self.policy.eval()
         # Adam's epsilon as in the reference implementations of PPO.
-        self.optimizer = torch.optim.Adam(
-            self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True
-        )
+        self.optimizer = Adam(self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True)
         if self.ema_decay > 0.0:
             self.ema = copy.deepcopy(self.policy).requires_grad_(False)
         if self.magnet_kind == "snapshot":
@@ -925,8 +925,22 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             self.policy, self.n_steps, self.generator, self.magnet if uses_magnet else None, on_step
         )
         self._rollout_seconds = time.perf_counter() - began
+        if rollout is not None and not is_told and _is_none(callback):
+            self._note_episodes(rollout)
         callback.on_rollout_end()
         return rollout
+
+    def _note_episodes(self, rollout: Rollout) -> None:
+        """What `_update_info_buffer` would know if it had been told step by step, but for the times."""
+        assert self.ep_info_buffer is not None
+        ends = rollout.over.nonzero()[-self._stats_window_size :]
+        seconds = round(time.perf_counter() - self._started, 6)
+        earned, length = (
+            x[ends[:, 0], ends[:, 1]].tolist() for x in (rollout.earned[..., 0], rollout.length)
+        )
+        self.ep_info_buffer.extend(
+            {"r": round(r, 6), "l": n, "t": seconds} for r, n in zip(earned, length, strict=True)
+        )
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write what the latest rollout showed, under SB3's names and ours; `iteration` 0 is none."""
@@ -998,7 +1012,16 @@ def _reads_locals(callback: BaseCallback) -> bool:
     """One of the callbacks may look at a step's `locals`; `reads_locals = False` says that it does not."""
     if isinstance(callback, CallbackList):
         return any(map(_reads_locals, callback.callbacks))
-    return not isinstance(callback, ProgressBarCallback) and bool(getattr(callback, "reads_locals", True))
+    if isinstance(callback, ProgressBarCallback) or _is_none(callback):
+        return False
+    return bool(getattr(callback, "reads_locals", True))
+
+
+def _is_none(callback: BaseCallback) -> bool:
+    """Nobody gave a callback, as SB3 tells it, with or without a progress bar."""
+    if isinstance(callback, CallbackList):
+        return any(map(_is_none, callback.callbacks))
+    return isinstance(callback, ConvertCallback) and callback.callback is None
 
 
 def _attribute(setting: str) -> str:

@@ -6,17 +6,19 @@ Plain functions on tensors; they know nothing of who calls them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from agents.learn import kernels
 from agents.learn.returns import seat_advantages
 from agents.learn.rollout import Rollout
 from agents.learn.settings import Moment
-from agents.net.distributions import Family
+from agents.net.distributions import Categorical, Family
 from agents.net.policy import RecurrentPolicy
+from agents.net.replay import Replay, Told, is_known, replay
 from envs.core import Array
 
 
@@ -93,14 +95,14 @@ def ppo_loss(
 
 def evaluate(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Replay the matches `rows` (int64 [R]) of a rollout: distributions [T, R, D], values [T, R]."""
-    outputs, value, _ = policy(
-        rollout.observation[:, rows],
-        rollout.seat[:, rows],
-        rollout.previous[:, rows],
-        rollout.start[:, rows],
-        rollout.memory.select(rows).cores,
-    )
+    outputs, value = _replay(policy, rollout, rows)
     return policy.family.normalise(outputs, rollout.legal[:, rows]), value
+
+
+def _replay(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> tuple[Tensor, Tensor]:
+    told = (getattr(rollout, name)[:, rows] for name in REPLAYED)
+    outputs, value, _ = policy(*told, rollout.memory.select(rows).cores)
+    return outputs, value
 
 
 def replay_drift(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> Tensor:
@@ -109,12 +111,21 @@ def replay_drift(policy: RecurrentPolicy, rollout: Rollout, rows: Tensor) -> Ten
     The replay runs as in training, with gradients, but without dropout, which play does not have.
     """
     was_training = policy.training
-    distribution, value = (x.detach() for x in evaluate(policy.eval(), rollout, rows))
+    outputs, value = _replay(policy.eval(), rollout, rows)
     policy.train(was_training)
-    changed = distribution - rollout.distribution[:, rows]
-    if policy.family.mask > 0:
-        changed = changed.masked_fill(~rollout.legal[:, rows], 0.0)
-    return torch.maximum(changed.abs().max(), (value - rollout.value[:, rows]).abs().max())
+    was = (x[:, rows] for x in (rollout.distribution, rollout.value, rollout.legal))
+    return _difference(policy.family, outputs, value, *was)
+
+
+@torch.no_grad()
+def _difference(
+    family: Family, outputs: Tensor, value: Tensor, was: Tensor, value_was: Tensor, legal: Tensor
+) -> Tensor:
+    """The largest between distributions and values now and those that were, [...] of them, where legal."""
+    changed = family.normalise(outputs, legal) - was
+    if family.mask > 0:
+        changed = changed.masked_fill(~legal, 0.0)
+    return torch.maximum(changed.abs().max(), (value - value_was).abs().max())
 
 
 def update(
@@ -153,19 +164,21 @@ def update(
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
     played = decisions_of(rollout, c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef)
-    sums: dict[str, Tensor] = {}
+    parameters, by_hand = list(policy.parameters()), is_known(policy)
+    sums: dict[str, Tensor | float] = {}
     drift, steps = None, 0
-    for rows in _minibatches(rollout, c, generator):
+    for batch in _minibatches(rollout, played, c, generator):
+        replayed = replay(policy, batch.told, by_hand)
         if drift is None:
-            drift = replay_drift(policy, rollout, rows)
-        loss, parts = _loss_of(policy, rollout, rows, played, c)
-        if c.target_kl is not None and bool(parts["approx_kl"] > 1.5 * c.target_kl):
+            drift = _drift_of(policy, rollout, batch, replayed)
+        loss = _loss_of(policy.family, replayed, batch.sample, c)
+        if c.target_kl is not None and bool(loss.parts["approx_kl"] > 1.5 * c.target_kl):
             break
-        parts["grad_norm"] = _descend(policy, optimizer, loss, c.max_grad_norm)
+        norm = _descend(parameters, optimizer, replayed, loss, c.max_grad_norm)
         if ema is not None:
             follow(ema, policy, warmed_up(c.ema_decay, ema_steps + steps))
         steps += 1
-        for name, part in parts.items():
+        for name, part in (*loss.parts.items(), ("grad_norm", norm)):
             sums[name] = sums[name] + part if name in sums else part
 
     means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
@@ -175,42 +188,108 @@ def update(
     return means | {"replay_drift": drifted, "explained_variance": float(fit), "steps": float(steps)}
 
 
-def _minibatches(rollout: Rollout, c: Moment, generator: torch.Generator | None) -> Iterator[Tensor]:
-    """The matches of one minibatch after another (int64 [R]), shuffled anew in each epoch."""
-    T, B = rollout.shape
+class Minibatch(NamedTuple):
+    """Whole matches [T, R, ...] of what an update looks at, the pieces one after the other in time."""
+
+    rows: Tensor  # int64 [R], which of the matches
+    told: Told
+    sample: Sample
+
+
+def _minibatches(
+    rollout: Rollout, played: Sample, c: Moment, generator: torch.Generator | None
+) -> Iterator[Minibatch]:
+    """One after another, shuffled anew in each epoch; all of it is laid in that order once an epoch."""
+    pieces = pieces_of(rollout)
+    (T, B), device = played.value.shape, played.value.device
+    size = (c.batch_size or rollout.shape[0] * B) // rollout.shape[0]
+    seen = [torch.cat([getattr(piece, name) for piece in pieces]) for name in REPLAYED]
+    first = torch.arange(0, T * B, B, device=device)[:, None]
     for _ in range(c.n_epochs):
-        for rows in torch.randperm(B, generator=generator).split((c.batch_size or T * B) // T):
-            yield rows.to(rollout.value.device)
+        order = torch.randperm(B, generator=generator).to(device).split(size)
+        index = torch.cat([(first + rows).flatten() for rows in order])
+
+        def cut(x: Tensor, index: Tensor = index, order: Sequence[Tensor] = order) -> list[Tensor]:
+            if x.numel() == 0:  # no magnet, or a family without a mask
+                return [x.new_empty(T, rows.numel(), *x.shape[2:]) if x.dim() > 1 else x for rows in order]
+            parts = x.flatten(0, 1).index_select(0, index).split([T * rows.numel() for rows in order])
+            return [part.view(T, -1, *x.shape[2:]) for part in parts]
+
+        told = zip(*map(cut, seen), strict=True)
+        samples = zip(*map(cut, played), strict=True)
+        shuffled = torch.cat(order)
+        memories = [tuple(part.index_select(1, shuffled) for part in piece.memory.cores) for piece in pieces]
+        end = 0
+        for rows, (observation, seat, previous, start), sample in zip(order, told, samples, strict=True):
+            begin, end = end, end + rows.numel()
+            cores, *later = (tuple(part[:, begin:end] for part in parts) for parts in memories)
+            renewed = (T - rollout.shape[0], later[0]) if later else None
+            what = Told(observation, seat, previous, start, cores, renewed)
+            yield Minibatch(rows, what, Sample(*sample))
 
 
-def _loss_of(
-    policy: RecurrentPolicy, rollout: Rollout, rows: Tensor, played: Sample, c: Moment
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss over a minibatch, the matches `rows`, and its parts.
+REPLAYED = ("observation", "seat", "previous", "start")
+"""What a policy is told of a rollout's decisions."""
+
+
+def _drift_of(policy: RecurrentPolicy, rollout: Rollout, batch: Minibatch, replayed: Replay) -> Tensor:
+    """`replay_drift` over the rollout's decisions, from the replay just made where that shows it."""
+    if any(isinstance(module, nn.Dropout) and module.p > 0.0 for module in policy.modules()):
+        return replay_drift(policy, rollout, batch.rows)
+    s, k = batch.sample, 0 if batch.told.renewed is None else batch.told.renewed[0]
+    now = replayed.outputs[k:], replayed.value[k:]
+    return _difference(policy.family, *now, s.distribution[k:], s.value[k:], s.legal[k:])
+
+
+def _loss_of(family: Family, replayed: Replay, s: Sample, c: Moment) -> kernels.Loss:
+    """The loss over a minibatch.
 
     Raises:
         FloatingPointError: it is not finite.
     """
-    replayed = [evaluate(policy, piece, rows) for piece in pieces_of(rollout)]
-    distribution, value = (torch.cat(parts) for parts in zip(*replayed, strict=True))
-    sample = Sample(*(x[:, rows] if x.numel() > 0 else x for x in played))
-    loss, parts = ppo_loss(policy.family, distribution, value, sample, c)
-    if not torch.isfinite(loss):
+    outputs, value, found = replayed.outputs, replayed.value, None
+    if type(family) is Categorical and c.clip_range_vf is None and c.kl_coef == c.magnet_coef == 0.0:
+        played = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts
+        coefficients = c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef
+        found = kernels.clipped_loss(outputs, value, played, coefficients)
+    if found is None:
+        loss, parts = ppo_loss(family, family.normalise(outputs, s.legal), value, s, c)
+        found = kernels.Loss(loss, None, parts)
+    if not found.is_finite():
         raise FloatingPointError(
             "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
         )
-    return loss, parts
+    return found
 
 
 def _descend(
-    policy: RecurrentPolicy, optimizer: torch.optim.Optimizer, loss: Tensor, max_grad_norm: float
-) -> Tensor:
+    parameters: Sequence[Tensor],
+    optimizer: torch.optim.Optimizer,
+    replayed: Replay,
+    loss: kernels.Loss,
+    max_grad_norm: float,
+) -> Tensor | float:
     """One gradient step; returns the gradient's norm before it was clipped."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
+    for parameter in parameters:
+        parameter.grad = None
+    _go_back(replayed, loss)
+    norm = kernels.clip_gradients(parameters, max_grad_norm)
     optimizer.step()
     return norm
+
+
+def _go_back(replayed: Replay, loss: kernels.Loss) -> None:
+    """The gradients of all weights."""
+    ends, derivatives = (replayed.outputs, replayed.value), loss.derivatives
+    if loss.loss is not None:
+        loss.loss.backward()
+        if replayed.back is not None:  # the ends are leaves
+            outputs, value = (torch.zeros_like(x) if x.grad is None else x.grad for x in ends)
+            derivatives = outputs, value
+    if replayed.back is not None and derivatives is not None:
+        replayed.back(*derivatives)
+    elif derivatives is not None:
+        torch.autograd.backward(ends, derivatives)
 
 
 def pieces_of(rollout: Rollout) -> list[Rollout]:

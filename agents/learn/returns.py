@@ -20,6 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agents.learn import kernels
 from agents.net.kernels import gpu
 
 
@@ -49,12 +50,27 @@ def seat_advantages(
     Returns:
         advantages [T, B] (0 where the outcome is unknown) and which of them count, bool [T, B].
     """
+    told = reward, value, seat, over, next_value, next_seat
     if value.is_cuda and value.dtype == torch.float32 and gpu.is_here():
         from agents.learn import returns_gpu
 
-        return returns_gpu.seat_advantages(
-            reward, value, seat, over, next_value, next_seat, gamma, gae_lambda, carried
-        )
+        return returns_gpu.seat_advantages(*told, gamma, gae_lambda, carried)
+    compiled = kernels.advantages(*told, gamma, gae_lambda, carried)
+    return compiled or reference(*told, gamma, gae_lambda, carried)
+
+
+def reference(
+    reward: Tensor,
+    value: Tensor,
+    seat: Tensor,
+    over: Tensor,
+    next_value: Tensor,
+    next_seat: Tensor,
+    gamma: float,
+    gae_lambda: float,
+    carried: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """`seat_advantages` in torch's words, on any device."""
     T, _, P = reward.shape
     seats = torch.arange(P, device=seat.device)
     # What lies ahead of each seat, walking backwards: its next value and advantage, what it has earned

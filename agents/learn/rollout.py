@@ -273,17 +273,15 @@ class Collector:
         magnet: RecurrentPolicy | None,
     ) -> None:
         """See, decide, play and hear once in every match."""
-        self._see(room, policy, magnet)
+        self._see(room, magnet)
         self.lanes.step(self._decide(room, policy, generator))
         self._hear(room, policy)
         room.next()
 
-    def _see(self, room: Room, policy: RecurrentPolicy, magnet: RecurrentPolicy | None) -> None:
-        """Record what the seats that decide see and remember, and what the magnet would do."""
+    def _see(self, room: Room, magnet: RecurrentPolicy | None) -> None:
+        """Record what the seats that decide see, and what the magnet would do."""
         lanes = self.lanes
-        _, previous = policy.recall(self.memory, lanes.seat, self.start)
-        room.put(observation=lanes.observation, legal=lanes.legal, seat=lanes.seat)
-        room.put(start=self.start, previous=previous)
+        room.put(observation=lanes.observation, legal=lanes.legal, seat=lanes.seat, start=self.start)
         if magnet is not None:
             beside = Memory(self.magnet_cores, self.memory.previous)
             told, _, (cores, _) = magnet.weigh(lanes.observation, lanes.legal, lanes.seat, self.start, beside)
@@ -298,7 +296,8 @@ class Collector:
         )
         self._keep(memory=memory)
         action = decision.action
-        room.put(log_prob=decision.log_prob, distribution=decision.distribution, value=decision.value)
+        room.put(previous=decision.previous, value=decision.value)
+        room.put(log_prob=decision.log_prob, distribution=decision.distribution)
         if self.opposition is not None:
             action, is_own = self.opposition.act(lanes, action)
             room.put(is_own=is_own)

@@ -19,6 +19,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from agents.net.kernels import choice
+
 
 def masked_log_softmax(logits: Tensor, legal: Tensor) -> Tensor:
     """Log-probabilities [..., A] over the legal actions; -inf, so probability 0 exactly, elsewhere."""
@@ -41,8 +43,12 @@ def sample(log_probs: Tensor, generator: torch.Generator | None = None) -> Tenso
 
     The race of exponential clocks: with E_a ~ Exp(1), argmax p_a / E_a is distributed as p.
     """
-    clocks = torch.empty_like(log_probs).exponential_(generator=generator)
-    return (log_probs.exp() / clocks).argmax(-1)
+    return (log_probs.exp() / clocks_of(log_probs, generator)).argmax(-1)
+
+
+def clocks_of(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draws from Exp(1), shaped `like`."""
+    return torch.empty_like(like).exponential_(generator=generator)
 
 
 class Family(abc.ABC):
@@ -117,6 +123,20 @@ class Family(abc.ABC):
     def mode(self, parameters: Tensor) -> Tensor:
         """The most probable actions [..., *shape]."""
 
+    def choose(
+        self, outputs: Tensor, legal: Tensor, generator: torch.Generator | None, deterministic: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Parameters [..., D], actions [..., *shape] and their log-probabilities [...], all at once.
+
+        Args:
+            outputs, legal: as `normalise` takes them.
+            generator: of the draws, torch's default if None.
+            deterministic: take the most probable actions instead.
+        """
+        parameters = self.normalise(outputs, legal)
+        action = self.mode(parameters) if deterministic else self.sample(parameters, generator)
+        return parameters, action, self.log_prob(parameters, action)
+
     def most_entropy(self, legal: Tensor) -> Tensor:  # noqa: ARG002
         """Entropy [...] of the uniform distribution over what a mask [..., M] allows, in nats."""
         raise ValueError(f"{type(self).__name__} has no uniform distribution to be drawn to")
@@ -145,7 +165,16 @@ class Categorical(Family):
         return (self.actions,)
 
     def normalise(self, outputs: Tensor, legal: Tensor) -> Tensor:
+        if choice.can_run(outputs, legal):
+            return choice.run(outputs, legal)[0]
         return masked_log_softmax(outputs, legal)
+
+    def choose(
+        self, outputs: Tensor, legal: Tensor, generator: torch.Generator | None, deterministic: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if not choice.can_run(outputs, legal):
+            return super().choose(outputs, legal, generator, deterministic)
+        return choice.run(outputs, legal, None if deterministic else clocks_of(outputs, generator))
 
     def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
         return parameters.gather(-1, action[..., None])[..., 0]

@@ -28,6 +28,7 @@ from agents.net.encoders import (
     make_encoder,
 )
 from agents.net.heads import BoardActionHead, BoardValueHead, make_head
+from agents.net.kernels import heads, slots
 from agents.net.scan import scan
 from envs import names
 
@@ -78,6 +79,7 @@ class Decision(NamedTuple):
     log_prob: Tensor  # [B], of the action
     value: Tensor  # [B], the expected return of the seat that decided
     distribution: Tensor  # [B, D] of the policy's family; for Discrete log-probabilities, -inf where illegal
+    previous: Tensor  # [B, *], what the seat knew as its own action before
 
 
 class Core(nn.Module):
@@ -129,14 +131,25 @@ class Core(nn.Module):
         return tuple(torch.stack(part) for part in zip(*layers, strict=True))
 
     def forward(
-        self, x: Tensor, state: tuple[Tensor, ...], start: Tensor, seat: Tensor | None = None
+        self,
+        x: Tensor,
+        state: tuple[Tensor, ...],
+        start: Tensor,
+        seat: Tensor | None = None,
+        renewed: tuple[int, tuple[Tensor, ...]] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """x [T, B, I] and parts [L, B, P, H] -> outputs [T, B, H] and the new parts; no seat: P is 1."""
+        """x [T, B, I] and parts [L, B, P, H] -> outputs [T, B, H] and the new parts; no seat: P is 1.
+
+        See `scan` for `renewed`.
+        """
         layers = []
         for layer in range(len(self.cells)):
             x = self.dropout(x) if layer > 0 else x
-            x, new = scan(self._cell(layer), x, tuple(part[layer] for part in state), start, seat)
+            again = None if renewed is None else (renewed[0], tuple(part[layer] for part in renewed[1]))
+            x, new = scan(self._cell(layer), x, tuple(part[layer] for part in state), start, seat, again)
             layers.append(new)
+        if len(layers) == 1:
+            return x, tuple(part[None] for part in layers[0])
         return x, tuple(torch.stack(part) for part in zip(*layers, strict=True))
 
     def _cell(self, layer: int) -> Cell:
@@ -160,7 +173,12 @@ class BoardCore(Core):
         return tuple(part.repeat(1, 1, 1, self.squares) for part in super().initial_state(matches, seats))
 
     def forward(
-        self, x: Tensor, state: tuple[Tensor, ...], start: Tensor, seat: Tensor | None = None
+        self,
+        x: Tensor,
+        state: tuple[Tensor, ...],
+        start: Tensor,
+        seat: Tensor | None = None,
+        renewed: tuple[int, tuple[Tensor, ...]] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """x [T, B, S, I] and parts [L, B, P, S * H] -> outputs [T, B, S, H] and the new parts."""
         S = self.squares
@@ -168,9 +186,15 @@ class BoardCore(Core):
         def on_squares(rows: Tensor) -> Tensor:  # [T, B] -> [T, B * S]
             return rows[:, :, None].expand(-1, -1, S).flatten(1)
 
-        apart = tuple(part.unflatten(-1, (S, -1)).transpose(2, 3).flatten(1, 2) for part in state)
+        def apart(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(part.unflatten(-1, (S, -1)).transpose(2, 3).flatten(1, 2) for part in parts)
+
         x, new = super().forward(
-            x.flatten(1, 2), apart, on_squares(start), None if seat is None else on_squares(seat)
+            x.flatten(1, 2),
+            apart(state),
+            on_squares(start),
+            None if seat is None else on_squares(seat),
+            None if renewed is None else (renewed[0], apart(renewed[1])),
         )
         joined = (part.unflatten(1, (-1, S)).transpose(2, 3).flatten(3) for part in new)
         return x.unflatten(1, (-1, S)), tuple(joined)
@@ -321,6 +345,7 @@ class RecurrentPolicy(nn.Module):
         previous: Tensor,
         start: Tensor,
         cores: tuple[Tensor, ...],
+        renewed: tuple[int, tuple[Tensor, ...]] | None = None,
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Run along time.
 
@@ -330,6 +355,7 @@ class RecurrentPolicy(nn.Module):
             previous: [T, B, *], the seat's own previous action, `no_action` = none.
             start: bool [T, B], the first decision of a match.
             cores: `Memory.cores` before the first step.
+            renewed: a step above 0 and the cores from there on, see `scan`.
 
         Returns:
             what the family's `normalise` takes [T, B, D], for Discrete unmasked logits; values [T, B];
@@ -337,21 +363,39 @@ class RecurrentPolicy(nn.Module):
         """
         features = self.features(observation, seat, previous)
         parts = self.core.parts
-        latent, actor_state = self.core(features, cores[:parts], start, seat)
+        actor_again = critic_again = None
+        if renewed is not None:
+            k, later = renewed
+            actor_again, critic_again = (k, later[:parts]), (k, later[parts:])
+        latent, actor_state = self.core(features, cores[:parts], start, seat, actor_again)
         critic_state: tuple[Tensor, ...] = ()
         if self.critic_core is not None:
-            critic_latent, critic_state = self.critic_core(features, cores[parts:], start, seat)
+            critic_latent, critic_state = self.critic_core(features, cores[parts:], start, seat, critic_again)
         elif self.critic is not None:
             critic_latent = self.activation(self.critic(features))
         else:
             critic_latent = latent.detach() if self.detach_critic else latent
         if self.skip_connection:
             latent, critic_latent = (torch.cat([x, features], -1) for x in (latent, critic_latent))
-        value = self.value_head(critic_latent).squeeze(-1)
-        outputs = self.action_head(latent)
+        outputs, value = self._say(latent, critic_latent)
         if self.log_std is not None:
             outputs = torch.cat([outputs, self.log_std.expand_as(outputs)], -1)
         return outputs, value, actor_state + critic_state
+
+    def _say(self, latent: Tensor, critic_latent: Tensor) -> tuple[Tensor, Tensor]:
+        """What the heads make of the cores' outputs [..., *]: the family's numbers [..., D], values [...]."""
+        both = None
+        if critic_latent is latent:
+            both = heads.run((self.action_head, self.value_head), latent)
+        else:
+            apart = [
+                heads.run((head,), x)
+                for head, x in ((self.action_head, latent), (self.value_head, critic_latent))
+            ]
+            if apart[0] is not None and apart[1] is not None:
+                both = apart[0] + apart[1]
+        outputs, value = both or (self.action_head(latent), self.value_head(critic_latent))
+        return outputs, value.squeeze(-1)
 
     def features(self, observation: Tensor, seat: Tensor, previous: Tensor) -> Tensor:
         """What the core is fed: observation [..., *], seat [...] and previous action [..., *].
@@ -359,16 +403,40 @@ class RecurrentPolicy(nn.Module):
         Returns:
             [..., E], of a spatial policy [..., S, E].
         """
+        if type(self.encoder) is SlotEncoder and type(self.context) is SlotEncoder:
+            codes, tables = self.codes_of(observation, seat, previous), self.tables()
+            if slots.can_run(codes, *tables):
+                squashes = type(self.activation) is nn.Tanh
+                summed = slots.run(codes, squashes, *tables).view(*seat.shape, -1)
+                return summed if squashes else self.activation(summed)
         features = self.encoder(observation)
         if self.context is not None:
-            slots = [seat[..., None]] if self.feeds_seat else []
+            told = [seat[..., None]] if self.feeds_seat else []
             if self.feeds_previous and self.family.codes:
-                slots.append(previous.reshape(*seat.shape, -1))
-            features = features + self.context(torch.cat(slots, -1))
+                told.append(previous.reshape(*seat.shape, -1))
+            features = features + self.context(torch.cat(told, -1))
         if self.previous_numbers is not None:
             features = features + self.previous_numbers(previous)
         activated: Tensor = self.activation(features)
         return activated
+
+    def codes_of(self, observation: Tensor, seat: Tensor, previous: Tensor) -> slots.Slots:
+        """What `features` reads where both encoders are of slots; same arguments."""
+        N, feeds_codes = seat.numel(), self.feeds_previous and bool(self.family.codes)
+        codes = previous.reshape(N, len(self.family.codes)) if feeds_codes else previous.new_empty(N, 0)
+        starts = (encoder.starts for encoder in self._slot_encoders())
+        seen = observation.reshape(N, observation.shape[-1]), seat.reshape(N), codes
+        return slots.Slots(*(x.contiguous() for x in seen), *starts)
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """The weights of both encoders, where they are of slots."""
+        seen, told = self._slot_encoders()
+        return seen.weight, told.weight
+
+    def _slot_encoders(self) -> tuple[SlotEncoder, SlotEncoder]:
+        assert isinstance(self.encoder, SlotEncoder)
+        assert isinstance(self.context, SlotEncoder)
+        return self.encoder, self.context
 
     @torch.no_grad()
     def look(
@@ -416,8 +484,9 @@ class RecurrentPolicy(nn.Module):
             distributions [B, D], values [B], and the memory after it as `look` returns it.
         """
         known, previous = self.recall(memory, seat, start)
-        outputs, value, cores = self(observation[None], seat[None], previous[None], start[None], memory.cores)
-        return self.family.normalise(outputs[0], legal), value[0], Memory(cores, known)
+        memory = memory._replace(previous=known)
+        outputs, value, memory = self._ask(observation, seat, previous, start, memory)
+        return self.family.normalise(outputs, legal), value, memory
 
     @torch.no_grad()
     def act(
@@ -442,10 +511,19 @@ class RecurrentPolicy(nn.Module):
             deterministic: take the most probable action instead of drawing one.
         """
         family = self.family
-        distribution, value, memory = self.weigh(observation, legal, seat, start, memory)
-        action = family.mode(distribution) if deterministic else family.sample(distribution, generator)
-        decision = Decision(action, family.log_prob(distribution, action), value, distribution)
+        known, previous = self.recall(memory, seat, start)
+        memory = memory._replace(previous=known)
+        outputs, value, memory = self._ask(observation, seat, previous, start, memory)
+        distribution, action, log_prob = family.choose(outputs, legal, generator, deterministic)
+        decision = Decision(action, log_prob, value, distribution, previous)
         return decision, memory.remember(seat, action)
+
+    def _ask(
+        self, observation: Tensor, seat: Tensor, previous: Tensor, start: Tensor, memory: Memory
+    ) -> tuple[Tensor, Tensor, Memory]:
+        """What the family's `normalise` takes [B, D], values [B], and the memory after it."""
+        outputs, value, cores = self(observation[None], seat[None], previous[None], start[None], memory.cores)
+        return outputs[0], value[0], memory._replace(cores=cores)
 
     def recall(self, memory: Memory, seat: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Previous actions of all seats [B, P, *] and of the seats that decide [B, *]; none at a start."""

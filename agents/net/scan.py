@@ -19,7 +19,12 @@ from agents.net.kernels import Kernel, explicit, fused, gpu
 
 
 def scan(
-    cell: Cell, inputs: Tensor, state: CellState, start: Tensor, seat: Tensor | None = None
+    cell: Cell,
+    inputs: Tensor,
+    state: CellState,
+    start: Tensor,
+    seat: Tensor | None = None,
+    renewed: tuple[int, CellState] | None = None,
 ) -> tuple[Tensor, CellState]:
     """Run `cell` along time.
 
@@ -29,6 +34,8 @@ def scan(
         state: parts [B, P, H], as `cell.initial_state(B, P)` makes them.
         start: bool [T, B]; the decision is the first of a new match.
         seat: int64 [T, B] in 0..P-1; None for P = 1.
+        renewed: a step above 0 and the state from there on, whatever was remembered before: two runs, one
+            after the other, in one.
 
     Returns:
         outputs [T, B, H] and the state after the last step, parts [B, P, H]. Gradients flow to the
@@ -40,7 +47,15 @@ def scan(
     seat = _check(cell, inputs, state, start, seat)
     needs_gradient = torch.is_grad_enabled()
     kernel = next(kernel for kernel in KERNELS if kernel.fits(cell, inputs, needs_gradient))
-    return kernel.run(cell, inputs, state, start, seat)
+    if renewed is None:
+        return kernel.run(cell, inputs, state, start, seat)
+    k, later = renewed
+    _check(cell, inputs[k:], later, start[k:], seat[k:])
+    if kernel.renews and not any(part.requires_grad for part in (*state, *later)):
+        return kernel.run(cell, inputs, state, start, seat, renewed)
+    first, _ = kernel.run(cell, inputs[:k], state, start[:k], seat[:k])
+    rest, last = kernel.run(cell, inputs[k:], later, start[k:], seat[k:])
+    return torch.cat([first, rest]), last
 
 
 def reference(

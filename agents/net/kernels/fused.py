@@ -95,6 +95,7 @@ class Sizes(NamedTuple):
     own_du: int  # du is not dz
     block: int  # matches that go through time together
     needs_dx: int
+    renewed: int  # the step whose memories are the second ones of h0 and c0, 0 = none
 
 
 class Places(NamedTuple):
@@ -106,7 +107,7 @@ class Places(NamedTuple):
     b: int  # [G]; back zeros
     d: int  # [R], beside u; back unused
     zeros: int  # a row of any length
-    h0: int  # [B, P, H]
+    h0: int  # [B, P, H], or two of them one after the other
     c0: int
     h: int  # [T, B, H]
     c: int
@@ -187,6 +188,9 @@ def _forward(
                 p = seat[t, b]
                 if p < 0 or p >= s.P:
                     return False
+                if t == s.renewed and t > 0:
+                    for q in range(s.P):
+                        latest[m, q] = ZEROS - 1 - ((s.B + b) * s.P + q)
                 if start[t, b]:
                     for q in range(s.P):
                         latest[m, q] = ZEROS
@@ -272,7 +276,7 @@ def _backward(
                 sum_rows(by_u, n, db + s.G * FLOAT, s.R)
             for m in range(n):
                 b = begin + m
-                if start[t, b]:
+                if start[t, b] or (t == s.renewed and t > 0):
                     for p in range(s.P):
                         clear(at.dh + (b * s.P + p) * s.H * FLOAT, s.H)
                         if s.parts == 2:
@@ -374,7 +378,7 @@ def _padded(cell: Cell) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     return by_unit(cell.W), U, by_unit(cell.b), None if bias is None else by_unit(bias)
 
 
-def _panels(matrix: Tensor) -> Tensor:
+def panels_of(matrix: Tensor) -> Tensor:
     """[K, N] as panels [N / COLUMNS, K, COLUMNS]."""
     return matrix.reshape(len(matrix), -1, COLUMNS).transpose(0, 1).contiguous()
 
@@ -398,8 +402,8 @@ def _packed(cell: Cell) -> _Packed:
     W, U, b, d = _padded(cell)
     _PACKED[cell] = made = _Packed(
         [x.clone() for x in weights],
-        _panels(W.t()),
-        _panels(U.t()),
+        panels_of(W.t()),
+        panels_of(U.t()),
         b.clone(),
         W.new_zeros(len(U)) if d is None else d.clone(),
         W.new_zeros(max(len(W), len(U), *W.shape, *U.shape) + COLUMNS),
@@ -447,7 +451,7 @@ class _Done(NamedTuple):
     read: Tensor  # int64 [T, B]
 
 
-def _edges(matches: int, slices: int) -> Iterable[tuple[int, int]]:
+def edges_of(matches: int, slices: int) -> Iterable[tuple[int, int]]:
     """The matches cut into slices, of whole tiles as far as they go."""
     edges = [matches * i // slices // ROWS * ROWS for i in range(slices)]
     return itertools.pairwise([*edges, matches])
@@ -465,19 +469,20 @@ def _block(matches: int) -> int:
 
 
 def _run_forward(
-    packed: _Packed, x: Tensor, start: Tensor, seat: Tensor, state: CellState, keeps: bool
+    packed: _Packed, x: Tensor, start: Tensor, seat: Tensor, state: CellState, renewed: int, keeps: bool
 ) -> _Done:
-    """One forward pass; everything contiguous and of the right kind."""
+    """One forward pass; everything contiguous and of the right kind. The state is [2 B, P, H] if it is
+    `renewed` at a step."""
     gates = GATES[packed.gates]
     (T, B, I), (_, P, H) = x.shape, state[0].shape  # noqa: E741
-    G, R, S = len(packed.b), len(packed.d), gates.saved * H
+    G, R, S = packed.b.shape[0], packed.d.shape[0], gates.saved * H
     outputs = _empty(T, B, H)
     last = tuple(_empty(B, P, H) for _ in state)
     kept = T * B * S if keeps else 0
     saved, read = _Lent(kept + T * B * H * (gates.parts - 1)), torch.empty(T, B, dtype=torch.int64)
     sizes = Sizes(
         gates.number, gates.parts, T, B, P, I, H, G, R, S, int(keeps),
-        u_block=H if R == G else 0, own_du=0, block=_block(B), needs_dx=0,
+        u_block=H if R == G else 0, own_du=0, block=_block(B), needs_dx=0, renewed=renewed,
     )  # fmt: skip
     threads = _threads(sizes, max(1, B // ROWS))
     scratch = _empty(threads, scratch_forward(sizes))
@@ -490,14 +495,16 @@ def _run_forward(
     tables = start.numpy(), seat.numpy(), read.numpy()
     calls = [
         functools.partial(forward, *edges, sizes, places, *tables, rows.data_ptr())
-        for edges, rows in zip(_edges(B, threads), scratch.unbind(0), strict=True)
+        for edges, rows in zip(edges_of(B, threads), scratch.unbind(0), strict=True)
     ]
     if not all(at_once(calls)):
         raise IndexError(f"seat must be in 0..{P - 1}, got {int(seat.min())}..{int(seat.max())}")
     return _Done(outputs, last, saved, read)
 
 
-class _Scan(torch.autograd.Function):
+class Scan(torch.autograd.Function):
+    """What `arguments` tells -> outputs [T, B, H] and the last parts of the state."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -509,12 +516,13 @@ class _Scan(torch.autograd.Function):
         d: Tensor | None,
         start: Tensor,
         seat: Tensor,
+        renewed: int,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
         keeps = any(ctx.needs_input_grad)
-        done = _run_forward(packed, x, start, seat, state, keeps)
+        done = _run_forward(packed, x, start, seat, state, renewed, keeps)
         ctx.set_materialize_grads(False)
-        ctx.packed, ctx.has_d, ctx.saved = packed, d is not None, done.saved
+        ctx.packed, ctx.has_d, ctx.saved, ctx.renewed = packed, d is not None, done.saved, renewed
         if keeps:
             ctx.save_for_backward(x, W, U, start, seat, done.read, done.outputs, *state)
         return done.outputs, *done.last
@@ -528,11 +536,11 @@ class _Scan(torch.autograd.Function):
         more = -I % COLUMNS
         if more:
             x, W = (nn.functional.pad(matrix, [0, more]) for matrix in (x, W))
-        W_panels, U_panels, zeros = _panels(W), _panels(U), ctx.packed.zeros
+        W_panels, U_panels, zeros = panels_of(W), panels_of(U), ctx.packed.zeros
         is_told = any(part is not None for part in d_last)
         grad = [
             _copied(part, like) if is_told else _empty(*like.shape)
-            for part, like in zip(d_last, state, strict=True)
+            for part, like in zip(d_last, (part[:B] for part in state), strict=True)
         ]
         d_outputs = _copied(None, outputs) if d_outputs is None else d_outputs.contiguous()
         dx = _empty(*x.shape) if needs[1] else x
@@ -540,7 +548,7 @@ class _Scan(torch.autograd.Function):
         sizes = Sizes(
             gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H,
             keeps=int(is_told), u_block=0, own_du=int(R != G or gates.own_du), block=_block(B),
-            needs_dx=int(needs[1]),
+            needs_dx=int(needs[1]), renewed=ctx.renewed,
         )  # fmt: skip
         memory = ctx.saved.memory.data_ptr()
         places = Places(
@@ -560,7 +568,8 @@ class _Scan(torch.autograd.Function):
             dd if ctx.has_d else None,
             None,
             None,
-            *(part if needed else None for part, needed in zip(grad, needs[8:], strict=True)),
+            None,
+            *(part if needed else None for part, needed in zip(grad, needs[9:], strict=True)),
         )
 
 
@@ -578,7 +587,7 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
     sums = lent.memory.view(slices, -1)
     scratch = _empty(threads, scratch_backward(sizes))
     tables = start.numpy(), seat.numpy(), read.numpy()
-    edges = list(_edges(sizes.B, slices))
+    edges = list(edges_of(sizes.B, slices))
 
     def some(thread: int) -> None:
         for k in range(slices * thread // threads, slices * (thread + 1) // threads):
@@ -589,36 +598,60 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
     return sums[0].clone()
 
 
-_differentiable: Callable[..., tuple[Tensor, ...]] = _Scan.apply
+_differentiable: Callable[..., tuple[Tensor, ...]] = Scan.apply
 
 
 def recurrence(
-    cell: Cell, inputs: Tensor, state: CellState, start: Tensor, seat: Tensor
+    cell: Cell,
+    inputs: Tensor,
+    state: CellState,
+    start: Tensor,
+    seat: Tensor,
+    renewed: tuple[int, CellState] | None = None,
 ) -> tuple[Tensor, CellState]:
-    """`agents.net.scan.reference` by the ideas above; same arguments, results and gradients.
+    """`agents.net.scan.scan` by the ideas above; same arguments, results and gradients. A state that is
+    `renewed` wants none.
 
     Raises:
         ValueError: the state is not float32 on the CPU, as the inputs are.
         IndexError: a seat is none.
     """
+    told = arguments(cell, inputs, state, start, seat, renewed)
+    if torch.is_grad_enabled():
+        outputs, *last = _differentiable(*told)
+    else:
+        packed, x, *_, start, seat, at = told[:9]
+        done = _run_forward(packed, x, start, seat, told[9:], at, keeps=False)
+        outputs, last = done.outputs, list(done.last)
+    H = cell.hidden_size
+    if H % COLUMNS:
+        outputs, *last = (result[..., :H].contiguous() for result in (outputs, *last))
+    return outputs, tuple(last)
+
+
+def arguments(
+    cell: Cell,
+    inputs: Tensor,
+    state: CellState,
+    start: Tensor,
+    seat: Tensor,
+    renewed: tuple[int, CellState] | None,
+) -> tuple[Any, ...]:
+    """What `Scan` takes: packed weights, x, W, U, b, d, start, seat, the step that renews, and the state."""
     if any(part.dtype != torch.float32 or part.device.type != "cpu" for part in state):
         kinds = ", ".join(f"{part.dtype} on {part.device}" for part in state)
         raise ValueError(f"the state must be float32 on the CPU, as the inputs are, got {kinds}")
+    at = 0
+    if renewed is not None:
+        at, later = renewed
+        state = tuple(torch.cat(both) for both in zip(state, later, strict=True))
     H = cell.hidden_size
     more = -H % COLUMNS
     if more:
         state = tuple(nn.functional.pad(part, [0, more]) for part in state)
     state = tuple(part.contiguous() for part in state)
     x, start, seat = inputs.contiguous(), start.contiguous(), seat.to(torch.int64).contiguous()
-    packed = _packed(cell)
-    if torch.is_grad_enabled():
-        outputs, *last = _differentiable(packed, x, *_padded(cell), start, seat, *state)
-    else:
-        done = _run_forward(packed, x, start, seat, state, keeps=False)
-        outputs, last = done.outputs, list(done.last)
-    if more:
-        outputs, *last = (result[..., :H].contiguous() for result in (outputs, *last))
-    return outputs, tuple(last)
+    return _packed(cell), x, *_padded(cell), start, seat, at, *state
 
 
 def _fits(cell: Cell, inputs: Tensor, needs_gradient: bool) -> bool:
@@ -638,5 +671,5 @@ def _fits(cell: Cell, inputs: Tensor, needs_gradient: bool) -> bool:
     )
 
 
-KERNEL = Kernel("fused", _fits, recurrence)
+KERNEL = Kernel("fused", _fits, recurrence, renews=True)
 """For cells that name their gates, in float32 on the CPU."""

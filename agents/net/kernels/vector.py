@@ -428,6 +428,27 @@ def _clear(code: _Code, target: Any, length: Any) -> None:
     code.each(length, WIDTH, lambda j: code.store(code.load(target, j).like(0.0), target, j))
 
 
+def _move(code: _Code, source: Any, target: Any, length: Any) -> None:
+    b = code.builder
+    code.each(length, 1, lambda j: b.store(b.load(code.place(source, j)), code.place(target, j)))
+
+
+def _squash(code: _Code, row: Any, length: Any) -> None:
+    code.each(length, WIDTH, lambda j: code.store(tanh(code.load(row, j)), row, j))
+
+
+def _unsquash(code: _Code, derivatives: Any, squashed: Any, length: Any) -> None:
+    def body(j: Any) -> None:
+        y = code.load(squashed, j)
+        code.store(code.load(derivatives, j) * (1.0 - y * y), derivatives, j)
+
+    code.each(length, WIDTH, body)
+
+
+def _add(code: _Code, source: Any, target: Any, length: Any) -> None:
+    code.each(length, WIDTH, lambda j: code.store(code.load(target, j) + code.load(source, j), target, j))
+
+
 def _differ(code: _Code, a: Any, b: Any, length: Any) -> Any:
     builder = code.builder
     whole = builder.and_(length, code.number(-WIDTH))
@@ -519,6 +540,18 @@ copy = _callable(_copy)
 clear = _callable(_clear)
 """(target, length): zeros."""
 
+move = _callable(_move)
+"""(source, target, length): a copy of whichever length."""
+
+squash = _callable(_squash)
+"""(row, length): tanh of it, in place."""
+
+unsquash = _callable(_unsquash)
+"""(derivatives, squashed, length): from those by what came out to those by what was squashed, in place."""
+
+add = _callable(_add)
+"""(source, target, length): target += source."""
+
 differ = _callable(_differ, types.boolean)
 """(a, b, length): whether any bit of two pieces of memory differs, of whichever length."""
 
@@ -529,3 +562,16 @@ blocks of u lie `u_block` numbers apart, 0 = one serves all."""
 differentiate = _callable(_differentiate)
 """(kind, saved, h_old, c_old, h_new, c_new, d_output, dh, dc, dz, du, H): one row back. dh and dc are of the
 new parts and become what reaches the old ones beside u."""
+
+
+def _floats_at(_context: Any, _address: Any) -> Any:
+    kind = types.CPointer(types.float32)
+
+    def written(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(kind))
+
+    return kind(types.int64), written
+
+
+floats_at: Any = intrinsic(_floats_at)
+"""(address): the floats there, as numba's `carray` takes them."""

@@ -17,6 +17,7 @@ from agents import MaskableRecurrentPPO, Opposition
 from agents.learn import record
 from agents.learn.record import StepGraph
 from agents.learn.rollout import Collector
+from agents.net import kernels
 from agents.net import scan as scanning
 from agents.net.policy import RecurrentPolicy
 from agents.play.players import RandomPlayer
@@ -158,6 +159,7 @@ def nothing_waits(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(envs.Batch, "step", play)
         patch.setattr(scanning, "KERNELS", scanning.KERNELS[-1:])
+        patch.setattr(kernels, "_PLAIN", frozenset())  # nothing is for compiled code to read
         for name in ("cpu", "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__"):
             refuse(name)
         with Refusal():

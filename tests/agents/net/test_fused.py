@@ -185,8 +185,8 @@ def test_packed_weights_follow_the_weights(change, H):
 def test_weights_stay_packed_while_nothing_changes(monkeypatch):
     cell, *given = problem("gru", 3, 4, 5, 6, 1)
     packed = []
-    panels = fused._panels
-    monkeypatch.setattr(fused, "_panels", lambda matrix: packed.append(matrix.shape) or panels(matrix))
+    panels = fused.panels_of
+    monkeypatch.setattr(fused, "panels_of", lambda matrix: packed.append(matrix.shape) or panels(matrix))
     for _ in range(3):
         output(cell, *given)
     assert len(packed) == 2  # W and U

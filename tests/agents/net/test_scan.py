@@ -160,6 +160,28 @@ def test_gradients_reach_inputs_and_weights_though_the_state_wants_none():
     assert cell.U.grad is not None
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("wants_state", [False, True])
+@pytest.mark.parametrize("name", CELLS)
+def test_a_renewed_state_is_two_runs_in_one(name, wants_state, dtype):
+    """Steps 0, 1 from one state and 2.. from another: outputs, the last state and all gradients."""
+    cell = make_cell(name).to(dtype)
+    x, state, seat = given(cell, 2)
+    x = x.detach().to(dtype).requires_grad_()
+    before = tuple(part.detach().to(dtype).requires_grad_(wants_state) for part in state)
+    after = tuple((-2.0 * part).detach().requires_grad_(wants_state) for part in before)
+    start = only(4)
+    start[2, 1] = True  # at once
+
+    def told(outputs, last):
+        return with_gradients(cell, x, before + after if wants_state else (), (outputs, *last))
+
+    found = told(*scan(cell, x, before, start, seat, (2, after)))
+    first, _ = scan(cell, x[:2], before, start[:2], seat[:2])
+    rest, last = scan(cell, x[2:], after, start[2:], seat[2:])
+    assert_same(found, told(torch.cat([first, rest]), last), 1e-12 if dtype == torch.float64 else 1e-5)
+
+
 def shapes(**changed):
     """Arguments of scan that fit a gated cell and two seats, but for those in `changed`."""
     cell = CELLS["gated"](I, H)
