@@ -97,6 +97,24 @@ PARTS: Final = ("loss", *("policy_gradient_loss", "value_loss", "entropy_loss", 
 """What the kernel tells of the loss, in its order."""
 
 
+def _moments(advantage: Any, counts: Any) -> tuple[float, float, float]:
+    """How many decisions count, at least 1; the mean of their advantages, and 1 over the deviation."""
+    count, total, spread = 0.0, 0.0, 0.0
+    for i in range(advantage.shape[0]):
+        if counts[i]:
+            count += 1.0
+            total += advantage[i]
+    count = max(count, 1.0)
+    mean = total / count
+    for i in range(advantage.shape[0]):
+        if counts[i]:
+            spread += (advantage[i] - mean) ** 2
+    return count, mean, 1.0 / (np.sqrt(spread / count) + 1e-8)
+
+
+moments_of = _compiled(_moments)
+
+
 def _loss(
     logits: Any, value: Any, legal: Any, action: Any, log_prob: Any, advantage: Any, target: Any, counts: Any,
     clip: float, normalises: bool, ent_coef: float, vf_coef: float, d_logits: Any, d_value: Any, parts: Any,
@@ -108,18 +126,9 @@ def _loss(
         g = -A r where A r <= A clamp(r, 1 - clip, 1 + clip), else 0.
     """
     rows, actions = logits.shape
-    count, total = 0.0, 0.0
-    for i in range(rows):
-        if counts[i]:
-            count += 1.0
-            total += advantage[i]
-    count = max(count, 1.0)
-    mean, spread = total / count, 0.0
-    for i in range(rows):
-        if counts[i]:
-            spread += (advantage[i] - mean) ** 2
-    scale = 1.0 / (np.sqrt(spread / count) + 1e-8) if normalises else 1.0
-    mean = mean if normalises else 0.0
+    count, mean, scale = moments_of(advantage, counts)
+    if not normalises:
+        mean, scale = 0.0, 1.0
     q = np.zeros(actions, np.float32)
     gains, errors, entropies, kl, clipped = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(rows):
@@ -294,9 +303,12 @@ class Adam(torch.optim.Adam):
         gradients: list[Tensor] = []
         kept: list[Tensor] = []
         for p in group["params"]:
-            moments = self.state.get(p)
-            if not moments or p.grad is None:
+            if p.grad is None:
                 return None
+            moments = self.state[p]
+            if not moments:  # as torch begins; its first step would depend on the number of threads
+                moments |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p)}
+                moments["exp_avg_sq"] = torch.zeros_like(p)
             gradients.append(p.grad)
             kept += (p, moments["exp_avg"], moments["exp_avg_sq"], moments["step"])
         known = vars(self).get("_known", ())
