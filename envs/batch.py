@@ -52,8 +52,8 @@ def bytes_of(game: Game) -> int:
     """Memory that each match of a `Batch` takes."""
     space = game.observation_space
     shown = math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize
-    # seat, episode and action of 8 bytes, over, illegal and only of 1
-    return int(shown + game.actions + 4 * game.seats + 3 * 8 + 3 + game.state.itemsize)
+    # twice the mask; seat, episode and action of 8 bytes, over, illegal and only of 1
+    return int(shown + 2 * game.actions + 4 * game.seats + 3 * 8 + 3 + game.state.itemsize)
 
 
 class Batch:
@@ -106,6 +106,8 @@ class Batch:
         check_room(f"{game.name}: matches", self.matches, bytes_of(game), self.device)
         self.observation = self._zeros(*space.shape, dtype=space.dtype)
         self.legal = self._zeros(game.actions, dtype=np.bool_)
+        # What `legal` tells, where no caller writes; on CUDA actions are judged afresh.
+        self._may = self._zeros(game.actions, dtype=np.bool_) if self.device.type == "cpu" else self.legal
         self.seat = self._zeros(dtype=np.int64)
         self.reward = self._zeros(game.seats, dtype=np.float32)
         self.over = self._zeros(dtype=np.bool_)
@@ -133,6 +135,7 @@ class Batch:
             *map(self._array, (self.reward, self.over, self.illegal)),
         )
         self._action_view, self._only_view = self._array(self._actions), self._array(self._only)
+        self._may_view = self._array(self._may)
         self._final_view: Any = None
         self._is_unwritten = False  # all of `_length` is -1
         self.reset(seed)
@@ -289,7 +292,7 @@ class Batch:
         again._replay(*(x.to(self.device) for x in (seed, episode, length, actions)))
         if self._played is not None or longest > 0:
             self.keep_actions()
-        for name in ("observation", "legal", "seat", "_seed", "_episode", "_states", "_length"):
+        for name in ("observation", "legal", "seat", "_may", "_seed", "_episode", "_states", "_length"):
             getattr(self, name).copy_(getattr(again, name))
         if self._played is not None and again._played is not None:
             self._played.copy_(again._played)
@@ -355,10 +358,11 @@ class Batch:
         return array if dtype is None else array.view(dtype)
 
     def _launch(self, kernel: Any, *extra: Any) -> None:
-        arguments = (*self._views, *extra)
         if self.device.type == "cpu":
+            arguments = (*self._views, self._may_view, *extra)
             kernels.launch_cpu(kernel, self.matches, torch.get_num_threads(), *arguments)
         else:
+            arguments = (*self._views, *extra)
             with torch.cuda.device(self.device):
                 stream = torch.cuda.current_stream(self.device).cuda_stream
                 kernels.launch_cuda(kernel, self.matches, stream, *arguments)

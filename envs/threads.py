@@ -33,5 +33,6 @@ def at_once(calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
     given = [_pool(len(others)).submit(call) for call in others]
     try:
         return [first(), *(done.result() for done in given)]
-    finally:
+    except BaseException:
         concurrent.futures.wait(given)
+        raise

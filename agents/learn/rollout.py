@@ -230,7 +230,7 @@ class Collector:
         if not self.cuda_graph:
             return False
         why = None
-        if self.lanes.truncated is not None:
+        if self.lanes.tells_episodes:
             why = "Gymnasium's worlds are no kernels"
         elif self.lanes.device.type != "cuda":
             why = f"the matches lie on {self.lanes.device}"
@@ -245,7 +245,6 @@ class Collector:
         """From now on everything that goes on from step to step stays where it is in memory."""
         self.memory = self._copied(self.memory)
         self.magnet_cores = tuple(part.clone() for part in self.magnet_cores)
-        self.start, self.length, self.earned = self.start.clone(), self.length.clone(), self.earned.clone()
         room.counter = torch.full((1,), room.at * room.steps, device=self.lanes.device)
 
     def _remembered(self) -> Memory:
@@ -294,10 +293,10 @@ class Collector:
         decision, memory = policy.act(
             lanes.observation, lanes.legal, lanes.seat, self.start, self.memory, generator
         )
+        room.put(log_prob=decision.log_prob, distribution=decision.distribution, value=decision.value)
+        room.put(previous=decision.previous)
         self._keep(memory=memory)
         action = decision.action
-        room.put(previous=decision.previous, value=decision.value)
-        room.put(log_prob=decision.log_prob, distribution=decision.distribution)
         if self.opposition is not None:
             action, is_own = self.opposition.act(lanes, action)
             room.put(is_own=is_own)
@@ -307,15 +306,15 @@ class Collector:
     def _hear(self, room: Room, policy: RecurrentPolicy) -> None:
         """Record what came of a step, and begin anew where a match has ended."""
         lanes = self.lanes
-        length, earned = self.length + 1, self.earned + lanes.reward
-        room.put(reward=lanes.reward, over=lanes.over, illegal=lanes.illegal, length=length, earned=earned)
-        if lanes.truncated is not None and lanes.truncated.any():
+        self.start.copy_(lanes.over)
+        self.length += 1
+        self.earned += lanes.reward
+        room.put(reward=lanes.reward, over=lanes.over, illegal=lanes.illegal)
+        room.put(length=self.length, earned=self.earned)
+        if lanes.truncated is not None:
             room.put(bootstrap=self._value_of_cut_off(policy, lanes.truncated))
-        self._keep(
-            start=lanes.over.clone(),
-            length=length.masked_fill(lanes.over, 0),
-            earned=earned.masked_fill(lanes.over[:, None], 0.0),
-        )
+        self.length.masked_fill_(self.start, 0)
+        self.earned.masked_fill_(self.start[:, None], 0.0)
         if self.opposition is not None:
             self.opposition.restart(lanes.over)
 
@@ -342,7 +341,7 @@ class Collector:
         )
         if state.keys() != mine.keys():
             raise ValueError(f"the saved memory holds {sorted(state)}, expected {sorted(mine)}")
-        told = {name: fitting(state, name, like).to(like.device) for name, like in mine.items()}
+        told = {name: fitting(state, name, like).to(like.device, copy=True) for name, like in mine.items()}
         policy.family.check_known(told["previous"])
         if (told["length"] < 0).any():
             raise ValueError(

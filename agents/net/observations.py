@@ -103,7 +103,8 @@ class Check:
         return None
 
     def _check_floats(self, numbers: Array, is_single: bool, is_scaled: bool, where: str) -> str | None:
-        if numbers.dtype.kind == "f" and not np.abs(numbers).max() <= LARGEST:
+        low, high = np.minimum.reduce(numbers, None), np.maximum.reduce(numbers, None)  # NaN if one is
+        if not (float(low) >= -LARGEST and float(high) <= LARGEST):
             is_wrong = ~(np.abs(numbers) <= LARGEST)
             index, value = _first(numbers, is_wrong)
             world = where or ("" if is_single else f" in world {index[0]}")
@@ -111,7 +112,7 @@ class Check:
                 f"expected finite observations, got NaN or infinity{world}: {value}"
                 f"{_at(index, is_single)}{self._entry} (float32 holds up to {LARGEST:.4g})"
             )
-        if not self.is_bounded or is_scaled:
+        if not self.is_bounded or is_scaled or (low >= self.lowest and high <= self.highest):
             return None
         is_outside = self._outside(numbers)
         return None if is_outside is None else self._told(numbers, is_outside, is_single, where)

@@ -110,7 +110,7 @@ class Lanes(Protocol):
 
     @property
     def truncated(self) -> Tensor | None:
-        """bool [B], over by a time limit; None where there are none."""
+        """bool [B], over by a time limit; None if none is."""
 
     @property
     def final(self) -> Tensor | None:

@@ -29,6 +29,7 @@ from agents.play.minds import BotMind, PolicyMind, roll
 from envs import Game, name_of
 from envs.compiled import compiled
 from envs.core import mix
+from envs.kernels import launch_cpu
 from envs.names import find, installed
 from envs.seated import with_seats
 from envs.tree import Progress, Tree
@@ -347,7 +348,8 @@ class RandomPlayer(ScriptedPlayer):
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
         bits = torch.empty(len(legal), dtype=torch.int64).random_(generator=self.generator)
         actions = torch.empty_like(bits)
-        _pick_legal(legal.cpu().numpy(), bits.numpy(), actions.numpy())
+        threads = min(torch.get_num_threads(), len(legal) // DRAWS_PER_THREAD)
+        launch_cpu(_pick_legal, len(legal), threads, legal.cpu().numpy(), bits.numpy(), actions.numpy())
         return actions.to(legal.device)
 
     def decides_on(self, device: torch.device) -> bool:
@@ -369,19 +371,33 @@ class RandomPlayer(ScriptedPlayer):
         return tree.uniform()
 
 
-@partial(compiled, nogil=True)
-def _pick_legal(legal: Any, bits: Any, actions: Any) -> None:
-    """Row by row: name actions at random until one is legal. `bits` [rows] begin the random numbers.
+DRAWS_PER_THREAD = 8192
+"""A thread is worth waking for about so many draws of 8 ns."""
 
+
+@partial(compiled, nogil=True)
+def _attempt(bits: Any, attempt: int, A: int) -> Any:
+    """One of 0..A-1 at random, by numbers that begin at `bits`."""
+    number = mix(np.uint64(bits) + np.uint64(attempt)) >> np.uint64(32)
+    return np.int64(number * np.uint64(A) >> np.uint64(32))
+
+
+@partial(compiled, nogil=True)
+def _pick_legal(first: int, last: int, legal: Any, bits: Any, actions: Any) -> None:
+    """In the rows first..last-1: name actions at random until one is legal. `bits` [rows] begin the numbers.
+
+    The first two without a branch between, as nothing foretells it: 6 ns a draw instead of 9 (dark hex 5x5).
     64 A attempts miss the only legal one of A actions with a probability of e ** -64.
     """
     A = legal.shape[1]
-    for b in range(legal.shape[0]):
-        for attempt in range(64 * A):
-            number = mix(np.uint64(bits[b]) + np.uint64(attempt)) >> np.uint64(32)
-            action = np.int64(number * np.uint64(A) >> np.uint64(32))
-            if legal[b, action]:
-                break
+    for b in range(first, last):
+        action, second = _attempt(bits[b], 0, A), _attempt(bits[b], 1, A)
+        action = action if legal[b, action] else second
+        if not legal[b, action]:
+            for attempt in range(2, 64 * A):
+                action = _attempt(bits[b], attempt, A)
+                if legal[b, action]:
+                    break
         actions[b] = action
 
 

@@ -197,14 +197,22 @@ def test_the_second_seat_loses_by_an_illegal_action_too():
     assert batch.reward.tolist() == [[13, -13]]
 
 
-def test_the_mask_shown_is_no_way_to_cheat():
-    """An action is judged by the rules, whatever the caller has written into `legal`."""
-    batch = Batch(make("phantom_tictactoe"), 1)
-    batch.step(torch.tensor([4]))
-    batch.step(torch.tensor([0]))
-    batch.legal.fill_(True)
-    batch.step(torch.tensor([4]))
-    assert batch.illegal.tolist() == [True]
+@pytest.mark.parametrize("way", ["all lanes", "some lanes", "loaded"])
+def test_the_mask_shown_is_no_way_to_cheat(way):
+    """An action is judged by the rules, whatever the caller has written into `legal`: x holds 4 and may name
+    all but that."""
+    batch = Batch(make("phantom_tictactoe"), 2)
+    batch.keep_actions()
+    only = torch.tensor([True, True]) if way == "some lanes" else None
+    batch.step(torch.tensor([4, 4]), only)
+    batch.step(torch.tensor([0, 0]), only)
+    if way == "loaded":
+        saved, batch = batch.state_dict(), Batch(make("phantom_tictactoe"), 2)
+        batch.load_state_dict(saved)
+    batch.legal[0], batch.legal[1] = True, False
+    batch.step(torch.tensor([4, 8]), only)
+    assert batch.illegal.tolist() == [True, False]
+    assert batch.legal[1].tolist() == [False] + [True] * 8  # o's turn, who took 0 and knows of nothing else
 
 
 # ---------------------------------------------------------------- some matches only

@@ -168,6 +168,17 @@ def test_the_record_adds_up_what_a_match_earns(make_model):
     assert ended >= 16
 
 
+def test_going_on_leaves_the_saved_state_as_it_was(make_model):
+    model = make_model("kuhn_poker", 16, n_steps=3, batch_size=3)
+    collector = Collector(model.batch, model.policy)
+    collector.collect(model.policy, 3)
+    state = collector.state_dict()
+    before = {name: x.clone() for name, x in state.items()}
+    collector.load_state_dict(state, model.policy)
+    collector.collect(model.policy, 3)
+    assert all(torch.equal(state[name], x) for name, x in before.items())
+
+
 def test_the_record_tells_whole_matches(make_model):
     """Lengths count 1, 2, ... from a start to the end; Kuhn poker's matches take 2 or 3 decisions."""
     rollout = consecutive(make_model("kuhn_poker", 16, n_steps=7, batch_size=7))[1]

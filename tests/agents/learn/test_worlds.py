@@ -290,6 +290,41 @@ def cart_poles(n=2):
     return make_vec_env("CartPole-v1", n, seed=0)
 
 
+class Reusing(gymnasium.Env):
+    """Counts its steps in one array, one info and a list in it, which it hands out again and again."""
+
+    observation_space, action_space = spaces.Dict({"n": spaces.Box(0, 9, (1,), np.float32)}), ACTIONS[0]
+
+    def reset(self, seed=None, options=None):  # noqa: ARG002
+        super().reset(seed=seed)
+        self.n, self.info = np.zeros(1, np.float32), {"n": [0], "twice": "0"}
+        return {"n": self.n}, self.info
+
+    def step(self, action):  # noqa: ARG002
+        self.n += 1
+        self.info["n"][0] += 1
+        self.info["twice"] = str(2 * self.info["n"][0])
+        return {"n": self.n}, float(self.n[0]), bool(self.n[0] == 4), False, self.info
+
+
+def test_callbacks_may_keep_what_they_read():
+    """Of worlds that reuse their arrays and infos they hold copies, which the next step leaves alone."""
+    kept = []
+
+    def keep(told, _):
+        kept.append((told["new_obs"]["n"], told["rewards"], told["dones"], told["infos"]))
+        return True
+
+    model_of(DummyVecEnv([Reusing] * 2)).learn(8, callback=keep)
+    assert [n[1].item() for n, *_ in kept] == [1, 2, 3, 0, 1, 2, 3, 0]  # of a world that has begun anew
+    assert [(rewards[1], bool(dones[1])) for _, rewards, dones, _ in kept[:4]] == [
+        (1, False), (2, False), (3, False), (4, True),
+    ]  # fmt: skip
+    infos = [infos[1] for *_, infos in kept[:4]]
+    assert [(info["n"], info["twice"]) for info in infos] == [([1], "2"), ([2], "4"), ([3], "6"), ([4], "8")]
+    assert [info.get("terminal_observation", {"n": None})["n"] for info in infos] == [None] * 3 + [4]
+
+
 def test_the_callbacks_of_sb3_work(tmp_path):
     stop = StopTrainingOnRewardThreshold(reward_threshold=1.0)
     evaluation = EvalCallback(
