@@ -13,6 +13,7 @@ from __future__ import annotations
 from agents.gym.evaluation import MaskableEvalCallback, evaluate_policy
 from agents.gym.sb3 import RecurrentCellPolicy
 from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.learn.exploiter import learned_best_response
 from agents.learn.schedules import Constant, Linear, Power
 from agents.net.cells import CELLS
 from agents.net.policy import RecurrentPolicy
@@ -22,6 +23,7 @@ from agents.play.agent_file import load
 from agents.play.exploit import best_response, exploitability
 from agents.play.opposition import Opposition
 from agents.play.players import FIXED_PLAYERS, Agent, Player, fixed_player
+from agents.play.standings import tournament
 
 __version__ = version()
 
@@ -43,6 +45,8 @@ __all__ = [
     "evaluate_policy",
     "exploitability",
     "fixed_player",
+    "learned_best_response",
     "load",
     "scan",
+    "tournament",
 ]

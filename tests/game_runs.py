@@ -35,7 +35,9 @@ def tiny(folder, **changes):
         checkpoint_every=UPDATE,
         policy=dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=8, features_dim=8),
         algo=dataclasses.replace(SELF_PLAY, n_steps=8, batch_size=32, n_epochs=2),
-        eval=EvalConfig(every=UPDATE, matches_per_seat=4, final_matches_per_seat=8),
+        eval=EvalConfig(
+            every=UPDATE, matches_per_seat=4, final_matches_per_seat=8, rating_matches_per_seat=4
+        ),
     )
     return dataclasses.replace(config, **changes)
 
@@ -45,7 +47,9 @@ def quick(folder, **changes):
     changes = {
         "device": "cpu",
         "algo": dataclasses.replace(SELF_PLAY, n_steps=8, batch_size=32, n_epochs=1),
-        "eval": EvalConfig(every=10 * UPDATE, matches_per_seat=4, final_matches_per_seat=4),
+        "eval": EvalConfig(
+            every=10 * UPDATE, matches_per_seat=4, final_matches_per_seat=4, rating_matches_per_seat=0
+        ),
     } | changes
     return tiny(folder, **changes)
 

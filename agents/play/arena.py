@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -101,7 +101,7 @@ def play_matches(
         raise ValueError(f"matches per seat must be at least 2, got {matches_per_seat}")
     if game.seats != 2:
         raise ValueError(f"two players meet in games with two seats, {game} has {game.seats}")
-    return _play(game, (player, opponent), 2 * matches_per_seat, seed, device, on_progress)
+    return _play(game, (player, opponent), [(0, 1)], 2 * matches_per_seat, seed, device, on_progress)[0]
 
 
 def play_alone(
@@ -121,51 +121,76 @@ def play_alone(
         raise ValueError(f"matches must be at least 2, got {matches}")
     if game.seats != 1:
         raise ValueError(f"alone one plays games with one seat, {game} has {game.seats}")
-    return _play(game, (player,), matches, seed, device, on_progress)
+    return _play(game, (player,), [(0,)], matches, seed, device, on_progress)[0]
 
 
 def _play(
     game: Game,
     players: Sequence[Player],
+    tables: Sequence[tuple[int, ...]],
     matches: int,
     seed: int,
     device: str | torch.device,
     on_progress: Callable[[int], object],
-) -> Result:
-    """Matches as the first of `players` sees them, LANES at a time; as many players as seats."""
-    parts: list[tuple[Tensor, ...]] = []
-    left = matches
-    while left > 0:
-        deals = derived_seed(seed, "arena", len(parts))  # none of a run's, nor of another seed's
-        parts.append(_play_lanes(game, players, min(left, LANES), deals, device, on_progress))
-        left -= LANES
-    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
-    opposite = columns[3] if game.seats > 1 else None
-    return Result(columns[0], columns[1], columns[2], opposite, game.return_range)
+) -> list[Result]:
+    """Matches at every table, as the first who sits there sees them; LANES at a time, of whichever tables.
+
+    Args:
+        tables: which of `players` meet, as many as the game has seats; they take turns in the seats.
+        matches: at each table.
+    """
+    P, parts = game.seats, []
+    table_of = torch.tensor(tables)  # [tables, P]
+    for number, begin in enumerate(range(0, len(tables) * matches, LANES)):
+        lane = torch.arange(begin, min(begin + LANES, len(tables) * matches))
+        first_seat = lane % matches % P
+        at_seat = (torch.arange(P) - first_seat[:, None]) % P  # [lanes, P], who of the table
+        sits = table_of[lane // matches].gather(1, at_seat)
+        deals = derived_seed(seed, "arena", number)  # none of a run's, nor of another seed's
+        returns, length = _play_lanes(game, players, sits, deals, device, on_progress)
+        parts.append((returns.gather(1, at_seat.argsort(1)), first_seat, length))
+    returns, first_seat, length = (torch.cat(column) for column in zip(*parts, strict=True))
+    results = []
+    for begin in range(0, len(returns), matches):
+        own = slice(begin, begin + matches)
+        opposite = returns[own, 1] if P > 1 else None
+        results.append(Result(returns[own, 0], first_seat[own], length[own], opposite, game.return_range))
+    return results
 
 
 def _play_lanes(
     game: Game,
     players: Sequence[Player],
-    lanes: int,
+    sits: Tensor,
     seed: int,
     device: str | torch.device,
     on_progress: Callable[[int], object],
-) -> tuple[Tensor, ...]:
-    """`Result`'s fields of one match in each lane; of two players the first sits in seat 0 in even lanes."""
+) -> tuple[Tensor, Tensor]:
+    """One match in each lane, every player deciding at once wherever it is to move.
+
+    Args:
+        sits: int64 [lanes, P], the number of the player in each seat.
+
+    Returns:
+        returns float64 [lanes, P] by seat, and decisions int64 [lanes], on the CPU.
+    """
+    lanes = len(sits)
     batch = Batch(game, lanes, device, seed)
-    first_seat = torch.arange(lanes, device=batch.device) % game.seats
+    sits, here = sits.to(batch.device), sits.unique().tolist()
     returns = torch.zeros(lanes, game.seats, dtype=torch.float64, device=batch.device)
     length = torch.zeros_like(batch.seat)
     running = torch.ones_like(batch.over)
-    for player in players:
-        player.reset(lanes)
+    for number in here:
+        players[number].reset(lanes)
     while bool(running.any()):
         actions = torch.zeros_like(batch.seat)
-        for number, player in enumerate(players):
-            rows = torch.nonzero(running & ((batch.seat == first_seat) == (number == 0)))[:, 0]
+        mover = torch.where(running, sits.gather(1, batch.seat[:, None])[:, 0], -1)
+        for number in here:
+            rows = torch.nonzero(mover == number)[:, 0]
             if len(rows) > 0:
-                actions[rows] = player.act(batch.observation[rows], batch.legal[rows], batch.seat[rows], rows)
+                actions[rows] = players[number].act(
+                    batch.observation[rows], batch.legal[rows], batch.seat[rows], rows
+                )
         # Lanes that are through play on unwatched, with any legal action.
         actions = torch.where(running, actions, batch.legal.int().argmax(-1))
         batch.step(actions)
@@ -175,9 +200,7 @@ def _play_lanes(
         running &= ~ended
         if bool(ended.any()):
             on_progress(int(ended.sum()))
-    lane = torch.arange(lanes, device=batch.device)
-    own, *opposite = (returns[lane, (first_seat + p) % game.seats].cpu() for p in range(game.seats))
-    return own, first_seat.cpu(), length.cpu(), *opposite
+    return returns.cpu(), length.cpu()
 
 
 def watch(
@@ -205,28 +228,49 @@ def watch(
             yield match
 
 
-def tournament(
+def round_robin(
     game: Game,
     players: Sequence[Player],
     matches_per_seat: int,
     seed: int = 0,
     device: str | torch.device = "cpu",
     on_progress: Callable[[int], object] = lambda _: None,
+    has_met: Collection[frozenset[str]] = (),
 ) -> dict[tuple[str, str], Result]:
     """Every player against every other; results by (name, opponent's name), both ways round.
 
-    In a game for one seat each plays the same deals alone, as many as in both seatings of two.
+    All pairs play in one pass, each with deals of its own, so that no result tells of another. In a game for
+    one seat each plays the same deals alone, as many as in both seatings of two.
+
+    Args:
+        has_met: pairs of names that are left out.
+
+    Raises:
+        ValueError: fewer than two players, two of one name, a player of another game, or fewer than 2
+            matches per seat.
     """
     names = [player.name for player in players]
     if len(players) < 2 or len(set(names)) < len(names):
         raise ValueError(f"a tournament needs at least two players with different names, got {names}")
+    if strangers := [player for player in players if player.game != game]:
+        first = strangers[0]
+        raise ValueError(f"{first.name!r} plays {first.game}, expected players of {game}")
     if game.seats == 1:
         return {
             (player.name, NOBODY): play_alone(game, player, 2 * matches_per_seat, seed, device, on_progress)
             for player in players
         }
+    if game.seats != 2:
+        raise ValueError(f"two players meet in games with two seats, {game} has {game.seats}")
+    if matches_per_seat < 2:
+        raise ValueError(f"matches per seat must be at least 2, got {matches_per_seat}")
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(range(len(players)), 2)
+        if frozenset((names[a], names[b])) not in has_met
+    ]
+    played = _play(game, players, pairs, 2 * matches_per_seat, seed, device, on_progress) if pairs else []
     results = {}
-    for a, b in itertools.combinations(players, 2):
-        result = play_matches(game, a, b, matches_per_seat, seed, device, on_progress)
-        results[a.name, b.name], results[b.name, a.name] = result, result.reversed()
+    for (a, b), result in zip(pairs, played, strict=True):
+        results[names[a], names[b]], results[names[b], names[a]] = result, result.reversed()
     return results

@@ -70,6 +70,9 @@ class EvalConfig(Paced):
     """Matches in each seating, during training."""
     final_matches_per_seat: int = 2_000
     """Matches in each seating, at the end."""
+    rating_matches_per_seat: int = 50
+    """Matches in each seating of each other pair of the agent, its kept checkpoints and the fixed players,
+    for its rating; 0: no ratings."""
     players: list[str] = dataclasses.field(default_factory=lambda: ["random", "bot"])
     """The fixed players."""
 
@@ -140,6 +143,11 @@ class Config(RunConfig):
         super().__post_init__()
         self.at_least(1, "matches", "opponents.snapshot_every")
         self.at_least(2, "eval.matches_per_seat", "eval.final_matches_per_seat")
+        if self.eval.rating_matches_per_seat != 0 and self.eval.rating_matches_per_seat < 2:
+            raise ValueError(
+                "eval.rating_matches_per_seat must be at least 2, or 0 for no ratings, got "
+                f"{self.eval.rating_matches_per_seat}"
+            )
 
 
 _Record = TypeVar("_Record")

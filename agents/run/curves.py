@@ -15,12 +15,15 @@ from stable_baselines3.common.logger import HParam, Image, KVWriter, Logger, Ten
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.files import write_file
+from agents.files import STEP, write_file
 from agents.learn.rollout import Rollout
 from agents.net.cells import Cell
 from agents.net.policy import RecurrentPolicy
 from agents.play.arena import NOBODY, Result
+from agents.play.ratings import ANCHOR
+from agents.play.standings import Standings
 from agents.run.records import plain
+from envs.drawing import rasterise
 
 SATURATED = 0.05
 """A gate this close to 0 or 1 counts as saturated."""
@@ -107,6 +110,22 @@ def record_result(logger: Logger, name: str, result: Result, group: str = "eval"
         logger.record(f"{group}/vs/{name}/{tag}", value)
     for seat in result.seat.unique().tolist():
         logger.record(f"{group}/by_seat/{name}/{seat}", result.mean_in_seat(seat))
+
+
+def record_standings(logger: Logger, standings: Standings, agent: str) -> None:
+    """Ratings of the player named `agent` and of all but its checkpoints, and how far to trust them.
+
+    An open end of an interval is not recorded.
+    """
+    for name, rating in standings.ratings.items():
+        if name == agent or not STEP.fullmatch(name):
+            numbers = {"points": rating.points, "low": rating.low, "high": rating.high}
+            for tag, value in numbers.items():
+                if math.isfinite(value) and name != ANCHOR:
+                    logger.record(f"selfplay/rating/{'agent' if name == agent else name}/{tag}", value)
+    if standings.cycles.share is not None:
+        logger.record("selfplay/cyclic_share", standings.cycles.share)
+    record_image(logger, "selfplay/payoffs", rasterise(standings.heat_map()))
 
 
 def record_image(logger: Logger, tag: str, pixels: np.ndarray[Any, Any]) -> None:

@@ -5,6 +5,7 @@ runs/<what>__<cell>__s<seed>__<UTC time>/
     metrics.jsonl tensorboard/          the curves; metrics.jsonl is the record of truth
     checkpoints/step_<n>/               complete states; latest.json and best.json name one
     replays/                            what the agent did, drawn
+    standings/                          the latest ratings, see agents.play.standings
 """
 
 from __future__ import annotations
@@ -40,6 +41,24 @@ STATUSES = ("running", "finished", "interrupted", "failed")
 """What `run.json` may say."""
 
 C = TypeVar("C", bound=RunConfig)
+
+
+PER_DECADE = 8
+"""Checkpoints, at most, from a number of decisions to ten times as many, where a run has more in all."""
+
+
+def spaced(run: Path) -> list[Path]:
+    """Checkpoints of a run, oldest first: all, or of many those evenly spread over the logarithm.
+
+    These are, from the latest on back, each with at most `10 ** (-1 / PER_DECADE)` of the decisions of the
+    one after it.
+    """
+    steps = {int(path.name.removeprefix("step_")): path for path in files.steps_of(run)}
+    kept: list[int] = []
+    for step in sorted(steps, reverse=True):
+        if not kept or len(steps) <= PER_DECADE or step <= kept[-1] * 10 ** (-1 / PER_DECADE):
+            kept.append(step)
+    return [steps[step] for step in reversed(kept)]
 
 
 def begin(config: RunConfig, name: str, command: str) -> Path:

@@ -1,7 +1,7 @@
 """Training by self-play: from a configuration to a run (see `agents.run.keeper`) with a trained agent.
 
 In its folder, replays/ holds a match of the agent with itself for every evaluation, as moves (JSON), and
-the last one as a GIF.
+the last one as a GIF; standings/ the latest ratings of the agent, its kept checkpoints and the fixed players.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from agents.play.players import Agent, fixed_player, frozen, player_class
 from agents.run import curves, folder, keeper
 from agents.run.config import Config
 from agents.run.keeper import Outcome, RunKeeper, resolve_device
+from agents.run.rated import rated
 from agents.run.sizes import check_fits, check_judged, sizes_of
 from agents.run.stream import SAY, Say
 from envs.batch import bytes_of, usable_device
@@ -155,7 +156,7 @@ def check_sizes(config: Config, game: envs.Game) -> None:
         "widths": ("policy.net_arch", 128),
     }
     check_fits(sizes, keys, device)
-    for key in ("matches_per_seat", "final_matches_per_seat"):
+    for key in ("matches_per_seat", "final_matches_per_seat", "rating_matches_per_seat"):
         check_judged(f"eval.{key}", getattr(config.eval, key), game.seats, device)
 
 
@@ -209,8 +210,23 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
                 logger.record(f"{group}/raw_vs/{name}/mean", raw.mean)
         if model.rollout is not None and not is_final:
             curves.record_memory(logger, model.policy, model.rollout)
+        if model.batch.game.seats == 2 and settings.rating_matches_per_seat > 0:
+            self._rate(results, is_final)
         self._replay(is_final)
         return results
+
+    def _rate(self, results: dict[str, Result], is_final: bool) -> None:
+        """Ratings of the averaged weights and of what is kept of the run, on the curves and in standings/."""
+        model, seed = self.model, derived_seed(self.deals, "pool")
+        game, settings = model.batch.game, self.config.eval
+        agent = Agent(frozen(model.ema or model.policy), game, seed=derived_seed(seed, "agent"))
+        standings = rated(
+            self.run, game, agent, model.num_timesteps, settings.players, results,
+            settings.rating_matches_per_seat, seed, model.device,
+        )  # fmt: skip
+        standings.write(self.run / "standings")
+        if not is_final:
+            curves.record_standings(model.logger, standings, agent.name)
 
     @property
     def evaluation_seed(self) -> int:

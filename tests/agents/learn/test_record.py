@@ -17,8 +17,8 @@ from agents import MaskableRecurrentPPO, Opposition
 from agents.learn import record
 from agents.learn.record import StepGraph
 from agents.learn.rollout import Collector
-from agents.net import kernels
 from agents.net import scan as scanning
+from agents.net.kernels import choice, heads, slots
 from agents.net.policy import RecurrentPolicy
 from agents.play.players import RandomPlayer
 
@@ -159,8 +159,9 @@ def nothing_waits(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(envs.Batch, "step", play)
         patch.setattr(scanning, "KERNELS", scanning.KERNELS[-1:])
-        patch.setattr(kernels, "_PLAIN", frozenset())  # nothing is for compiled code to read
-        patch.setattr(record, "_array", lambda x: x)  # nor for NumPy to write
+        patch.setattr(record, "_array", lambda x: x)
+        for module in (choice, heads, slots):  # what the CPU has compiled
+            patch.setattr(module, "is_readable", lambda _: False)
         for name in ("cpu", "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__"):
             refuse(name)
         with Refusal():

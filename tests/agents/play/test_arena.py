@@ -11,7 +11,7 @@ import torch
 import envs
 from agents import Player, fixed_player
 from agents.play import arena
-from agents.play.arena import NOBODY, Result, play_alone, play_matches, tournament, watch
+from agents.play.arena import NOBODY, Result, play_alone, play_matches, round_robin, watch
 
 KUHN, TICTACTOE = envs.make("kuhn_poker"), envs.make("phantom_tictactoe")
 
@@ -179,7 +179,7 @@ def test_each_is_paid_by_the_rules_where_losses_weigh_more():
         def choose(self, observation, legal, seat, rows):  # noqa: ARG002
             return torch.where(legal[:, 3], 3, 0)
 
-    table = tournament(game, [Plan(game, "a", 0), Plan(game, "b", 0)], 5)
+    table = round_robin(game, [Plan(game, "a", 0), Plan(game, "b", 0)], 5)
     for result in table.values():
         assert result.returns[result.seat == 0].tolist() == [1.0] * 5
         assert result.returns[result.seat == 1].tolist() == [-2.0] * 5
@@ -205,7 +205,7 @@ def test_a_game_for_one_is_played_alone():
 def test_in_a_tournament_of_a_game_for_one_all_get_the_same_deals():
     game = envs.make("minesweeper")
     players = [Always(game, "one", 0), Always(game, "two", 0), fixed_player("bot", game)]
-    table = tournament(game, players, 50)
+    table = round_robin(game, players, 50)
     assert list(table) == [(name, NOBODY) for name in ("one", "two", "bot")]
     assert torch.equal(table["one", NOBODY].returns, table["two", NOBODY].returns)
     assert {r.matches for r in table.values()} == {100}
@@ -216,7 +216,7 @@ def test_in_a_tournament_of_a_game_for_one_all_get_the_same_deals():
 
 def test_a_tournament_is_a_table_of_everyone_against_everyone():
     players = [Always(KUHN, "bets", 1), Always(KUHN, "passes", 0), fixed_player("bot", KUHN)]
-    table = tournament(KUHN, players, 20)
+    table = round_robin(KUHN, players, 20)
     names = [player.name for player in players]
     assert set(table) == {(a, b) for a in names for b in names if a != b}
     assert table["bets", "passes"].mean == 1.0
@@ -228,4 +228,36 @@ def test_a_tournament_is_a_table_of_everyone_against_everyone():
 @pytest.mark.parametrize("names", [["alone"], [], ["twin", "twin"]])
 def test_a_tournament_needs_players_with_different_names(names):
     with pytest.raises(ValueError, match="at least two players with different names"):
-        tournament(KUHN, [Always(KUHN, name, 0) for name in names], 2)
+        round_robin(KUHN, [Always(KUHN, name, 0) for name in names], 2)
+
+
+@pytest.mark.parametrize("lanes", [8, 2048])
+def test_all_pairs_play_in_one_pass_each_with_its_seats_and_deals(monkeypatch, lanes):
+    """Three who always bet, one who always passes: 'bet bet' is a showdown for 2 that the cards decide, and
+    the passer loses 1 in 2 decisions (in seat 1) or 3 (in seat 0). Also where 8 lanes hold parts of pairs."""
+    monkeypatch.setattr(arena, "LANES", lanes)
+    players = [*(Always(KUHN, name, 1) for name in "abc"), Always(KUHN, "passes", 0)]
+    told = []
+    table = round_robin(KUHN, players, 10, on_progress=told.append)
+    assert sum(told) == 6 * 20
+    for one in table.values():
+        assert one.seat.bincount().tolist() == [10, 10]
+    for name in "abc":
+        one = table[name, "passes"]
+        assert one.returns.tolist() == [1.0] * 20
+        assert one.length.tolist() == [2 + seat for seat in one.seat.tolist()]
+    showdowns = [table[pair].returns.tolist() for pair in (("a", "b"), ("a", "c"), ("b", "c"))]
+    assert all(set(returns) == {-2.0, 2.0} for returns in showdowns)
+    assert showdowns[0] != showdowns[1] != showdowns[2] != showdowns[0]  # no pair has another's cards
+
+
+def test_who_has_met_does_not_meet_again():
+    players = [Always(KUHN, name, 1) for name in "abc"]
+    table = round_robin(KUHN, players, 2, has_met=[frozenset("ab")])
+    assert set(table) == {("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")}
+    assert round_robin(KUHN, players[:2], 2, has_met=[frozenset("ab")]) == {}
+
+
+def test_players_of_another_game_are_refused():
+    with pytest.raises(ValueError, match=r"'x' plays LeducPoker\(\), expected players of KuhnPoker\(\)"):
+        round_robin(KUHN, [fixed_player("random", KUHN), Always(envs.make("leduc_poker"), "x", 0)], 2)

@@ -21,6 +21,9 @@ GROUPS = {
     "eval/vs/random/": {"win", "draw", "loss", "low", "high", "mean"},
     "eval/vs/bot/": {"win", "draw", "loss", "low", "high", "mean"},
     "eval/by_seat/": {"random/0", "random/1", "bot/0", "bot/1"},
+    "selfplay/rating/": {
+        *("agent/points", "agent/low", "agent/high", "bot/points", "bot/low", "bot/high"),
+    },
     "game/": {"length", "draws", "illegal"},
     "rnn/": {
         *("hidden_norm", "gate_saturation", "gate_mean/i", "gate_mean/f", "gate_mean/o"),
@@ -41,7 +44,7 @@ def test_tensorboard_shows_every_promised_curve(finished, group):
 def test_tensorboard_shows_a_match_at_each_evaluation_and_the_settings(finished):
     read = EventAccumulator(str(finished.run / "tensorboard"))
     read.Reload()
-    assert read.Tags()["images"] == ["eval/match"]
+    assert read.Tags()["images"] == ["eval/match", "selfplay/payoffs"]
     assert [event.step for event in read.Images("eval/match")] == [64, 128, 192]
     assert min(read.Images("eval/match")[0].width, read.Images("eval/match")[0].height) > 100
     assert read.summary_metadata["_hparams_/experiment"].plugin_data.plugin_name == "hparams"

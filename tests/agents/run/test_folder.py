@@ -65,6 +65,7 @@ def test_a_run_leaves_the_folder_its_docstring_promises(finished):
             "metrics.jsonl",
             "replays",
             "run.json",
+            "standings",
             "tensorboard",
         ]
     )

@@ -17,7 +17,7 @@ import agents
 import envs
 from agents import fixed_player
 from agents.files import save_folder
-from agents.play.arena import tournament
+from agents.play.arena import round_robin
 from agents.run import selfplay as training
 from agents.run.config import (
     SELF_PLAY,
@@ -124,7 +124,7 @@ def test_no_evaluation_uses_anothers_deals_nor_trainings_nor_another_runs(deals,
         told |= {(seed, purpose): seeds for purpose, seeds in deals.items()}
         deals.clear()
     players = [fixed_player(name, envs.make(game)) for name in ("random", "bot")]
-    tournament(envs.make(game), players, 8, seed=0)
+    round_robin(envs.make(game), players, 8, seed=0)
     told["tournament"] = deals.pop("training")
     assert {purpose for seed, purpose in set(told) - {"tournament"}} >= {"training", 64, 128, 192, "final"}
     for seed in (0, 1):
