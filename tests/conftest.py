@@ -22,6 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--device") == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda was asked for, but torch finds no CUDA device")
+    if config.getoption("--device") == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"  # asked when triton is imported, by whomever
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +45,7 @@ def triton_device(device: torch.device) -> torch.device:
     """Where Triton's programs run: on the GPU, or where there is none on the CPU in Triton's interpreter."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("needs triton, which comes with torch for CUDA")
-    if device.type == "cpu":
-        if tuple(map(int, importlib.metadata.version("triton").split(".")[:2])) < (3, 7):
-            pytest.skip("the interpreter of triton below 3.7 does not know today's NumPy")
-        os.environ["TRITON_INTERPRET"] = "1"  # asked when triton is imported
+    version = tuple(map(int, importlib.metadata.version("triton").split(".")[:2]))
+    if device.type == "cpu" and version < (3, 7):
+        pytest.skip("the interpreter of triton below 3.7 does not know today's NumPy")
     return device
