@@ -374,12 +374,12 @@ def follow(ema: RecurrentPolicy, policy: RecurrentPolicy, decay: float) -> None:
 
 
 def warmed_up(decay: float, steps: int) -> float:
-    """The decay of an average that has followed `steps` gradient steps: min(decay, (1 + t) / (10 + t)).
+    """The decay of an average that has followed `steps` gradient steps: min(decay, (1 + t) / (5 + t)).
 
-    So an average forgets the random weights it began with: it is about that of the latest tenth of all
-    steps, until at t = (10 decay - 1) / (1 - decay) (8,990 for 0.999) it becomes the plain one.
+    So an average forgets the random weights it began with: it is about that of the latest fifth of all
+    steps, until at t = (5 decay - 1) / (1 - decay) (3,995 for 0.999) it becomes the plain one.
     """
-    return min(decay, (1.0 + steps) / (10.0 + steps))
+    return min(decay, (1.0 + steps) / (5.0 + steps))
 
 
 def explained_variance(value: Array, target: Array) -> float:

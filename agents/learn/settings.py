@@ -131,8 +131,8 @@ class Settings:
     the end. Rewards that are logged and matches that judge know nothing of it."""
     ema_decay: Annotated[float, Range(0.0, 1.0, is_high_allowed=False)] = 0.0
     """Decay per gradient step of `model.ema`, an average of the weights, which is steadier than the latest
-    ones; 0 keeps none. Usual are 0.99 to 0.999: it is then about that of the latest 100 to 1,000 steps, of
-    fewer at the beginning (`warmed_up`)."""
+    ones; 0 keeps none. Usual are 0.99 to 0.9998: it is then about that of the latest 100 to 5,000 steps, but
+    at most of the latest fifth (`warmed_up`)."""
 
     def __post_init__(self) -> None:
         """Refuse what no update can use.

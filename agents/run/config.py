@@ -29,10 +29,10 @@ SELF_PLAY = Settings(
     learning_rate=Linear(1e-3),
     n_steps=32,
     batch_size=1024,
-    n_epochs=4,
+    n_epochs=2,
     gamma=1.0,
-    ent_coef=0.05,
-    ema_decay=0.999,
+    ent_coef=0.1,
+    ema_decay=0.9998,
 )
 """What training by self-play begins with; what is not named here is as Python has it (`Settings`)."""
 
@@ -130,7 +130,7 @@ class Config(RunConfig):
     """Name of the game, see envs.GAMES, or module:Name of one of your own."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
     """Options of the game."""
-    matches: int = 128
+    matches: int = 256
     """Matches played side by side. More make a rollout steadier and a GPU worth its price."""
     cuda_graph: bool = False
     """On a GPU, capture a step of play as one CUDA graph and replay it."""

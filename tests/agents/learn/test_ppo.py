@@ -342,16 +342,16 @@ def test_a_snapshot_is_renewed_every_so_many_updates(make_model):
 
 
 def test_an_average_forgets_what_it_began_with():
-    """min(decay, (1 + t) / (10 + t)): 1/10, 2/11, 3/12, ... until it is the decay; at 0.5 after 8 steps."""
-    assert [warmed_up(0.999, t) for t in range(4)] == pytest.approx([0.1, 2 / 11, 0.25, 4 / 13])
-    assert [warmed_up(0.5, t) for t in (7, 8, 9, 10**9)] == pytest.approx([8 / 17, 0.5, 0.5, 0.5])
-    assert warmed_up(0.999, 8_989) < 0.999
-    assert warmed_up(0.999, 8_990) == pytest.approx(0.999, abs=1e-15)
+    """min(decay, (1 + t) / (5 + t)): 1/5, 2/6, 3/7, ... until it is the decay; at 0.5 after 3 steps."""
+    assert [warmed_up(0.999, t) for t in range(4)] == pytest.approx([1 / 5, 2 / 6, 3 / 7, 4 / 8])
+    assert [warmed_up(0.5, t) for t in (2, 3, 4, 10**9)] == pytest.approx([3 / 7, 0.5, 0.5, 0.5])
+    assert warmed_up(0.999, 3_994) < 0.999
+    assert warmed_up(0.999, 3_995) == pytest.approx(0.999, abs=1e-15)
     assert warmed_up(0.0, 5) == 0.0
 
 
 def test_the_average_follows_from_the_first_step(make_model):
-    """One update of two steps: 0.1 of the random weights stays after one, then 2/11 of the average."""
+    """One update of two steps: 0.2 of the random weights stays after one, then 2/6 of the average."""
     model = make_model(ema_decay=0.999, n_epochs=1, batch_size=32)
     began = [x.detach().clone() for x in model.policy.parameters()]
     passed, step = [], model.optimizer.step
@@ -364,7 +364,7 @@ def test_the_average_follows_from_the_first_step(make_model):
     model.learn(64)
     assert model.ema_steps == len(passed) == 2
     for average, start, one, two in zip(model.ema.parameters(), began, *passed, strict=True):
-        first = 0.1 * start + 0.9 * one
-        torch.testing.assert_close(average, 2 / 11 * first + 9 / 11 * two)
+        first = 0.2 * start + 0.8 * one
+        torch.testing.assert_close(average, 2 / 6 * first + 4 / 6 * two)
     model.learn(64)
     assert model.ema_steps == 4
