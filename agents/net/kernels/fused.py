@@ -43,6 +43,7 @@ from agents.net.kernels.vector import (
     copy,
     differ,
     differentiate,
+    fetch,
     instruction_set,
     outer,
     product,
@@ -60,6 +61,10 @@ GAP: Final = 16
 
 FLOAT: Final = 4
 """Bytes of a number."""
+
+AHEAD: Final = 2
+"""Matches before its turn a row of an earlier step is fetched on the way back: with several seats such rows
+lie here and there, which no processor foresees."""
 
 SLICES: Final = 16
 """The most slices whose weight gradients are kept apart, and so the most threads of a backward pass."""
@@ -231,8 +236,9 @@ def _backward(
 ) -> bool:
     """The matches first..last-1 back; `sums` are the weights' gradients of these matches."""
     z_row, u_row = (s.G + GAP) * FLOAT, (s.R + GAP) * FLOAT
-    table = np.empty((6, s.block), np.int64)
+    table = np.empty((8, s.block), np.int64)
     xs, hs, dzs, dus, dxs, dhs = table[0], table[1], table[2], table[3], table[4], table[5]
+    cs, dcs = table[6], table[7]
     for m in range(s.block):
         dzs[m] = scratch + m * z_row
         dus[m] = scratch + s.block * z_row + m * u_row
@@ -260,11 +266,17 @@ def _backward(
                 xs[m] = at.x + k * s.I * FLOAT
                 dxs[m] = at.dx + k * s.I * FLOAT
                 hs[m] = lies(read[t, b], at.h, at.h0, at.zeros, s.H)
-                dhs[m] = at.dh + mine
+                cs[m] = lies(read[t, b], at.c, at.c0, at.zeros, s.H)
+                dhs[m], dcs[m] = at.dh + mine, at.dc + mine
+            for m in range(n):
+                k, ahead = t * s.B + begin + m, min(m + AHEAD, n - 1)
+                fetch(hs[ahead], s.H)
+                if s.parts == 2:
+                    fetch(cs[ahead], s.H)
                 differentiate(
-                    s.kind, at.saved + k * s.S * FLOAT, hs[m], lies(read[t, b], at.c, at.c0, at.zeros, s.H),
+                    s.kind, at.saved + k * s.S * FLOAT, hs[m], cs[m],
                     at.h + k * s.H * FLOAT, at.c + k * s.H * FLOAT, at.last_h + k * s.H * FLOAT,
-                    dhs[m], at.dc + mine, dzs[m], dus[m], s.H,
+                    dhs[m], dcs[m], dzs[m], dus[m], s.H,
                 )  # fmt: skip
             multiply_add(by_u, at.U, s.R, tiles, s.H // COLUMNS, dhs.ctypes.data)
             if s.needs_dx:
