@@ -180,6 +180,7 @@ def update(
         steps += 1
         for name, part in (*loss.parts.items(), ("grad_norm", norm)):
             sums[name] = sums[name] + part if name in sums else part
+        del batch, replayed, loss  # before the next minibatch's come
 
     means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
     chosen = played.counts.cpu().numpy()

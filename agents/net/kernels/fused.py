@@ -433,7 +433,7 @@ def _empty(*shape: int) -> Tensor:
 
 
 class _Lent:
-    """Memory that nobody sees from outside, handed on when it is left.
+    """Memory for `numbers` or more that nobody sees from outside, handed on when it is left.
 
     The system clears each page of new memory when it is first touched, which took a third of a large pass.
     """
@@ -441,13 +441,29 @@ class _Lent:
     spare: ClassVar[collections.deque[Tensor]] = collections.deque(maxlen=SPARE)
 
     def __init__(self, numbers: int) -> None:
+        found = self._taken(numbers) if numbers >= LARGE else None
+        if found is None or found.numel() < numbers:
+            del found  # before its successor comes
+            found = _empty(numbers)
+        self.memory = found
+
+    @classmethod
+    def _taken(cls, numbers: int) -> Tensor | None:
+        """Of the pieces that wait the smallest that will do, else the largest."""
+
+        def fitness(piece: Tensor) -> tuple[bool, int]:
+            does = piece.numel() >= numbers
+            return does, -piece.numel() if does else piece.numel()
+
+        best: Tensor | None = None
         with contextlib.suppress(IndexError):  # another thread may have taken it
-            for _ in range(len(self.spare)):
-                self.memory = self.spare.popleft()
-                if self.memory.numel() == numbers:
-                    return
-                self.spare.append(self.memory)
-        self.memory = _empty(numbers)
+            for _ in range(len(cls.spare)):
+                piece = cls.spare.popleft()
+                if best is None or fitness(piece) > fitness(best):
+                    best, piece = piece, best
+                if piece is not None:
+                    cls.spare.append(piece)
+        return best
 
     def __del__(self) -> None:
         if self.memory.numel() >= LARGE:
@@ -595,8 +611,9 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
     """One backward pass; returns the weights' gradients, as `sums_backward` has them."""
     slices = max(1, min(SLICES, sizes.B // BLOCK))
     threads = _threads(sizes, slices)
-    lent = _Lent(slices * sums_backward(sizes))
-    sums = lent.memory.view(slices, -1)
+    numbers = slices * sums_backward(sizes)
+    lent = _Lent(numbers)
+    sums = lent.memory[:numbers].view(slices, -1)
     scratch = _empty(threads, scratch_backward(sizes))
     tables = start.numpy(), seat.numpy(), read.numpy()
     edges = list(edges_of(sizes.B, slices))
