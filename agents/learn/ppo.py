@@ -218,7 +218,7 @@ def _minibatches(
 
 
 def _laid(
-    pieces: Sequence[Rollout], seen: Sequence[Tensor], played: Sample, order: Sequence[Tensor]
+    pieces: Sequence[Rollout], seen: Sequence[Tensor], played: Sample, order: tuple[Tensor, ...]
 ) -> Iterator[Minibatch]:
     """The minibatches of these matches, each int64 [R], which are copied all at once."""
     (T, B), device = played.value.shape, played.value.device
