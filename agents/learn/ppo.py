@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -180,12 +180,18 @@ def update(
         steps += 1
         for name, part in (*loss.parts.items(), ("grad_norm", norm)):
             sums[name] = sums[name] + part if name in sums else part
+        del batch, replayed, loss  # before the next minibatch's come
 
     means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
     chosen = played.counts.cpu().numpy()
     fit = explained_variance(played.value.cpu().numpy()[chosen], played.target.cpu().numpy()[chosen])
     drifted = float(drift) if drift is not None else 0.0
     return means | {"replay_drift": drifted, "explained_variance": float(fit), "steps": float(steps)}
+
+
+LAID: Final = 2**16
+"""Decisions that are laid in an epoch's order at once, or those of one minibatch: of a small record all, as
+calls cost more there than memory."""
 
 
 class Minibatch(NamedTuple):
@@ -199,33 +205,43 @@ class Minibatch(NamedTuple):
 def _minibatches(
     rollout: Rollout, played: Sample, c: Moment, generator: torch.Generator | None
 ) -> Iterator[Minibatch]:
-    """One after another, shuffled anew in each epoch; all of it is laid in that order once an epoch."""
+    """One after another, shuffled anew in each epoch; `LAID` says how many are laid in that order at once."""
     pieces = pieces_of(rollout)
     (T, B), device = played.value.shape, played.value.device
     size = (c.batch_size or rollout.shape[0] * B) // rollout.shape[0]
     seen = [torch.cat([getattr(piece, name) for piece in pieces]) for name in REPLAYED]
-    first = torch.arange(0, T * B, B, device=device)[:, None]
+    many = max(1, LAID // (T * size))
     for _ in range(c.n_epochs):
         order = torch.randperm(B, generator=generator).to(device).split(size)
-        index = torch.cat([(first + rows).flatten() for rows in order])
+        for k in range(0, len(order), many):
+            yield from _laid(pieces, seen, played, order[k : k + many])
 
-        def cut(x: Tensor, index: Tensor = index, order: Sequence[Tensor] = order) -> list[Tensor]:
-            if x.numel() == 0:  # no magnet, or a family without a mask
-                return [x.new_empty(T, rows.numel(), *x.shape[2:]) if x.dim() > 1 else x for rows in order]
-            parts = x.flatten(0, 1).index_select(0, index).split([T * rows.numel() for rows in order])
-            return [part.view(T, -1, *x.shape[2:]) for part in parts]
 
-        told = zip(*map(cut, seen), strict=True)
-        samples = zip(*map(cut, played), strict=True)
-        shuffled = torch.cat(order)
-        memories = [tuple(part.index_select(1, shuffled) for part in piece.memory.cores) for piece in pieces]
-        end = 0
-        for rows, (observation, seat, previous, start), sample in zip(order, told, samples, strict=True):
-            begin, end = end, end + rows.numel()
-            cores, *later = (tuple(part[:, begin:end] for part in parts) for parts in memories)
-            renewed = (T - rollout.shape[0], later[0]) if later else None
-            what = Told(observation, seat, previous, start, cores, renewed)
-            yield Minibatch(rows, what, Sample(*sample))
+def _laid(
+    pieces: Sequence[Rollout], seen: Sequence[Tensor], played: Sample, order: tuple[Tensor, ...]
+) -> Iterator[Minibatch]:
+    """The minibatches of these matches, each int64 [R], which are copied all at once."""
+    (T, B), device = played.value.shape, played.value.device
+    first = torch.arange(0, T * B, B, device=device)[:, None]
+    index = torch.cat([(first + rows).flatten() for rows in order])
+
+    def cut(x: Tensor) -> list[Tensor]:
+        if x.numel() == 0:  # no magnet, or a family without a mask
+            return [x.new_empty(T, rows.numel(), *x.shape[2:]) if x.dim() > 1 else x for rows in order]
+        parts = x.flatten(0, 1).index_select(0, index).split([T * rows.numel() for rows in order])
+        return [part.view(T, -1, *x.shape[2:]) for part in parts]
+
+    told = zip(*map(cut, seen), strict=True)
+    samples = zip(*map(cut, played), strict=True)
+    shuffled = torch.cat(order)
+    memories = [tuple(part.index_select(1, shuffled) for part in piece.memory.cores) for piece in pieces]
+    end = 0
+    for rows, (observation, seat, previous, start), sample in zip(order, told, samples, strict=True):
+        begin, end = end, end + rows.numel()
+        cores, *later = (tuple(part[:, begin:end] for part in parts) for parts in memories)
+        renewed = (len(pieces[0].seat), later[0]) if later else None
+        what = Told(observation, seat, previous, start, cores, renewed)
+        yield Minibatch(rows, what, Sample(*sample))
 
 
 REPLAYED = ("observation", "seat", "previous", "start")

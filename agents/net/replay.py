@@ -42,7 +42,7 @@ class Replay(NamedTuple):
     outputs: Tensor  # [T, B, D]
     value: Tensor  # [T, B]
     back: Callable[[Tensor, Tensor], None] | None
-    """From the derivatives by both to all weights' `grad`; None: autograd knows the way."""
+    """From the derivatives by both to all weights' `grad`, once; None: autograd knows the way."""
 
 
 def replay(policy: RecurrentPolicy, told: Told, by_hand: bool) -> Replay:
@@ -103,6 +103,7 @@ def _by_hand(policy: RecurrentPolicy, told: Told) -> Replay | None:
     def back(d_outputs: Tensor, d_value: Tensor) -> None:
         d_both = d_outputs.view(T * B, -1), d_value.view(T * B, 1)
         _, d_latent, *by_heads = _back(heads.Heads)(said, *d_both)
+        said.saved_tensors = ()  # free before the derivatives by x come
         _, dx, *by_cell = _back(fused.Scan)(core, d_latent.view(T, B, -1), *[None] * len(state))
         *_, by_seen, by_told = _back(slots.Sums)(seen, dx.reshape(T * B, -1))
         parameters = (*weights, *run[2:6], *tables)

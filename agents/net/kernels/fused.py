@@ -43,6 +43,7 @@ from agents.net.kernels.vector import (
     copy,
     differ,
     differentiate,
+    fetch,
     instruction_set,
     outer,
     product,
@@ -60,6 +61,10 @@ GAP: Final = 16
 
 FLOAT: Final = 4
 """Bytes of a number."""
+
+AHEAD: Final = 2
+"""Matches before its turn a row of an earlier step is fetched on the way back: with several seats such rows
+lie here and there, which no processor foresees."""
 
 SLICES: Final = 16
 """The most slices whose weight gradients are kept apart, and so the most threads of a backward pass."""
@@ -231,8 +236,9 @@ def _backward(
 ) -> bool:
     """The matches first..last-1 back; `sums` are the weights' gradients of these matches."""
     z_row, u_row = (s.G + GAP) * FLOAT, (s.R + GAP) * FLOAT
-    table = np.empty((6, s.block), np.int64)
+    table = np.empty((8, s.block), np.int64)
     xs, hs, dzs, dus, dxs, dhs = table[0], table[1], table[2], table[3], table[4], table[5]
+    cs, dcs = table[6], table[7]
     for m in range(s.block):
         dzs[m] = scratch + m * z_row
         dus[m] = scratch + s.block * z_row + m * u_row
@@ -260,11 +266,17 @@ def _backward(
                 xs[m] = at.x + k * s.I * FLOAT
                 dxs[m] = at.dx + k * s.I * FLOAT
                 hs[m] = lies(read[t, b], at.h, at.h0, at.zeros, s.H)
-                dhs[m] = at.dh + mine
+                cs[m] = lies(read[t, b], at.c, at.c0, at.zeros, s.H)
+                dhs[m], dcs[m] = at.dh + mine, at.dc + mine
+            for m in range(n):
+                k, ahead = t * s.B + begin + m, min(m + AHEAD, n - 1)
+                fetch(hs[ahead], s.H)
+                if s.parts == 2:
+                    fetch(cs[ahead], s.H)
                 differentiate(
-                    s.kind, at.saved + k * s.S * FLOAT, hs[m], lies(read[t, b], at.c, at.c0, at.zeros, s.H),
+                    s.kind, at.saved + k * s.S * FLOAT, hs[m], cs[m],
                     at.h + k * s.H * FLOAT, at.c + k * s.H * FLOAT, at.last_h + k * s.H * FLOAT,
-                    dhs[m], at.dc + mine, dzs[m], dus[m], s.H,
+                    dhs[m], dcs[m], dzs[m], dus[m], s.H,
                 )  # fmt: skip
             multiply_add(by_u, at.U, s.R, tiles, s.H // COLUMNS, dhs.ctypes.data)
             if s.needs_dx:
@@ -421,7 +433,7 @@ def _empty(*shape: int) -> Tensor:
 
 
 class _Lent:
-    """Memory that nobody sees from outside, handed on when it is left.
+    """Memory for `numbers` or more that nobody sees from outside, handed on when it is left.
 
     The system clears each page of new memory when it is first touched, which took a third of a large pass.
     """
@@ -429,13 +441,29 @@ class _Lent:
     spare: ClassVar[collections.deque[Tensor]] = collections.deque(maxlen=SPARE)
 
     def __init__(self, numbers: int) -> None:
+        found = self._taken(numbers) if numbers >= LARGE else None
+        if found is None or found.numel() < numbers:
+            del found  # before its successor comes
+            found = _empty(numbers)
+        self.memory = found
+
+    @classmethod
+    def _taken(cls, numbers: int) -> Tensor | None:
+        """Of the pieces that wait the smallest that will do, else the largest."""
+
+        def fitness(piece: Tensor) -> tuple[bool, int]:
+            does = piece.numel() >= numbers
+            return does, -piece.numel() if does else piece.numel()
+
+        best: Tensor | None = None
         with contextlib.suppress(IndexError):  # another thread may have taken it
-            for _ in range(len(self.spare)):
-                self.memory = self.spare.popleft()
-                if self.memory.numel() == numbers:
-                    return
-                self.spare.append(self.memory)
-        self.memory = _empty(numbers)
+            for _ in range(len(cls.spare)):
+                piece = cls.spare.popleft()
+                if best is None or fitness(piece) > fitness(best):
+                    best, piece = piece, best
+                if piece is not None:
+                    cls.spare.append(piece)
+        return best
 
     def __del__(self) -> None:
         if self.memory.numel() >= LARGE:
@@ -583,8 +611,9 @@ def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read
     """One backward pass; returns the weights' gradients, as `sums_backward` has them."""
     slices = max(1, min(SLICES, sizes.B // BLOCK))
     threads = _threads(sizes, slices)
-    lent = _Lent(slices * sums_backward(sizes))
-    sums = lent.memory.view(slices, -1)
+    numbers = slices * sums_backward(sizes)
+    lent = _Lent(numbers)
+    sums = lent.memory[:numbers].view(slices, -1)
     scratch = _empty(threads, scratch_backward(sizes))
     tables = start.numpy(), seat.numpy(), read.numpy()
     edges = list(edges_of(sizes.B, slices))

@@ -298,13 +298,13 @@ class _Code:
         place = self.builder.bitcast(self.place(address, index), _FLOATS.as_pointer())
         self.builder.store(vector.value, place, align=4)
 
-    def fetch(self, address: Any, index: Any) -> None:
-        """Into the nearest cache, soon to be read and written."""
+    def fetch(self, address: Any, index: Any, writes: bool = True) -> None:
+        """Into the nearest cache, soon to be read, and written unless it says not."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
         name = "llvm.prefetch.p0"
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        numbers = [ir.Constant(_INT, k) for k in (1, 3, 1)]  # to write, to stay, data
+        numbers = [ir.Constant(_INT, k) for k in (int(writes), 3, 1)]  # to write, to stay, data
         self.builder.call(function, [self.builder.bitcast(self.place(address, index), byte), *numbers])
 
     def everywhere(self, address: Any, index: Any) -> Vector:
@@ -428,6 +428,10 @@ def _clear(code: _Code, target: Any, length: Any) -> None:
     code.each(length, WIDTH, lambda j: code.store(code.load(target, j).like(0.0), target, j))
 
 
+def _fetch(code: _Code, source: Any, length: Any) -> None:
+    code.each(length, WIDTH, lambda j: code.fetch(source, j, writes=False))
+
+
 def _move(code: _Code, source: Any, target: Any, length: Any) -> None:
     b = code.builder
     code.each(length, 1, lambda j: b.store(b.load(code.place(source, j)), code.place(target, j)))
@@ -539,6 +543,9 @@ copy = _callable(_copy)
 
 clear = _callable(_clear)
 """(target, length): zeros."""
+
+fetch = _callable(_fetch)
+"""(source, length): into the nearest cache, soon to be read."""
 
 move = _callable(_move)
 """(source, target, length): a copy of whichever length."""

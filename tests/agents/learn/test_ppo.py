@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import weakref
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from models import consecutive, sharpened, weights
 
 import envs
 from agents import CELLS, Opposition, fixed_player
+from agents.learn import ppo
 from agents.learn.ppo import Sample, evaluate, follow, ppo_loss, replay_drift, update, warmed_up
 from agents.learn.rollout import Collector
 from agents.learn.settings import NAMES, Moment
@@ -270,6 +272,35 @@ def test_minibatches_are_whole_matches(task):
     """2 epochs x 8 matches / 2 in a minibatch of 16 decisions = 8 steps."""
     _, _, run = task
     assert run(n_epochs=2, batch_size=16)["steps"] == 8
+
+
+def test_how_many_minibatches_are_laid_at_once_changes_nothing(task, monkeypatch):
+    """All 4 of an epoch, 3 and then the last, or one after another."""
+    model, rollout, _ = task
+    settings, found = Moment(n_epochs=2, batch_size=16), []
+    for laid in (1, 48, 64):
+        monkeypatch.setattr(ppo, "LAID", laid)
+        policy = copy.deepcopy(model.policy)
+        descent = torch.optim.SGD(policy.parameters(), lr=0.1)
+        parts = update(policy, descent, rollout, settings, generator=torch.Generator().manual_seed(3))
+        found.append((parts, weights(policy)))
+    for parts, after in found[1:]:
+        assert parts == found[0][0]
+        assert all(torch.equal(a, b) for a, b in zip(after, found[0][1], strict=True))
+
+
+def test_a_minibatch_is_gone_before_the_next_is_replayed(task, monkeypatch):
+    _, _, run = task
+    seen, real = [], ppo.replay
+
+    def replay(policy, told, by_hand):
+        assert all(outputs() is None for outputs in seen)
+        replayed = real(policy, told, by_hand)
+        seen.append(weakref.ref(replayed.outputs))
+        return replayed
+
+    monkeypatch.setattr(ppo, "replay", replay)
+    assert run(n_epochs=2, batch_size=16)["steps"] == len(seen) == 8
 
 
 def test_target_kl_stops_before_the_step_that_would_follow(task):

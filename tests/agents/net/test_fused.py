@@ -249,6 +249,27 @@ def test_it_reads_and_writes_only_where_it_may(name, monkeypatch):
             assert torch.isnan(whole[GUARD + count :]).all()
 
 
+def test_memory_that_waits_serves_whoever_it_suffices_and_makes_room_for_more(monkeypatch):
+    """Of two pieces the smaller that will do; where none will, the largest goes; little is left alone."""
+    monkeypatch.setattr(fused._Lent, "spare", collections.deque())
+    small, large = fused.LARGE, 3 * fused.LARGE
+
+    def lent(*numbers):
+        return [piece.memory.numel() for piece in [fused._Lent(n) for n in numbers]]
+
+    def waiting():
+        return sorted(piece.numel() for piece in fused._Lent.spare)
+
+    assert lent(large, small) == [large, small]
+    assert waiting() == [small, large]
+    assert lent(small) == [small]
+    assert lent(small + 1) == [large]
+    assert lent(small - 1) == [small - 1]
+    assert waiting() == [small, large]
+    assert lent(large + 1) == [large + 1]
+    assert waiting() == [small, large + 1]
+
+
 def test_what_one_pass_saved_is_safe_from_the_next():
     """Two passes forward before either goes back, and one that goes back twice."""
     one, other = problem("gated", 4, 9, 5, 8, 2, seed=1), problem("gated", 4, 9, 5, 8, 2, seed=2)
