@@ -262,7 +262,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
             return results
         self._judged = self.model.num_timesteps
         score = self._sign * self.score(results)
-        if results and score > self._best:
+        if self.headline() and score > self._best:
             files.point(self.run, "best", self.save())
             self._best = score
         return results
