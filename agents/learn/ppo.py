@@ -145,7 +145,7 @@ def update(
     A minibatch is a set of whole matches: gradients run through all T steps from the memory that was
     stored at the rollout's beginning. Decisions of the rollout before whose outcome shows only in this one
     count here, with the probabilities and values of the policy that played them; they are replayed from the
-    memory of that time, by themselves.
+    memory of that time.
 
     Args:
         c: the settings at this moment of the run. A minibatch's `batch_size` is T times a divisor of B (None:
