@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gymnasium
 import torch
 import tyro
 
@@ -45,7 +46,7 @@ def main() -> int:
         _run(options)
     except ComparisonError as error:
         return _fail(error, 1)
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, gymnasium.error.Error) as error:
         return _fail(error, 2)
     except KeyboardInterrupt:
         return _fail("stopped", 130)

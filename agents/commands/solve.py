@@ -57,6 +57,8 @@ def main() -> None:
     game, out = envs.make(a.game, **a.options), with_ending(a.out, ".zip")
     if not out.parent.is_dir():
         raise ValueError(f"--out {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise ValueError(f"--out must be a file, {out} is a folder")
     limit, seen = limit_of(a.memory_gib), [(0, 0.0)]
     with tqdm(total=100, bar_format=BAR, disable=not (a.progress and sys.stderr.isatty())) as bar:
         tree = build(game, limit, steps(bar, "tree"))

@@ -38,9 +38,12 @@ class MatchLanes:
         self.batch.reset(None if seed is None else derived_seed(seed, "training", number))
 
     def told(self, record: Mapping[str, Tensor], t: int, seconds: float) -> dict[str, Any]:
-        """See `Lanes`: a reward is that of the seat that decided, an info names it."""
+        """See `Lanes`: a reward is that of the seat that decided, an info names it.
+
+        All of it is the reader's: the record is written again by a later rollout.
+        """
         r = record
-        seat, over = r["seat"][t], r["over"][t].cpu().numpy()
+        seat, over = r["seat"][t], r["over"][t].cpu().numpy().copy()
         infos: list[dict[str, Any]] = [{"seat": p, "TimeLimit.truncated": False} for p in seat.cpu().tolist()]
         if over.any():
             earned, length, illegal = (r[name][t].cpu().tolist() for name in ("earned", "length", "illegal"))
@@ -52,7 +55,7 @@ class MatchLanes:
             "rewards": r["reward"][t].gather(1, seat[:, None])[:, 0].cpu().numpy(),
             "dones": over,
             "infos": infos,
-            "actions": r["action"][t].cpu().numpy(),
+            "actions": r["action"][t].cpu().numpy().copy(),
             "n_steps": t,
         }
 

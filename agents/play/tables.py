@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -114,17 +115,20 @@ def read_table(stored: Stored, game: Game, name: str, seed: int) -> TablePlayer:
         game: that the file names; its tree is walked.
 
     Raises:
-        CheckpointError: the table is of another tree.
+        CheckpointError: the table is of another tree, the game has none, or the exploitability is no number.
     """
     agent, tensors = stored.json("agent.json"), stored.tensors("policy.safetensors")
     table, told = tensors.get(PART), agent.get("exploitability")
     if table is None or table.dtype != torch.float32 or table.ndim != 1:
         raise stored.error(f"expected a table, float32 [sequences] called {PART!r}, got {sorted(tensors)}")
-    tree = build(game)
+    if told is not None and not (isinstance(told, float) and 0.0 <= told < math.inf):
+        raise stored.error(
+            f"expected the exploitability as a number of at least 0, or null, got {told!r:.40}"
+        )
     try:
+        tree = build(game)
         if len(table) != tree.sequences:
             raise ValueError(f"expected {tree.sequences:,} probabilities of {game}, got {len(table):,}")
-        known = float(told) if isinstance(told, (int, float)) else None
-        return TablePlayer(tree, rounded(tree, tree.checked(table.numpy())), name, seed, known)
+        return TablePlayer(tree, rounded(tree, tree.checked(table.numpy())), name, seed, told)
     except ValueError as error:
         raise stored.error(error) from error

@@ -262,7 +262,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
             return results
         self._judged = self.model.num_timesteps
         score = self._sign * self.score(results)
-        if results and score > self._best:
+        if self.headline() and score > self._best:
             files.point(self.run, "best", self.save())
             self._best = score
         return results
@@ -349,11 +349,10 @@ def _crossed(before: int, now: int, every: int) -> bool:
 
 
 def _best_score(run: Path, tags: tuple[str, ...], sign: int = 1) -> float:
-    """The best sum of the `tags`, times `sign`, that a resumed run has measured so far."""
+    """The best sum of the `tags`, times `sign`, that a resumed run has measured so far; what is no number is
+    left out."""
     lines = curves.read_lines(run / "metrics.jsonl")
-    scores = [
-        sign * sum(line[tag] for tag in tags)
-        for line in lines
-        if all(line.get(tag) is not None for tag in tags)
-    ]
+    told = [[line.get(tag) for tag in tags] for line in lines]
+    scores = [sign * sum(numbers) for numbers in told if all(isinstance(x, (int, float)) for x in numbers)]
+    scores = [score for score in scores if math.isfinite(score)]
     return max(scores, default=-math.inf)

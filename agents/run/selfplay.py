@@ -167,9 +167,9 @@ def check_sizes(config: Config, game: envs.Game) -> None:
 
 
 def opponents(config: Config) -> list[str]:
-    """Whom the agent meets when it is judged: the fixed players, or nobody in a game for one seat."""
+    """Whom the agent meets when it is judged: the fixed players, each once, or nobody in a game for one."""
     seats = envs.make(config.game, **config.options).seats
-    return [NOBODY] if seats == 1 else list(config.eval.players)
+    return [NOBODY] if seats == 1 else list(dict.fromkeys(config.eval.players))
 
 
 def make_tree(config: Config, game: envs.Game, say: Say = SAY) -> Tree | None:
@@ -275,7 +275,7 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         game, settings = model.batch.game, self.config.eval
         agent = Agent(frozen(model.ema or model.policy), game, seed=derived_seed(seed, "agent"))
         standings = rated(
-            self.run, game, agent, model.num_timesteps, settings.players, results,
+            self.run, game, agent, model.num_timesteps, list(results), results,
             settings.rating_matches_per_seat, seed, model.device,
         )  # fmt: skip
         standings.write(self.run / "standings")

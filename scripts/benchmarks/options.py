@@ -46,6 +46,8 @@ class Common:
         """The device is there, and the folder of the file, or ValueError."""
         if self.json is not None and not self.json.parent.is_dir():
             raise ValueError(f"json: there is no folder {str(self.json.parent)!r} for the file")
+        if self.json is not None and self.json.is_dir():
+            raise ValueError(f"json must be a file, {str(self.json)!r} is a folder")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use --device cpu")
 
@@ -153,6 +155,8 @@ class Train(Network):
         self.check_here()
         if self.plot is not None and (self.plot.suffix not in DRAWN or not self.plot.parent.is_dir()):
             raise ValueError(f"plot must be a {', '.join(DRAWN)} in a folder that is there, got {self.plot}")
+        if self.plot is not None and self.plot.is_dir():
+            raise ValueError(f"plot must be a file, {str(self.plot)!r} is a folder")
         for lanes in self.matches + self.worlds:
             if lanes < 1 or self.minibatches < 1 or lanes % self.minibatches:
                 raise ValueError(f"matches must be a multiple of {self.minibatches} minibatches, got {lanes}")

@@ -321,6 +321,8 @@ def test_a_shape_is_four_numbers(shape):
     [
         (["train", "--plot", "speed.txt"], "plot must be a .svg, .png, .pdf in a folder that is there, got "),
         (["play", "--json", "nowhere/x.json"], "json: there is no folder 'nowhere'"),
+        (["play", "--json", "."], "json must be a file, '.' is a folder"),
+        (["train", "--world", "nonsense"], "Environment `nonsense` doesn't exist"),
         (["cell", "--cells", "lstn"], "unknown cell 'lstn'"),
         (["cell", "--cells", "feedforward"], "torch has no layer like FeedForward"),
         (["exploit", "--games", "leduc"], "unknown game 'leduc'"),

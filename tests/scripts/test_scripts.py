@@ -213,11 +213,21 @@ def test_a_solved_game_is_a_player(script, tmp_path):
             ["random", "--all-checkpoints"],
             "--all-checkpoints needs one run with checkpoints",
         ),
-        ("exploitability", ["random", "--game", "kuhn_poker", "--prune", 1], "--prune must be in 0..1"),
+        (
+            "exploitability",
+            ["random", "--game", "kuhn_poker", "--prune", 1],
+            "--prune must be 0 or more and below 1",
+        ),
     ],
 )
 def test_what_cannot_be_solved_or_judged_is_refused(refused, command, arguments, told):
     refused(command, *arguments, told=told)
+
+
+def test_a_folder_is_no_file_for_a_solved_game(refused, tmp_path):
+    out = tmp_path / "kuhn.zip"
+    out.mkdir()
+    refused("solve", "--game", "kuhn_poker", "--out", out, told=f"--out must be a file, {out} is a folder")
 
 
 def test_simultaneous_moves_are_one_picture(script, tmp_path):

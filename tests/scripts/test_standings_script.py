@@ -60,6 +60,8 @@ def test_what_cannot_be_rated_is_refused(refused, tmp_path):
     file = tmp_path / "file"
     file.write_bytes(b"")
     refused("tournament", "bot", *KUHN, "--out", file, told=f"--out must be a folder, {file} is a file")
+    below = ("bot", *KUHN, "--out", file / "below")
+    refused("tournament", *below, told=f"--out must be a folder, {file} is a file")
     alone = ("--game", "minesweeper", "--out", tmp_path / "out")
     refused("tournament", "bot", "random", *alone, told="are for games with two seats, Minesweeper")
     refused(

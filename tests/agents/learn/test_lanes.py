@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 import numpy as np
 import pytest
 import torch
 from models import World, cards, model_of, saved, weights_of
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import envs
@@ -187,6 +189,24 @@ def test_set_env_takes_matches_of_the_same_game(make_model):
         model.set_env(envs.Batch(envs.make("leduc_poker"), 8))
     with pytest.raises(ValueError, match="batch_size 32 does not fit 3 matches"):
         model.set_env(envs.Batch(envs.make("kuhn_poker"), 3))
+
+
+def test_what_a_callback_keeps_of_a_step_stays_as_it_was(make_model):
+    """Nothing of it is written again, though a rollout is written where the one before the last was."""
+    kept, then = [], []
+
+    class Keeping(BaseCallback):
+        def _on_step(self):
+            told = {name: self.locals[name] for name in ("new_obs", "rewards", "dones", "actions", "infos")}
+            kept.append(told)
+            then.append(copy.deepcopy(told))
+            return True
+
+    make_model().learn(6 * 64, callback=Keeping())
+    for told, was in zip(kept, then, strict=True):
+        assert told["infos"] == was["infos"]
+        for name in ("new_obs", "rewards", "dones", "actions"):
+            assert (told[name] == was[name]).all(), name
 
 
 def test_an_env_that_is_not_a_batch_is_refused():

@@ -1,5 +1,7 @@
 """Players by table: their file, and what of it is refused."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from saved import KUHN
 
 import agents
 import envs
-from agents.files import CheckpointError, packed, save_zip
+from agents.files import CheckpointError, packed, save_zip, tensor_bytes
 from agents.play.agent_file import load_player
 from agents.play.solver import solve
 from agents.play.tables import TablePlayer, rounded
@@ -82,6 +84,31 @@ def test_what_a_file_may_not_hold(tmp_path, tensors, told):
     with pytest.raises(CheckpointError, match=told) as error:
         load_player(tmp_path / "bad.zip", KUHN)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", [-0.1, float("inf"), 10**400, True, "0.1"])
+def test_a_files_exploitability_is_a_number_or_not_known(tmp_path, number):
+    agent = {"game": "kuhn_poker", "options": {}, "policy_class": "table", "exploitability": number}
+    table = {"probabilities": torch.full((26,), 0.5)}
+    content = {"agent.json": json.dumps(agent).encode(), "policy.safetensors": tensor_bytes(table)}
+    save_zip(content, tmp_path / "bad.zip")
+    with pytest.raises(CheckpointError, match=r"bad\.zip: expected the exploitability as a number"):
+        load_player(tmp_path / "bad.zip", KUHN)
+
+
+@pytest.mark.parametrize(
+    ("game", "told"),
+    [
+        ({"game": "minesweeper"}, r"bad\.zip: exact values are of zero-sum games for two seats"),
+        ({"game": "goofspiel", "options": {"cards": 13}}, r"bad\.zip: Goofspiel\(.*\): its tree needs about"),
+    ],
+)
+def test_a_table_of_a_game_without_a_tree_is_refused_by_the_files_name(tmp_path, game, told):
+    agent = {"options": {}, "policy_class": "table", **game}
+    table = {"probabilities": torch.ones(26)}
+    save_zip(packed({"agent.json": agent, "policy.safetensors": table}), tmp_path / "bad.zip")
+    with pytest.raises(CheckpointError, match=told):
+        load_player(tmp_path / "bad.zip", None)
 
 
 @pytest.mark.parametrize("game", [{"game": "chess"}, {"game": "kuhn_poker", "options": {"cards": 4}}, {}])

@@ -206,6 +206,13 @@ def test_a_resumed_run_remembers_the_lowest_exploitability(tmp_path, monkeypatch
     }
 
 
+@pytest.mark.parametrize("bad", ["NaN", "-Infinity", '"low"', "null", "[0.0]"])
+def test_what_is_no_number_is_never_the_best(tmp_path, bad):
+    text = '{"step": 1, "eval/exploitability": %s}\n', '{"step": 2, "eval/exploitability": 0.25}'
+    (tmp_path / "metrics.jsonl").write_text("".join(text) % bad, encoding="utf-8")
+    assert keeper._best_score(tmp_path, ("eval/exploitability",), -1) == -0.25
+
+
 def test_a_resumed_run_remembers_its_best(tmp_path, monkeypatch):
     """A later, worse evaluation does not become the best because the run was resumed before it."""
     original = SelfPlayKeeper._against

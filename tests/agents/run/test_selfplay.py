@@ -71,6 +71,28 @@ def test_large_trees_are_pruned(tmp_path, monkeypatch):
     assert 0.0 < line["eval/exploitability_error"] <= 4.0  # chips at stake in Kuhn poker
 
 
+def test_a_player_named_twice_is_met_once(tmp_path):
+    config = tiny(tmp_path, total_timesteps=UPDATE)
+    config = dataclasses.replace(
+        config, eval=dataclasses.replace(config.eval, players=["bot", "random", "bot"])
+    )
+    run = train(config, say=quiet)
+    assert list(run.results) == ["bot", "random"]
+    assert SelfPlayKeeper(config, run.run, quiet).headline() == ("eval/vs/bot/mean", "eval/vs/random/mean")
+
+
+def test_without_fixed_players_the_best_is_the_least_exploitable(tmp_path, monkeypatch):
+    """Training makes it 0.3, 0.2 and 0.4: the second checkpoint is the best."""
+    original, told = training.exploitability, [0.3, 0.3, 0.2, 0.2, 0.4, 0.4]
+    monkeypatch.setattr(
+        training, "exploitability", lambda *a, **b: original(*a, **b)._replace(exploitability=told.pop(0))
+    )
+    config = tiny(tmp_path)
+    run = train(dataclasses.replace(config, eval=dataclasses.replace(config.eval, players=[])), say=quiet).run
+    best = json.loads((run / "best.json").read_text(encoding="utf-8"))
+    assert best == {"checkpoint": "checkpoints/step_128"}
+
+
 def test_without_a_tree_there_is_no_exploitability(tmp_path):
     run = train(tiny(tmp_path, total_timesteps=UPDATE, eval=BY_MATCHES), say=quiet).run
     assert not any("exploitability" in tag for line in lines(run) for tag in line)
