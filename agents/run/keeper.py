@@ -352,7 +352,7 @@ def _best_score(run: Path, tags: tuple[str, ...], sign: int = 1) -> float:
     """The best sum of the `tags`, times `sign`, that a resumed run has measured so far; what is no number is
     left out."""
     lines = curves.read_lines(run / "metrics.jsonl")
-    told = [[line.get(tag) for tag in tags] for line in lines]
+    told: list[list[Any]] = [[line.get(tag) for tag in tags] for line in lines]
     scores = [sign * sum(numbers) for numbers in told if all(isinstance(x, (int, float)) for x in numbers)]
     scores = [score for score in scores if math.isfinite(score)]
     return max(scores, default=-math.inf)
