@@ -29,6 +29,7 @@ from agents.run.stream import Say
 MAY_CHANGE = (
     "total_timesteps",
     "device",
+    "cuda_graph",
     "run_dir",
     "checkpoint_every",
     "keep_checkpoints",

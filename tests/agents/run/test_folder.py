@@ -139,6 +139,7 @@ OTHER = {
     "seed": 4,
     "start_from": "elsewhere",
     "device": "cpu",
+    "cuda_graph": True,
     "matches": 16,
     "total_timesteps": 5 * UPDATE,
     "run_dir": "elsewhere",

@@ -273,7 +273,7 @@ def test_the_model_is_what_the_configuration_says(tmp_path):
     assert model.policy.core.cells[1].hidden_size == 8
     assert [player.name for player in model.opposition.players.values()] == ["random", "bot"]
     assert model.learning_rate(0.5) == pytest.approx(0.5e-2)  # linear
-    assert model.ent_coef == 0.05
+    assert model.ent_coef == 0.1
     assert model.magnet_coef(0.5) < model.magnet_coef(1.0) == pytest.approx(0.1)  # power
     assert model.ema is not None
     assert model.magnet_kind == "snapshot"

@@ -179,7 +179,7 @@ def test_what_the_parallel_environment_refuses() -> None:
     with pytest.raises(ValueError, match="illegal must be 'lose' or 'raise', got 'pass'"):
         envs.parallel("generals", illegal="pass")
     for name in IN_TURNS:
-        said = f"^{name} is played in turns, by envs.aec; all move at once in generals$"
+        said = f"^{name} is played in turns, by envs.aec; all move at once in goofspiel, generals$"
         with pytest.raises(ValueError, match=said):
             envs.parallel(name)
 
