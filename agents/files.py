@@ -11,6 +11,7 @@ in one `.zip`. Nothing is ever unpickled, and no file names code.
     normalizer.safetensors    how observations are scaled, if they are
     training.json         the algorithm's arguments, and in a run what it was asked ) not in an exported agent
     training.safetensors  optimiser, generators, matches, memories, opponents )
+    fit.safetensors       of a model of records: optimiser, place in them, memories )
 
 What stands in them, whoever wrote it says: `agents.play.agent_file` of an agent, `agents.learn.saving` of
 training, `agents.gym.stock` of SB3's own algorithms.
@@ -49,6 +50,7 @@ FILES = (
     "normalizer.safetensors",
     "training.json",
     "training.safetensors",
+    "fit.safetensors",
 )
 """What a checkpoint may hold, and at least the first two."""
 

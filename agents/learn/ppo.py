@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.learn import kernels
+from agents.learn.penalties import add_penalties
 from agents.learn.returns import seat_advantages
 from agents.learn.rollout import Rollout
 from agents.learn.settings import Moment
@@ -174,7 +175,7 @@ def update(
         loss = _loss_of(policy.family, replayed, batch.sample, c)
         if c.target_kl is not None and bool(loss.parts["approx_kl"] > 1.5 * c.target_kl):
             break
-        norm = _descend(parameters, optimizer, replayed, loss, c.max_grad_norm)
+        norm = _descend(parameters, optimizer, replayed, loss, c)
         if ema is not None:
             follow(ema, policy, warmed_up(c.ema_decay, ema_steps + steps))
         steps += 1
@@ -283,13 +284,14 @@ def _descend(
     optimizer: torch.optim.Optimizer,
     replayed: Replay,
     loss: kernels.Loss,
-    max_grad_norm: float,
+    c: Moment,
 ) -> Tensor | float:
-    """One gradient step; returns the gradient's norm before it was clipped."""
+    """One gradient step, penalties added; returns the gradient's norm before it was clipped."""
     for parameter in parameters:
         parameter.grad = None
     _go_back(replayed, loss)
-    norm = kernels.clip_gradients(parameters, max_grad_norm)
+    add_penalties(parameters, c.l1_coef, c.l2_coef)
+    norm = kernels.clip_gradients(parameters, c.max_grad_norm)
     optimizer.step()
     return norm
 

@@ -35,7 +35,6 @@ MOST = 2**31 - 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam remembers of a parameter."""
 
-
 KEPT = (*NAMES, "snapshot_every", "seed")
 """The arguments of `MaskableRecurrentPPO` that a file keeps."""
 
@@ -144,11 +143,17 @@ def optimizer_state(optimizer: torch.optim.Optimizer, policy: nn.Module) -> dict
 
 
 def optimizer_dict(
-    optimizer: torch.optim.Optimizer, policy: nn.Module, state: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer,
+    policy: nn.Module,
+    state: Mapping[str, Tensor],
+    kept: tuple[str, ...] = MOMENTS,
 ) -> dict[str, Any]:
     """What `optimizer_state` told, as the optimiser's own `load_state_dict` takes it.
 
     Other entries of `state` are left alone.
+
+    Args:
+        kept: what the optimiser remembers of every parameter.
 
     Raises:
         ValueError: it is the state of another optimiser.
@@ -157,7 +162,7 @@ def optimizer_dict(
     for k, (name, parameter) in enumerate(policy.named_parameters()):
         prefix = f"optimizer.{name}."
         moments = {}
-        for moment in (*MOMENTS, "max_exp_avg_sq"):  # the last of Adam with amsgrad
+        for moment in (*kept, "max_exp_avg_sq"):  # the last of Adam with amsgrad
             if prefix + moment not in state:
                 continue
             like = torch.tensor(0.0) if moment == "step" else parameter
@@ -166,7 +171,7 @@ def optimizer_dict(
             if moment != "exp_avg" and (moments[moment] < 0).any():
                 raise ValueError(f"the saved {prefix}{moment} is below 0")
         if moments:
-            if not set(MOMENTS) <= set(moments):
+            if not set(kept) <= set(moments):
                 raise ValueError(f"the saved optimiser has of {name} only {', '.join(moments)}")
             told["state"][k] = moments
     if unknown := sorted({name for name in state if name.startswith("optimizer.")} - taken):

@@ -63,6 +63,9 @@ class Changing(Setting):
 Weight = Annotated[float | Schedule, Range(0.0)]
 """A number of at least 0, or a schedule of such."""
 
+Penalty = Annotated[float, Range(0.0)]
+"""Weight of a penalty on weights, see `agents.learn.penalties`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -125,6 +128,12 @@ class Settings:
     the others keep a strategy near what it was."""
     magnet_every: Count = 100
     """Updates between two snapshots of the magnet. Usual are 50 to 500; the more, the slower it follows."""
+    l1_coef: Penalty = 0.0
+    """Weight of the sum of |w| over all matrices of the policy, biases left out, added to the loss. Usual are
+    0 to 1e-5; it makes weights zero that are of little use."""
+    l2_coef: Penalty = 0.0
+    """Weight of the sum of w^2 over all matrices of the policy, biases left out, added to the loss. Usual are
+    0 to 1e-4; it keeps weights small where the same few matches are learned from again and again."""
     shaping_coef: Weight = 0.0
     """Weight of the game's potential in the shaping of rewards, in units of the highest return, if the game
     has one; see `agents.learn.ppo.shaped_values`. Usual is {linear: 0.5}: a hint at the beginning, no say at

@@ -246,6 +246,36 @@ class CoreOptions:
     """Steps that a fresh cell remembers, in place of forget_bias; 0 = off, else at least 2."""
 
 
+@a_record
+@dataclasses.dataclass(frozen=True)
+class TokenNetwork:
+    """What a `TokenModel` is made of, the textbook's network of an embedding, cells and a softmax."""
+
+    cell: str = "gated"
+    """Recurrent cell: elman, gated, lstm, gru, feedforward for no memory, or module:Name of one of your own.
+    With feedforward it knows the token before and nothing else."""
+    embedding_dim: Count = 64
+    """Numbers that stand for a token. Usual are 16 to 256: fewer for a dozen tokens, more for thousands."""
+    lstm_hidden_size: Count = 128
+    """Units of a cell, of whichever kind. Usual are 64 to 512; fewer of them overfit less."""
+    n_lstm_layers: Annotated[int, Range(1, 2**10)] = 2
+    """Cells on top of each other. Two are the textbook's; a third rarely pays for its time."""
+    lstm_kwargs: dict[str, float | str] = dataclasses.field(default_factory=dict)
+    """Options of the cell, such as forget_bias and chrono. What they do is as in `Network`."""
+    dropout: Annotated[float, Range(0.0, 1.0, is_high_allowed=False)] = 0.0
+    """Share left out, while it trains, of what the embedding and each cell hand on. Usual are 0.1 to 0.5
+    where the training data are learned by heart, 0 where there are plenty."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no network can have.
+
+        Raises:
+            ValueError: names the setting, what came and what is allowed.
+        """
+        check_fields(self)
+        object.__setattr__(self, "lstm_kwargs", check_all(self.lstm_kwargs, "lstm_kwargs."))
+
+
 # ---------------------------------------------------------------- plain values
 
 

@@ -11,7 +11,7 @@ import os
 import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,9 @@ SPARE = 2**14
 """Numbers beyond the file's own that building its network may take, for buffers and starting values."""
 
 Weights = Literal["ema", "raw"]
+
+TOKENS = "TokenModel"
+"""What the file of a token model says instead of a policy's class, see `agents.play.token_file`."""
 
 
 # ---------------------------------------------------------------- there
@@ -303,24 +306,50 @@ def network_of(stored: Stored, kind: type[RecurrentPolicy]) -> tuple[RecurrentPo
     name = agent.get("policy_class", RecurrentPolicy.__name__)
     if name == KIND:
         raise stored.error("holds a table, no network: name it where a player is expected")
+    if name == TOKENS:
+        raise stored.error(
+            "holds a model of what comes next, which plays nothing: scripts/sequence.py takes it"
+        )
     if name != kind.__name__:
         raise stored.error(
             f"its policy is of the class {reprlib.repr(name)}, which policy=... has to give, got "
             f"{kind.__name__}; no file names code to import"
         )
     weights = stored.tensors("policy.safetensors")
+    task = _task(agent, stored, sum(x.numel() for x in weights.values()), len(weights))
+
+    def make() -> RecurrentPolicy:
+        return kind(task.observation_space, task.action_space, task.seats, **agent["policy"])
+
+    return built(stored, agent.get("policy"), POLICY_ARGUMENTS, make), task
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def built(stored: Stored, told: Any, kinds: Mapping[str, Kind], make: Callable[[], Network]) -> Network:
+    """The network that `make` makes of arguments that a file tells, still without its weights.
+
+    Args:
+        told: the arguments.
+        kinds: what they may be, but for `lstm_kwargs` and `net_arch`.
+
+    Raises:
+        CheckpointError: they fit no network, or not the weights in the file. Nothing is built that is larger
+            than they are.
+    """
+    weights = stored.tensors("policy.safetensors")
     numbers = sum(x.numel() for x in weights.values())
-    task = _task(agent, stored, numbers, len(weights))
     try:
-        _check_policy_arguments(agent.get("policy"), numbers, len(weights))
+        _check_policy_arguments(told, kinds, numbers, len(weights))
         with _NoLargerThan(2 * numbers + SPARE):
-            network = kind(task.observation_space, task.action_space, task.seats, **agent["policy"])
+            network = make()
     except _TooLargeError as error:
         raise stored.error(f"the weights do not fit the policy they claim: {error}") from error
     except _UNFIT as error:
         raise stored.error(f"its policy does not fit this version ({_told(error)})") from error
     _check_tensors(weights, network, stored)
-    return network, task
+    return network
 
 
 def _task(agent: Mapping[str, Any], stored: Stored, numbers: int, tensors: int) -> Task:
@@ -383,7 +412,7 @@ def _told(error: BaseException) -> str:
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
-def _check_policy_arguments(told: Any, numbers: int, tensors: int) -> None:
+def _check_policy_arguments(told: Any, kinds: Mapping[str, Kind], numbers: int, tensors: int) -> None:
     """Refuse arguments of a policy that no network of so many `numbers` in so many `tensors` can have.
 
     Raises:
@@ -399,8 +428,8 @@ def _check_policy_arguments(told: Any, numbers: int, tensors: int) -> None:
             )
 
     for name, value in told.items():
-        if name in POLICY_ARGUMENTS:
-            kind = POLICY_ARGUMENTS[name]
+        if name in kinds:
+            kind = kinds[name]
             if name == "cell":  # only looked up: a policy of one's own might import what it is told
                 registered("cell", checked(name, value, kind), CELLS)
             elif kind.type is int:

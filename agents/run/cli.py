@@ -134,8 +134,15 @@ def start_or_resume(
         override(kind(), arguments)
         raise ValueError(f"the configuration comes first; {usage}")
     config = override(read_config(arguments[0], kind), arguments[1:])
-    called_by: list[str] = sys.argv[0].split() if _is_console() else [Path(sys.executable).name, sys.argv[0]]
-    return train(config, shlex.join([*called_by, *sys.argv[1:]]))
+    return train(config, shlex.join([*_called_by(), *sys.argv[1:]]))
+
+
+def _called_by() -> list[str]:
+    """The words before the arguments; behind a script's name may stand what it is to do."""
+    if _is_console():
+        return sys.argv[0].split()
+    script, ending, verb = sys.argv[0].rpartition(".py")
+    return [Path(sys.executable).name, script + ending, *verb.split()] if ending else [sys.argv[0]]
 
 
 def _apart(word: str, flag: str) -> list[str]:

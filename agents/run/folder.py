@@ -35,6 +35,7 @@ MAY_CHANGE = (
     "keep_checkpoints",
     "progress",
     "eval",
+    "data",  # it may lie elsewhere; what it holds is compared
 )
 """Parts of a configuration that a resumed run may change."""
 

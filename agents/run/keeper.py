@@ -15,8 +15,8 @@ from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from tqdm import tqdm
 
 from agents import files
@@ -46,6 +46,15 @@ class Measured(Protocol):
     def mean(self) -> float: ...
     @property
     def interval(self) -> tuple[float, float]: ...
+
+
+class Learning(Protocol):
+    """What learns: one of Stable-Baselines3's algorithms, or what is called as they are."""
+
+    num_timesteps: int
+
+    def set_logger(self, logger: Logger, /) -> None: ...
+    def learn(self, total_timesteps: int, callback: BaseCallback, *, reset_num_timesteps: bool) -> object: ...
 
 
 K = TypeVar("K", bound=RunConfig)
@@ -184,9 +193,9 @@ class RunKeeper(BaseCallback, Generic[K, R]):
 
     # ------------------------------------------------ what it keeps
 
-    def start(self, model: BaseAlgorithm) -> None:
+    def start(self, model: Learning) -> None:
         """Take the signals and say that the run runs."""
-        self.init_callback(model)
+        self.init_callback(model)  # type: ignore[arg-type]  # it asks for no more than `Learning`
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 # Who started it with nohup wants it to outlive the terminal.
@@ -306,7 +315,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         self.signal = number
 
 
-def learn(model: BaseAlgorithm, keeper: RunKeeper[K, R], resumed_at: int | None) -> Outcome[R]:
+def learn(model: Learning, keeper: RunKeeper[K, R], resumed_at: int | None) -> Outcome[R]:
     """Learn, then evaluate, with everything written into the keeper's run, which is `locked`."""
     config, run = keeper.config, keeper.run
     began = time.perf_counter()

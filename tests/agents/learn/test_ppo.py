@@ -321,6 +321,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_weights(task):
     assert all(torch.equal(a, b) for a, b in zip(weights(model.policy), before, strict=True))
 
 
+@pytest.mark.parametrize("cell", ["gated", "elman"])
+def test_penalties_are_on_matrices_and_off_by_default(make_model, cell):
+    """One step of plain descent with and without: the weights differ by rate * (l1 sign w + 2 l2 w)."""
+    model = make_model(policy_kwargs={"cell": cell, "shared_lstm": True, "enable_critic_lstm": False})
+    rollout = Collector(model.lanes, model.policy).collect(model.policy, 8)
+    after = []
+    for l1, l2 in ((0.0, 0.0), (1e-2, 3e-2)):
+        policy = copy.deepcopy(model.policy)
+        rate = torch.optim.SGD(policy.parameters(), 0.5)
+        c = Moment(n_steps=8, batch_size=None, n_epochs=1, max_grad_norm=1e9, l1_coef=l1, l2_coef=l2)
+        update(policy, rate, rollout, c)
+        after.append(dict(policy.named_parameters()))
+    for name, w in model.policy.named_parameters():
+        step = 0.5 * (1e-2 * w.sign() + 2 * 3e-2 * w) if w.dim() == 2 else torch.zeros_like(w)
+        torch.testing.assert_close(after[1][name], after[0][name] - step, rtol=0.0, atol=1e-6)
+
+
 def test_gradients_are_clipped_to_their_norm(task):
     """Plain gradient descent with rate 1 and norm 0.01 moves the weights by 0.01."""
     model, rollout, _ = task
