@@ -27,9 +27,19 @@ class Match:
             actions give the same match, here and in a `Batch`.
         chance: "draw" plays dice and cards by itself; "ask" treats chance as a seat (`CHANCE`), whose
             outcomes are played like actions and whose odds are `chance()`.
+        deal: the set-up in letters, of a game that has such (`Game.dealt`); None = as the seed deals it.
+
+    Raises:
+        ValueError: `chance` is neither, or `deal` is no set-up of the game.
     """
 
-    def __init__(self, game: Game, seed: int | None = None, chance: Literal["draw", "ask"] = "draw") -> None:
+    def __init__(
+        self,
+        game: Game,
+        seed: int | None = None,
+        chance: Literal["draw", "ask"] = "draw",
+        deal: str | None = None,
+    ) -> None:
         if chance not in ("draw", "ask"):
             raise ValueError(f"chance must be 'draw' or 'ask', got {chance!r}")
         self.game = game
@@ -40,9 +50,10 @@ class Match:
         """Total reward of each seat so far, float64 [P]."""
         self._asks = chance == "ask"
         self._states = np.zeros(1, game.state)
-        self._states[0] = game.blank()
+        self._states[0] = game.blank() if deal is None else game.dealt(deal)
         self._states[0].seed = self.seed & 0xFFFF_FFFF_FFFF_FFFF
-        game.deal(self.state)
+        if deal is None:
+            game.deal(self.state)
         self._draw_chance()
 
     @property

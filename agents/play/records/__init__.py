@@ -1,0 +1,28 @@
+"""Records: matches written down, one a line, and read back by playing them again.
+
+records.record(game, players, 1_000, "records/hex")
+matches = records.load("records/hex", split="train")
+for piece in records.lay(matches, columns=128, steps=32):    # [T, B], as a rollout
+    policy(piece.observation, piece.seat, piece.previous, piece.start, cores)
+"""
+
+from __future__ import annotations
+
+from agents.play.records.folder import Writer, load
+from agents.play.records.laid import Laid, lay
+from agents.play.records.matches import Matches, RecordError, Split, check, played
+from agents.play.records.recorder import of_match, record
+
+__all__ = [
+    "Laid",
+    "Matches",
+    "RecordError",
+    "Split",
+    "Writer",
+    "check",
+    "lay",
+    "load",
+    "of_match",
+    "played",
+    "record",
+]
