@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -224,11 +224,21 @@ def watch(
     match = Match(game, seed)
     for player in players:
         player.reset(1)
+
+    def chosen() -> Iterator[int]:
+        while not match.over:
+            seat = match.seat
+            yield players[seat].act(match.observation(seat), match.mask(), seat)
+
+    return moments(match, chosen(), viewer)
+
+
+def moments(match: Match, actions: Iterable[int], viewer: Viewer) -> Iterator[Match]:
+    """`watch` of a match in which these actions are played, one asked for after the other."""
     seen = match.text(viewer)
     yield match
-    while not match.over:
-        seat = match.seat
-        match.play(players[seat].act(match.observation(seat), match.mask(), seat))
+    for action in actions:
+        match.play(action)
         before, seen = seen, match.text(viewer)
         if seen != before or match.over:
             yield match

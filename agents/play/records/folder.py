@@ -14,6 +14,7 @@ A folder that is being written has another name for its file, `.matches.jsonl.tm
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import reprlib
 from collections import Counter
@@ -59,14 +60,12 @@ class Writer:
     def __init__(self, folder: str | Path, game: Game, split: Split = DEFAULT_SPLIT) -> None:
         self.folder, self.game = Path(folder), game
         check_share(split)
-        for name in (MANIFEST, FILE):
-            if (self.folder / name).exists():
-                raise FileExistsError(f"{self.folder}: there are records already; expected a new folder")
         self.split = {"by": "match", **split._asdict()}
         self.matches = self.decisions = self.bytes = 0
         self.players: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
+        refuse_records(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._temporary = self.folder / f".{FILE}.tmp"
         self._file = self._temporary.open("wb")
@@ -141,10 +140,48 @@ def load(
     return matches.of(told.chosen(split, matches.is_validation(told), path))
 
 
+def load_line(path: str | Path, number: int = 1) -> Matches:
+    """The one match in a line of a file, or of the file in a folder; the other lines are not looked at.
+
+    Args:
+        number: of the line, from 1 on.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        RecordError: there is no such line, or it is no record, or not what the rules give.
+    """
+    path = Path(path)
+    file = path / FILE if path.is_dir() else path
+    found = list(itertools.islice(_lines(file), number - 1, number)) if number >= 1 else []
+    if not found:
+        count = sum(1 for _ in _lines(file))
+        raise RecordError(f"{file}: there is no line {number}; there are lines 1..{count}")
+    matches = lines.read(found, str(file), first=number)
+    check(matches)
+    return matches
+
+
+def refuse_records(folder: Path) -> None:
+    """Nothing that was recorded is written over.
+
+    Raises:
+        FileExistsError: there are records in the folder.
+    """
+    for name in (MANIFEST, FILE):
+        if (folder / name).exists():
+            raise FileExistsError(f"{folder}: there are records already; expected a new folder")
+
+
 def check_share(split: Split) -> None:
     """Refuse a share that is none."""
     if not 0.0 <= split.validation <= 1.0:
         raise ValueError(f"the share of validation must be in 0..1, got {split.validation}")
+
+
+def split_at(path: str | Path) -> Split:
+    """The split of a folder of records, or of a single file: the usual one."""
+    path = Path(path)
+    return split_of(read_manifest(path) if path.is_dir() else None)
 
 
 def split_of(manifest: dict[str, Any] | None) -> Split:

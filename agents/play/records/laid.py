@@ -63,10 +63,15 @@ def lay(
     if columns < 1 or steps < 1:
         raise ValueError(f"columns and steps must be at least 1, got {columns} and {steps}")
     order = np.arange(len(matches)) if order is None else np.asarray(order, np.int64)
-    lengths = matches.lengths
-    order = order[(matches.ends[order] != STOPPED) & (lengths[order] > 0)]
+    order = order[(matches.ends[order] != STOPPED) & (matches.lengths[order] > 0)]
     if len(order) == 0:
         raise ValueError(f"{matches.source}: there is no match that came to an end")
+    return pieces(matches, columns, steps, order, is_cut)
+
+
+def pieces(matches: Matches, columns: int, steps: int, order: Array, is_cut: bool = False) -> Iterator[Laid]:
+    """`lay` of whatever matches are named in `order`, which all have decisions."""
+    lengths = matches.lengths
     column, begin = _placed(lengths[order], columns)
     ends = np.zeros(columns, np.int64)
     np.maximum.at(ends, column, begin + lengths[order])

@@ -111,20 +111,23 @@ class _Found:
     lines: list[int] = dataclasses.field(default_factory=list)
 
 
-def read(lines: Iterable[bytes], source: str, players: Iterable[str] | None = None) -> Matches:
+def read(
+    lines: Iterable[bytes], source: str, players: Iterable[str] | None = None, first: int = 1
+) -> Matches:
     """The matches of a file, line by line; whether the rules allow them `check` says.
 
     Args:
         lines: at most LONGEST bytes each are looked at.
         source: the file's name, for errors.
         players: the names that may occur; None = any.
+        first: the number of the first line, for errors.
 
     Raises:
         RecordError: a line is no record, or of another game than the first; or there is no line.
     """
     found = _Found()
     allowed = None if players is None else set(players)
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         try:
             if len(line) > LONGEST:
                 raise ValueError(f"it is longer than {LONGEST:,} bytes")

@@ -160,7 +160,7 @@ class Matches:
 
 def played(
     game: Game,
-    seeds: Sequence[int],
+    seeds: Sequence[int | None],
     actions: Array,
     begins: Array,
     names: Sequence[str],
@@ -169,11 +169,11 @@ def played(
     """Records of matches that were just played, their chance drawn from their seeds.
 
     Args:
-        seeds: N of them.
+        seeds: N of them; None in games without chance whose set-up is always the same.
         actions, begins: as `Script` has them.
         names, players: as `Matches` has them.
     """
-    states = dealt(game, np.array(seeds, np.uint64), [None] * len(seeds))
+    states = dealt(game, np.array([seed or 0 for seed in seeds], np.uint64), [None] * len(seeds))
     deals = [game.deal_text(state) for state in states]
     script, told = drawn(game, states, actions, begins)
     ends = judged(game, script, told)

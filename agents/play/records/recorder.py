@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,21 +10,19 @@ import torch
 from agents.play import arena
 from agents.play.players import Player
 from agents.play.records.folder import Writer
-from agents.play.records.matches import DEFAULT_SPLIT, Matches, Split, played
-from envs import Game, Match
-from envs.core import match_seed
+from agents.play.records.matches import Matches, played
+from envs import REFEREE, Game, Match
+from envs.core import Viewer, match_seed
 from envs.seeds import derived_seed
 
 
 def record(
-    game: Game,
     players: Sequence[Player],
     matches: int,
-    folder: str | Path,
+    writer: Writer,
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    split: Split = DEFAULT_SPLIT,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Let players play and write down every match; they take turns in the seats.
@@ -33,23 +30,23 @@ def record(
     Args:
         players: one for each seat, with different names.
         matches: N.
-        folder: a new one; left early, by Ctrl-C say, it holds the matches of the batches that were through.
+        writer: of their game; left early, by Ctrl-C say, it holds the matches of the batches that were
+            through.
         seed: of the matches; the players draw from their own generators.
-        split: which of them are for validation.
         on_progress: called with the number of matches that have just ended.
 
     Raises:
-        ValueError: other players than the game has seats, two of one name, no match, or no share.
+        ValueError: other players than the game has seats, two of one name, or no match.
         FileExistsError: there are records in the folder.
     """
-    names = [player.name for player in players]
+    game, names = writer.game, [player.name for player in players]
     if len(players) != game.seats or len(set(names)) < len(names):
         raise ValueError(
             f"{game} is recorded with {game.seats} player(s) of different names, one a seat, got {names}"
         )
     if matches < 1:
         raise ValueError(f"matches must be at least 1, got {matches}")
-    with Writer(folder, game, split) as writer:
+    with writer:
         for number, begin in enumerate(range(0, matches, arena.LANES)):
             lane = torch.arange(begin, min(begin + arena.LANES, matches))
             sits = (torch.arange(game.seats) - lane[:, None]) % game.seats  # as in the arena
@@ -80,6 +77,18 @@ def _played(
         [player.name for player in players],
         sits.numpy(),
     )
+
+
+def watch(matches: Matches, number: int = 0, viewer: Viewer = REFEREE) -> Iterator[Match]:
+    """A recorded match as `agents.play.arena.watch` shows one that is played.
+
+    Args:
+        number: of the match among them.
+        viewer: who watches.
+    """
+    one = matches.of(np.array([number]))
+    match = Match(matches.game, one.seeds[0] or 0, one.script.outcomes.tolist(), one.deals[0])
+    return arena.moments(match, one.script.actions[: one.lengths[0]].tolist(), viewer)
 
 
 def of_match(match: Match, names: Sequence[str]) -> Matches:

@@ -137,9 +137,7 @@ def write(folder: str | Path, setups: Setups, split: Split = DEFAULT_SPLIT) -> N
     """
     folder = Path(folder)
     records_folder.check_share(split)
-    for name in (records_folder.MANIFEST, FILE, records_folder.FILE):
-        if (folder / name).exists():
-            raise FileExistsError(f"{folder}: there are records already; expected a new folder")
+    records_folder.refuse_records(folder)
     rows = zip(setups.groups.tolist(), setups.letters(), strict=True)
     write_file(folder / FILE, "".join(f"{group} {letters}\n" for group, letters in rows).encode())
     told = manifest_of(folder, setups, {"by": "group", **split._asdict()})
