@@ -159,7 +159,8 @@ def _before(pieces: Array) -> Array:
 def _left(pieces: Array, army: Array) -> Array:
     """How many of each kind are left before each cell, int64 [N, 40, pieces]."""
     placed = np.eye(len(LETTERS), dtype=np.int64)[pieces].cumsum(1)
-    return army - np.concatenate([np.zeros_like(placed[:, :1]), placed[:, :-1]], 1)
+    left: Array = army - np.concatenate([np.zeros_like(placed[:, :1]), placed[:, :-1]], 1)
+    return left
 
 
 def _counted(pieces: Array, left: Array) -> tuple[Array, Array, Array]:
