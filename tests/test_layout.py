@@ -82,7 +82,6 @@ TESTED_IN = {
     "agents/commands/train.py": "scripts/test_train.py",
     "agents/commands/watch.py": "scripts/test_scripts.py",
     "agents/learn/learners.py": "agents/learn/test_sequence.py",
-    "agents/learn/streams.py": "agents/learn/test_sequence.py",
     "agents/net/heads.py": "agents/net/test_spatial.py",
     "agents/net/kernels/explicit.py": "agents/net/test_kernels.py",
     "agents/net/kernels/choice.py": "agents/net/test_replay.py",
@@ -102,6 +101,7 @@ TESTED_IN = {
         )
     },
     "agents/run/cli.py": "scripts/test_scripts.py",
+    "agents/run/source.py": "agents/run/test_sequence.py",
     "agents/run/sentences.py": "agents/learn/test_settings.py",
     "envs/core.py": "envs/test_check.py",
     "envs/room.py": "agents/run/test_sizes.py",

@@ -18,17 +18,12 @@ from typing import Annotated
 import tyro
 
 from agents.learn.judged import Score
+from agents.play.continuing import continue_setups, read_army, read_letters, text_of
+from agents.play.token_file import load_tokens
 from agents.run import cli
 from agents.run.keeper import Outcome
-from agents.run.sequence import (
-    SEQUENCE_CHOICES,
-    Part,
-    SequenceConfig,
-    resume,
-    sample_setups,
-    score_run,
-    train,
-)
+from agents.run.sequence import SEQUENCE_CHOICES, SequenceConfig, resume, score_run, train
+from agents.run.source import Part
 from agents.run.stream import SAY
 from agents.run.written import typed
 from envs.names import known
@@ -96,9 +91,9 @@ class Scored:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run of `fit`, or one of its checkpoints."""
     data: str
-    """The file."""
-    part: Part = "auto"
-    """Of the file: auto is what was held out where the run learned from this very file, else all of it."""
+    """Folder or file of records, or of arrangements."""
+    part: Part | None = None
+    """Of the data; None is what was held out where the run learned from these very data, else all of them."""
     device: str = "cpu"
     """Where it computes."""
 
@@ -140,8 +135,12 @@ class Sampled:
 def print_samples() -> None:
     """Print arrangements, four rows each."""
     a = cli.parse(Sampled, __doc__)
-    for text in sample_setups(a.run, a.begin, a.count, a.temperature, a.seed):
-        SAY(text + "\n")
+    model, about, _ = load_tokens(a.run)
+    drawn = continue_setups(
+        model, read_letters(a.begin), read_army(about, a.run), a.count, a.temperature, a.seed
+    )
+    for one in drawn:
+        SAY(text_of(one) + "\n")
 
 
 VERBS = {"fit": fit, "score": print_score, "sample": print_samples}

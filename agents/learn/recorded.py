@@ -1,4 +1,4 @@
-"""Recorded decisions: sequences of them one after another, how they are parted, and how they are laid out.
+"""Recorded decisions: sequences of them one after another, and how they are laid out to be learned from.
 
 Nothing is padded and nothing is split: sequences stand one after another in B lanes, `start` says where one
 begins, and what is remembered goes on from one piece of T steps to the next, as in a rollout.
@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from envs.seeds import derived_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,37 +58,6 @@ class Recorded:
             length,
             self.group[sequences],
         )
-
-
-class Split(NamedTuple):
-    """Recorded decisions in two parts that share no group."""
-
-    training: Recorded
-    validation: Recorded
-
-
-def split(data: Recorded, share: float, seed: int) -> Split:
-    """Part `data` by its groups, drawn with `seed`.
-
-    Args:
-        share: of the groups that validation gets, 0..1.
-
-    Raises:
-        ValueError: one of the parts would be empty.
-    """
-    groups = data.group.unique()
-    generator = torch.Generator().manual_seed(derived_seed(seed, "split"))
-    drawn = groups[torch.randperm(len(groups), generator=generator)]
-    count = round(share * len(groups))
-    if not 0 < count < len(groups):
-        raise ValueError(
-            f"a validation share of {share:g} parts {len(groups):,} groups of {len(data):,} sequences into "
-            f"{len(groups) - count:,} and {count:,}: both parts must hold one at least"
-        )
-    is_held_out = torch.isin(data.group, drawn[:count])
-    return Split(
-        data.select(torch.nonzero(~is_held_out)[:, 0]), data.select(torch.nonzero(is_held_out)[:, 0])
-    )
 
 
 class Layout(NamedTuple):

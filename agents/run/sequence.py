@@ -7,34 +7,33 @@ The best checkpoint by validation loss is what the run ends with: at the end its
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from agents import files
 from agents.learn.judged import Score, judge, score
-from agents.learn.learners import Learner, TokenLearner
+from agents.learn.learners import CloneLearner, Learner, TokenLearner
 from agents.learn.penalties import share_near_zero
-from agents.learn.recorded import Recorded, Split, split
+from agents.learn.recorded import Recorded
 from agents.learn.sequence import Fit, FitSettings
-from agents.learn.streams import arrangements, pieces_of, with_mirrored
+from agents.net import settings
 from agents.net.cells import cell_class
-from agents.net.settings import TokenNetwork
+from agents.net.policy import RecurrentPolicy, with_names
+from agents.net.settings import Network, TokenNetwork
+from agents.net.task import task_of
 from agents.net.tokens import TokenModel
-from agents.play.agent_file import load_weights
-from agents.play.continuing import continue_setups
-from agents.play.setups import PIECES, counted, read_letters, read_setups, text
-from agents.play.token_file import load_tokens, read_tokens, token_parts
+from agents.play.agent_file import load, load_weights, parts_of
+from agents.play.token_file import is_tokens, read_tokens, token_parts
 from agents.run import curves, folder, keeper
-from agents.run.choices import Choices, Chosen, options_of_cell
-from agents.run.config import Paced, RunConfig, read_config
+from agents.run.choices import Choice, Choices, Chosen, cell_options, options_of_cell
+from agents.run.config import SELF_PLAY_NETWORK, Paced, RunConfig, read_config
 from agents.run.keeper import Outcome, RunKeeper, resolve_device
+from agents.run.source import Model, Part, Source, read_source, sample_of, to_learn_from
 from agents.run.stream import SAY, Say
 from envs.batch import usable_device
-from envs.seeds import derived_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +51,21 @@ class SequenceConfig(RunConfig):
     """Learning from records."""
 
     data: str = ""
-    """File of starting arrangements, a line each."""
-    validation: float = 0.2
-    """Share of the groups that are held out: judged at every evaluation, never learned from."""
+    """Folder or file of recorded matches, or of starting arrangements (.txt, .txt.gz). What is held out of
+    them for validation follows from each one alone, see `agents.play.records`."""
+    model: Model = "tokens"
+    """tokens: the textbook's network, of the next piece or of what a seat saw and did next. clone: an agent
+    that decides as it was recorded, which plays, is judged and learns on as any other."""
+    player: str | None = None
+    """Learn from the decisions of the player of this name alone; None: from all."""
     examples: int | None = None
-    """Learn from so many of the other sequences alone; None: from all."""
+    """Learn from so many of the training sequences alone; None: from all."""
     mirror: bool = False
     """Of arrangements, learn also from each one with left and right exchanged."""
     tokens: TokenNetwork = dataclasses.field(default_factory=TokenNetwork)
+    """The network of model tokens."""
+    policy: Network = SELF_PLAY_NETWORK
+    """The network of model clone."""
     fit: FitSettings = dataclasses.field(default_factory=FitSettings)
     eval: FitEval = dataclasses.field(default_factory=FitEval)
 
@@ -70,68 +76,19 @@ class SequenceConfig(RunConfig):
         self.at_least(1, "eval.training_sequences")
         if self.examples is not None:
             self.at_least(1, "examples")
-        if not 0.0 < self.validation < 1.0:
-            raise ValueError(f"validation must be a number above 0, below 1, got {self.validation}")
+
+    @property
+    def cell(self) -> str:
+        """Of the network that learns."""
+        return self.tokens.cell if self.model == "tokens" else self.policy.cell
 
 
-def _cell_options(chosen: Chosen) -> Any:
+def _cell_options(chosen: Chosen) -> Choice:
     """What `tokens.lstm_kwargs` may say."""
     return options_of_cell(chosen, "tokens", chosen.before("tokens.cell"), chosen.now("tokens.cell"))
 
 
-SEQUENCE_CHOICES: Choices = {"tokens.lstm_kwargs": _cell_options}
-
-
-# ---------------------------------------------------------------- what it learns from
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What a file of records gives."""
-
-    sha256: str
-    about: Mapping[str, Any]
-    """What the sequences are of, as data."""
-    split: Split
-    """To learn from, and held out."""
-    everything: Recorded
-
-
-def read_source(path: str | Path, validation: float) -> Source:
-    """The arrangements in a file, parted by group. All runs part a file in the same way.
-
-    Raises:
-        FileNotFoundError, ValueError: see `read_setups` and `split`.
-    """
-    if not str(path):
-        raise ValueError("say with --data which file to learn from")
-    setups = read_setups(path)
-    everything = arrangements(setups)
-    stock = "".join(PIECES[k] for k in setups.pieces[0].sort().values.tolist())
-    about = {"kind": "setups", "names": PIECES, "stock": stock}
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return Source(digest, about, split(everything, validation, 0), everything)
-
-
-def training_part(config: SequenceConfig, source: Source) -> Recorded:
-    """What is learned from of a source."""
-    data = source.split.training
-    if config.examples is not None:
-        if config.examples > len(data):
-            raise ValueError(f"examples must be at most the {len(data):,} there are, got {config.examples:,}")
-        data = sample_of(data, config.examples, config.seed)
-    return with_mirrored(data) if config.mirror else data
-
-
-def sample_of(data: Recorded, count: int, seed: int) -> Recorded:
-    """So many of the sequences at most, drawn with `seed`."""
-    generator = torch.Generator().manual_seed(derived_seed(seed, "examples"))
-    return data.select(torch.randperm(len(data), generator=generator)[:count])
-
-
-def baselines(source: Source) -> dict[str, float]:
-    """Perplexity on the validation part of what counting on the training part predicts."""
-    return counted(pieces_of(source.split.training), pieces_of(source.split.validation))
+SEQUENCE_CHOICES: Choices = {"tokens.lstm_kwargs": _cell_options, "policy.lstm_kwargs": cell_options}
 
 
 # ---------------------------------------------------------------- a run
@@ -147,11 +104,12 @@ def train(config: SequenceConfig, command: str = "", say: Say = SAY) -> Outcome[
     Raises:
         FileNotFoundError, ValueError: there is no such data, or they or the configuration do not fit.
     """
-    source = read_source(config.data, config.validation)
+    source = source_of(config)
     fit = make_fit(config, source)
-    run = folder.begin(config, f"{source.about['kind']}__{config.tokens.cell}", command)
+    what = source.about["kind"] if source.game is None else f"{source.game.name}_{config.model}"
+    run = folder.begin(config, f"{what}__{config.cell}", command)
     with folder.locked(run):
-        return keeper.learn(fit, FitKeeper(config, run, say, source), None)
+        return keeper.learn(fit, FitKeeper(config, run, say, source, fit.data), None)
 
 
 def resume(
@@ -162,23 +120,41 @@ def resume(
     Arguments and errors are those of `folder.resumed`; a finished run is refused, too, and other data.
     """
     with folder.resumed(run, SequenceConfig, change, say) as (run, config, start, stored):
-        source = read_source(config.data, config.validation)
-        told = stored.json("training.json").get("data")
-        if told != source.sha256:
+        source = source_of(config)
+        if stored.json("training.json").get("data") != source.digest:
             raise ValueError(f"{config.data}: holds other data than {start.name} learned from")
         fit = make_fit(config, source)
         take(fit, stored)
         folder.go_on(run, config, start, fit.num_timesteps, say)
-        return keeper.learn(fit, FitKeeper(config, run, say, source), fit.num_timesteps)
+        return keeper.learn(fit, FitKeeper(config, run, say, source, fit.data), fit.num_timesteps)
+
+
+def source_of(config: SequenceConfig) -> Source:
+    """What a configuration says to learn from; errors as of `read_source`."""
+    return read_source(config.data, config.model, config.player, config.fit.gamma)
 
 
 def make_fit(config: SequenceConfig, source: Source) -> Fit:
     """The network and its trainer that a configuration describes, before training."""
-    cell_class(config.tokens.cell)
+    cell_class(config.cell)
+    device = usable_device(resolve_device(config.device))
     torch.manual_seed(config.seed)
-    network = TokenModel(len(source.about["names"]), **dataclasses.asdict(config.tokens))
-    learner = TokenLearner(network.to(usable_device(resolve_device(config.device))))
-    return Fit(learner, training_part(config, source), config.fit, config.seed)
+    learner: Learner
+    if config.model == "tokens":
+        learner = TokenLearner(TokenModel(len(source.names), **dataclasses.asdict(config.tokens)).to(device))
+    else:
+        assert source.game is not None
+        task, arguments = task_of(source.game), policy_arguments(config)
+        policy = RecurrentPolicy(task.observation_space, task.action_space, task.seats, **arguments)
+        learner = CloneLearner(policy.to(device))
+    data = to_learn_from(source, config.examples, config.mirror, config.seed)
+    return Fit(learner, data, config.fit, config.seed)
+
+
+def policy_arguments(config: SequenceConfig) -> dict[str, Any]:
+    """What a clone's policy is made with, as data."""
+    told = settings.plain(with_names(dataclasses.asdict(config.policy)), "policy")
+    return dict(told)
 
 
 def take(fit: Fit, stored: files.Stored) -> None:
@@ -200,10 +176,16 @@ class FitKeeper(RunKeeper[SequenceConfig, Score]):
     model: Fit  # type: ignore[assignment]
     is_lowest_best = True
 
-    def __init__(self, config: SequenceConfig, run: Path, say: Say, source: Source) -> None:
+    def __init__(
+        self, config: SequenceConfig, run: Path, say: Say, source: Source, learned_from: Recorded
+    ) -> None:
         super().__init__(config, run, say)
         self.source = source
-        self.shown = sample_of(training_part(config, source), config.eval.training_sequences, config.seed)
+        self.judged = {
+            "validation": source.part("validation"),
+            "training": sample_of(learned_from, config.eval.training_sequences, config.seed),
+        }
+        """The sequences that it is judged on."""
         self.is_over = False
         """Patience is at its end."""
         self._in_vain = 0
@@ -215,13 +197,20 @@ class FitKeeper(RunKeeper[SequenceConfig, Score]):
         return results["validation"].loss
 
     def parts(self) -> files.Parts:
-        fit = self.model
-        assert isinstance(fit.policy, TokenModel)
         return {
-            **token_parts(fit.policy, self.config.tokens, self.source.about, fit.num_timesteps),
-            "training.json": {"arguments": {}, "data": self.source.sha256},
-            "fit.safetensors": fit.state_dict(),
+            **self._model_parts(),
+            "training.json": {"arguments": {}, "data": self.source.digest},
+            "fit.safetensors": self.model.state_dict(),
         }
+
+    def _model_parts(self) -> files.Parts:
+        """The file of a token model, or of an agent."""
+        policy, n = self.model.policy, self.model.num_timesteps
+        if isinstance(policy, TokenModel):
+            return token_parts(policy, self.config.tokens, self.source.about, n)
+        assert isinstance(policy, RecurrentPolicy)
+        assert self.source.game is not None
+        return parts_of(policy, task_of(self.source.game), policy_arguments(self.config), n, None, None)
 
     def describe(self, results: dict[str, Score]) -> str:
         told = (f"{name} {result.perplexity:.4f}" for name, result in results.items())
@@ -233,7 +222,7 @@ class FitKeeper(RunKeeper[SequenceConfig, Score]):
     def judge(self, is_final: bool) -> dict[str, Score]:
         """Validation beside training, both without dropout."""
         group, logger, results = "final" if is_final else "eval", self.model.logger, {}
-        for name, data in (("validation", self.source.split.validation), ("training", self.shown)):
+        for name, data in self.judged.items():
             results[name] = score(data, judge(self.model.learner, data))
             for tag, value in results[name].numbers().items():
                 logger.record(f"{group}/{name}/{tag}", value)
@@ -290,43 +279,38 @@ def in_vain(run: Path, tag: str) -> int:
 # ---------------------------------------------------------------- a run that is there
 
 
-Part = Literal["auto", "all", "training", "validation"]
-
-
 def score_run(
-    run: str | Path, data: str | Path, part: Part = "auto", device: str = "cpu"
-) -> tuple[str, Score, dict[str, float]]:
-    """How well a run's best model predicts the sequences of a file.
+    run: str | Path, data: str | Path, part: Part | None = None, device: str = "cpu"
+) -> tuple[Part, Score, dict[str, float]]:
+    """How well a run's best model predicts recorded sequences.
 
     Args:
-        part: of the file; auto is validation where the run learned from that very file, else all of it.
+        part: of the data; None is validation where the run learned from them, else all.
 
     Returns:
-        the part, the score, and what counting predicts (`baselines`) where the part is validation.
+        the part, the score, and where the part is validation what counting predicts (`Source.counted`).
     """
     stored = files.read(run)
     config = read_config(folder.found(run)[0] / "config.yaml", SequenceConfig)
-    source = read_source(data, config.validation)
-    if part == "auto":
-        part = "validation" if stored.json("training.json").get("data") == source.sha256 else "all"
-    chosen = {
-        "all": source.everything, "training": source.split.training, "validation": source.split.validation,
-    }[part]  # fmt: skip
-    learner: Learner = TokenLearner(read_tokens(stored).model.to(usable_device(device)))
-    told = baselines(source) if part == "validation" else {}
-    return part, score(chosen, judge(learner, chosen)), told
+    source = read_source(data, config.model, config.player, config.fit.gamma)
+    if part is None:
+        part = "validation" if stored.json("training.json").get("data") == source.digest else "all"
+    chosen, learner = source.part(part), _learner(run, stored, source, usable_device(device))
+    return part, score(chosen, judge(learner, chosen)), source.counted() if part == "validation" else {}
 
 
-def sample_setups(run: str | Path, begin: str, count: int, temperature: float, seed: int) -> list[str]:
-    """Arrangements that a run's best model draws, as text; arguments as of `continue_setups`.
+def _learner(run: str | Path, stored: files.Stored, source: Source, device: torch.device) -> Learner:
+    """The network of a checkpoint.
 
     Raises:
-        ValueError: the run is of other sequences, or an argument is none that can be used.
+        ValueError: it knows other sequences than those of `source`.
     """
-    model, about, _ = load_tokens(run)
-    if about.get("kind") != "setups" or not isinstance(about.get("stock"), str):
-        raise ValueError(f"{run}: is no model of arrangements")
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
-    stock = read_letters(about["stock"])
-    return [text(one) for one in continue_setups(model, read_letters(begin), stock, count, temperature, seed)]
+    if not is_tokens(stored):
+        agent = load(run, device=device)
+        if agent.task.rules != source.game:
+            raise ValueError(f"{run}: plays {agent.task.rules}, the records are of {source.game}")
+        return CloneLearner(agent.policy)
+    model, about, _ = read_tokens(stored)
+    if about.get("names") != source.about["names"]:
+        raise ValueError(f"{run}: knows other tokens than the records have")
+    return TokenLearner(model.to(device))

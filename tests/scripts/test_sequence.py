@@ -26,7 +26,7 @@ def test_fit_score_and_sample(script, data, tmp_path):
     ended = script("sequence", "fit", "configs/setups_gated.yaml", "--data", data, "--run-dir", runs, *TINY)
     assert ended.code == 0, ended.err
     (run,) = runs.iterdir()
-    assert re.search(r"validation .* 480 .* \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\]", ended.out)
+    assert re.search(r"validation .* 560 .* \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\]", ended.out)
     command = (run / "command.txt").read_text(encoding="utf-8")
     assert "scripts/sequence.py fit configs/setups_gated.yaml --data" in command
 
@@ -34,8 +34,8 @@ def test_fit_score_and_sample(script, data, tmp_path):
     told = run_json(run)["results"]["validation"]
     assert f"perplexity        {told['perplexity']:.4f} [" in scored.out
     assert f"top-1             {100 * told['top1']:.2f} [" in scored.out
-    assert "by counting       perplexity 6.7413, uniform" in scored.out
-    assert "training of" in script("sequence", "score", run, "--data", data, "--part", "training").out
+    assert "by counting       perplexity 6.7413, every order alike" in scored.out
+    assert "train of" in script("sequence", "score", run, "--data", data, "--part", "train").out
 
     drawn = script("sequence", "sample", run, "--begin", "LM", "--count", 2, "--seed", 3).out
     first, second, _ = drawn.split("\n\n")
@@ -51,12 +51,17 @@ def test_fit_score_and_sample(script, data, tmp_path):
 def test_what_it_refuses(refused, data, tmp_path):
     refused("sequence", "ft", told="unknown command 'ft'; known are 'fit'")
     config = "configs/setups_gated.yaml"
-    refused("sequence", "fit", config, told="say with --data which file to learn from")
+    refused("sequence", "fit", config, told="say with --data which records to learn from")
     refused("sequence", "fit", told="sequence.py fit CONFIG.yaml")
     refused("sequence", "fit", config, "--data", tmp_path / "none.txt", told="none.txt")
     (tmp_path / "bad.txt").write_text("".join(made_lines(4)) + "9 BBB\n", encoding="utf-8")
     refused(
-        "sequence", "fit", config, "--data", tmp_path / "bad.txt", told="bad.txt, line 5: expected 40 letters"
+        "sequence",
+        "fit",
+        config,
+        "--data",
+        tmp_path / "bad.txt",
+        told="bad.txt: line 5: expected a group's number and 40 letters",
     )
     refused("sequence", "score", tmp_path, "--data", data, told="no whole checkpoint")
 

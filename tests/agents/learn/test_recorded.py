@@ -1,8 +1,7 @@
-"""Recorded decisions: how sequences are parted and laid out, with numbers one can follow."""
+"""Recorded decisions: how sequences are laid out, with numbers one can follow."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from agents.learn.recorded import (
@@ -11,7 +10,6 @@ from agents.learn.recorded import (
     of_lanes,
     piece_at,
     pieces,
-    split,
     told_of,
     with_lanes,
 )
@@ -88,20 +86,3 @@ def test_what_is_told_and_remembered_is_that_of_the_lanes():
     after = (torch.tensor([[[5.0]]], requires_grad=True),)
     kept = with_lanes(cores, last, after)[0]
     assert (kept.tolist(), kept.requires_grad) == ([[[5.0], [2.0]]], False)
-
-
-def test_groups_are_never_parted_and_all_files_are_parted_alike():
-    groups = [k // 3 for k in range(60)]
-    data = recorded([1] * 60, groups)
-    training, validation = split(data, 0.2, 0)
-    assert (len(training), len(validation)) == (48, 12)
-    assert not set(training.group.tolist()) & set(validation.group.tolist())
-    again = split(data, 0.2, 0).validation
-    assert torch.equal(again.target, validation.target)
-    assert not torch.equal(split(data, 0.2, 1).validation.target, validation.target)
-
-
-@pytest.mark.parametrize(("groups", "share"), [([1, 1, 1], 0.2), ([1, 2, 3], 0.1), ([1, 2], 0.99)])
-def test_a_part_without_a_sequence_is_refused(groups, share):
-    with pytest.raises(ValueError, match="both parts must hold one at least"):
-        split(recorded([1] * len(groups), groups), share, 0)

@@ -16,7 +16,7 @@ from agents.learn.schedules import Linear
 from agents.learn.sequence import Fit, FitSettings
 from agents.learn.streams import arrangements, with_mirrored
 from agents.net.tokens import TokenModel
-from agents.play.setups import read_setups
+from agents.play.records import setups
 
 SETTINGS = FitSettings(sequences=8, n_steps=16, learning_rate=Linear(1e-2))
 
@@ -46,7 +46,7 @@ class Silent:
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("setups") / "made.txt"
     path.write_text("".join(made_lines(40)), encoding="utf-8")
-    return arrangements(read_setups(path))
+    return arrangements(setups.load(path))
 
 
 def fit_of(data, settings=SETTINGS, **network):

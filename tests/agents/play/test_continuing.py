@@ -9,8 +9,7 @@ import torch
 from made_setups import STOCK
 
 from agents.net.tokens import TokenModel
-from agents.play.continuing import continue_setups, tempered
-from agents.play.setups import read_letters
+from agents.play.continuing import continue_setups, read_army, read_letters, tempered, text_of
 
 PIECES = read_letters(STOCK)
 
@@ -58,3 +57,15 @@ def test_a_temperature_that_is_none_is_refused(model, temperature):
 def test_a_beginning_of_too_many_is_refused(model):
     with pytest.raises(ValueError, match="more of M than the 40 pieces"):
         continue_setups(model, read_letters("MM"), PIECES, 1, 1.0, seed=1)
+
+
+def test_letters_and_rows():
+    assert text_of(PIECES) == "BBBBBBCDDD\nDDDDDEEEEE\nFFFFGGGGHH\nHHIIIJJKLM"
+    with pytest.raises(ValueError, match="expected letters of A to M, got 'N'"):
+        read_letters("BN")
+
+
+@pytest.mark.parametrize("about", [{}, {"kind": "matches"}, {"kind": "setups", "army": [99] * 40}])
+def test_of_other_models_nothing_is_drawn(about):
+    with pytest.raises(ValueError, match="run: is no model of arrangements"):
+        read_army(about, "run")

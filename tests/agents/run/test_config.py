@@ -20,12 +20,14 @@ from agents.run.config import (
 )
 from agents.run.flags import read_flags
 from agents.run.selfplay import make_model
+from agents.run.sequence import SequenceConfig
 
 FOLDER = Path(__file__).parents[3] / "configs"
 FILES = sorted(FOLDER.glob("*.yaml"))
 WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(encoding="utf-8"), re.MULTILINE)]
 BOARDS = [path for path in FILES if re.search(r"_\d+x\d+$", path.stem)]
-CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS]
+SEQUENCES = [path for path in FILES if path.stem.startswith("setups_")]
+CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS + SEQUENCES]
 
 
 # ---------------------------------------------------------------- the files in configs/
@@ -33,9 +35,9 @@ CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS]
 
 def test_there_is_one_file_an_experiment_and_each_says_what_it_is_for():
     """The cell is a flag: a game or world has one file, named by the cell that it says; boards one a size."""
-    assert len(FILES) == 13
+    assert len(FILES) == 14
     assert len(BOARDS) == 3
-    for path in CONFIGS + WORLDS:
+    for path in CONFIGS + WORLDS + SEQUENCES:
         assert path.stem.endswith("_gated")
     for path in FILES:
         comment, _, _ = path.read_text(encoding="utf-8").partition("\ngame:")
@@ -88,6 +90,16 @@ def test_a_file_for_a_world_makes_the_model_its_name_says(path):
         model = world_training.make_model(config, worlds)
     assert [type(layer).__name__.lower() for layer in model.policy.core.cells] == [cell]
     assert model.n_steps * model.n_envs <= config.total_timesteps
+
+
+@pytest.mark.parametrize("path", SEQUENCES, ids=lambda path: path.stem)
+def test_a_file_for_records_says_the_textbook_s_network(path):
+    config = read_config(path, SequenceConfig)
+    assert (config.model, config.cell) == ("tokens", path.stem.rsplit("_", 1)[1])
+    assert (config.tokens.embedding_dim, config.tokens.lstm_hidden_size, config.tokens.n_lstm_layers) == (
+        64, 128, 2,
+    )  # fmt: skip
+    assert (config.fit.sequences, config.fit.decay) == (128, 0.9)
 
 
 # ---------------------------------------------------------------- slips of the pen
