@@ -40,7 +40,7 @@ from agents.learn import saving
 from agents.learn.kernels import Adam
 from agents.learn.lanes import MatchLanes
 from agents.learn.ppo import follow, update
-from agents.learn.rollout import Collector, Rollout
+from agents.learn.rollout import UNIFORM, Collector, Rollout
 from agents.learn.schedules import Schedule, at, is_kept
 from agents.learn.settings import NAMES, Settings
 from agents.learn.worlds import VecWorld
@@ -122,7 +122,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         *,
         kl_coef: float | Schedule = 0.0,
         magnet_coef: float | Schedule = 0.0,
-        magnet: Literal["uniform", "snapshot", "ema"] = "uniform",
+        magnet: Literal["uniform", "snapshot", "ema", "start"] = "uniform",
         magnet_every: int = 100,
         l1_coef: float = 0.0,
         l2_coef: float = 0.0,
@@ -506,7 +506,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def parts(self) -> dict[str, Mapping[str, Any]]:
         """What a file of the model consists of, see `agents.files`; the tensors are the model's own."""
         parts = self.agent_parts()
-        if self.magnet_kind == "snapshot" and self.magnet is not None:
+        if self.magnet_kind in agent_file.FROZEN and self.magnet is not None:
             parts["magnet.safetensors"] = self.magnet.state_dict()
         return parts | {"training.json": self._training(), "training.safetensors": self.state_dict()}
 
@@ -625,7 +625,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def _take_weights(self, saved: saving.Saved) -> None:
         """The saved weights; copies of the policy that the file does not keep begin as it is."""
         agent_file.load_weights(self.policy, saved.stored, "policy.safetensors")
-        magnet = self.magnet if self.magnet_kind == "snapshot" else None
+        magnet = self.magnet if self.magnet_kind in agent_file.FROZEN else None
         for copy_, name in ((self.ema, "ema.safetensors"), (magnet, "magnet.safetensors")):
             if copy_ is not None and name in saved.promised:
                 agent_file.load_weights(copy_, saved.stored, name)
@@ -802,7 +802,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             self.lanes.load_state_dict(matches)
         if self.lanes is not None and remembered:
             self._own_seed = own_seed  # of a Batch that is gone
-            self.collector = Collector(self.lanes, self.policy, self.opposition, self.cuda_graph)
+            self.collector = self._seated()
             self.collector.load_state_dict(remembered, self.policy)
         opposite = below(state, "opposition.")
         if self.opposition is not None and matches:
@@ -846,7 +846,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.optimizer = Adam(self.policy.parameters(), at(self.learning_rate, 1.0), eps=1e-5, fused=True)
         if self.ema_decay > 0.0:
             self.ema = copy.deepcopy(self.policy).requires_grad_(False)
-        if self.magnet_kind == "snapshot":
+        if self.magnet_kind in agent_file.FROZEN:
             self.magnet = copy.deepcopy(self.policy).requires_grad_(False)
         elif self.magnet_kind == "ema":
             self.magnet = self.ema
@@ -900,9 +900,15 @@ class MaskableRecurrentPPO(BaseAlgorithm):
     def _sit_down(self) -> None:
         """Play what the env shows from now on, with nothing remembered."""
         assert self.lanes is not None
-        self.collector = Collector(self.lanes, self.policy, self.opposition, self.cuda_graph)
+        self.collector = self._seated()
         if self.opposition is not None:
             self.opposition.restart(torch.ones_like(self.lanes.over))
+
+    def _seated(self) -> Collector:
+        """Who plays what the env shows, with nothing remembered."""
+        assert self.lanes is not None
+        mixed = UNIFORM if self.magnet_kind == "start" else 0.0
+        return Collector(self.lanes, self.policy, self.opposition, self.cuda_graph, mixed)
 
     def _collect(self, callback: BaseCallback) -> Rollout | None:
         """One rollout, with SB3's calls to the callback."""

@@ -24,6 +24,12 @@ A decision waits longer only where the other seat tries again and again: of dark
 of 4 decisions 1 in 1,000 does (`docs/rollout-ends.md`)."""
 
 
+UNIFORM = 0.015
+"""Share of the uniform distribution in the magnet that a policy began with: a clone hardly ever does what
+nobody showed it, and the KL to it would know no bounds there. With 1.5 % an action among ten legal ones costs
+at most log(10 / 0.015) = 6.5 nats."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Rollout:
     """T decisions in each of B matches, as they were played.
@@ -99,6 +105,7 @@ class Collector:
         opposition: who sits opposite; None = the policy in every seat.
         cuda_graph: capture a step of matches on a GPU as one graph and replay it, so that it is launched at
             once; where that cannot be, a warning says why.
+        mixed: share of the uniform distribution that is mixed into what the magnet would do.
 
     Raises:
         ValueError: the policy is on another kind of device than the matches.
@@ -110,7 +117,9 @@ class Collector:
         policy: RecurrentPolicy,
         opposition: Opposition | None = None,
         cuda_graph: bool = False,
+        mixed: float = 0.0,
     ) -> None:
+        self.mixed = mixed
         self.lanes = lanes = lanes_of(lanes)
         if policy.no_action.device.type != lanes.device.type:
             raise ValueError(
@@ -284,6 +293,8 @@ class Collector:
         if magnet is not None:
             beside = Memory(self.magnet_cores, self.memory.previous)
             told, _, (cores, _) = magnet.weigh(lanes.observation, lanes.legal, lanes.seat, self.start, beside)
+            if self.mixed > 0.0:
+                told = magnet.family.mixed(told, lanes.legal, self.mixed)
             room.put(magnet=told)
             self._keep(magnet_cores=cores)
 

@@ -122,10 +122,11 @@ class Settings:
     magnet_coef: Weight = 0.0
     """Weight of the KL to the magnet. Usual are 0 to 0.2, as {power: 0.1} or constant; it draws self-play
     towards an equilibrium, as the entropy does, but towards the magnet."""
-    magnet: Literal["uniform", "snapshot", "ema"] = "uniform"
+    magnet: Literal["uniform", "snapshot", "ema", "start"] = "uniform"
     """What the policy is drawn to: uniform (over the legal actions), snapshot (itself as it was at the latest
-    multiple of magnet_every updates) or ema (its averaged weights; needs an ema_decay). Begin with uniform;
-    the others keep a strategy near what it was."""
+    multiple of magnet_every updates), ema (its averaged weights; needs an ema_decay) or start (what it began
+    with, 1.5 % of it uniform). Begin with uniform; snapshot and ema keep a strategy near what it was. Give a
+    policy that begins as a clone start, with a magnet_coef that falls to 0: {linear: 0.2}."""
     magnet_every: Count = 100
     """Updates between two snapshots of the magnet. Usual are 50 to 500; the more, the slower it follows."""
     l1_coef: Penalty = 0.0

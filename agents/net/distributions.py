@@ -38,6 +38,12 @@ def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p.clamp(min=least) - log_q.clamp(min=least))).sum(-1)
 
 
+def mixed(log_probs: Tensor, legal: Tensor, share: float) -> Tensor:
+    """log((1 - share) p + share / n) of masked log-probabilities [..., A] where n actions are legal."""
+    uniform = share / legal.sum(-1, keepdim=True)
+    return ((1.0 - share) * log_probs.exp() + uniform).log().masked_fill(~legal, -torch.inf)
+
+
 def sample(log_probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draw an action [...] from masked log-probabilities [..., A]; never one of probability 0.
 
@@ -141,6 +147,11 @@ class Family(abc.ABC):
         """Entropy [...] of the uniform distribution over what a mask [..., M] allows, in nats."""
         raise ValueError(f"{type(self).__name__} has no uniform distribution to be drawn to")
 
+    def mixed(self, parameters: Tensor, legal: Tensor, share: float) -> Tensor:  # noqa: ARG002
+        """Parameters [..., D] of which `share` is uniform over what a mask [..., M] allows; where there is no
+        uniform distribution, as they came."""
+        return parameters
+
     def allows_something(self, legal: Tensor) -> Tensor:
         """Bool [...]: a mask [..., M] leaves an action to take."""
         return legal.new_ones(legal.shape[:-1])
@@ -194,6 +205,9 @@ class Categorical(Family):
     def most_entropy(self, legal: Tensor) -> Tensor:
         return legal.sum(-1).log()
 
+    def mixed(self, parameters: Tensor, legal: Tensor, share: float) -> Tensor:
+        return mixed(parameters, legal, share)
+
     def allows_something(self, legal: Tensor) -> Tensor:
         return legal.any(-1)
 
@@ -238,6 +252,10 @@ class MultiCategorical(Family):
 
     def most_entropy(self, legal: Tensor) -> Tensor:
         return torch.stack([block.sum(-1).log() for block in self._split(legal)]).sum(0)
+
+    def mixed(self, parameters: Tensor, legal: Tensor, share: float) -> Tensor:
+        blocks = zip(self._split(parameters), self._split(legal), strict=True)
+        return torch.cat([mixed(*block, share) for block in blocks], -1)
 
     def allows_something(self, legal: Tensor) -> Tensor:
         return torch.stack([block.any(-1) for block in self._split(legal)]).all(0)

@@ -53,6 +53,9 @@ SPARE = 2**14
 
 Weights = Literal["ema", "raw"]
 
+FROZEN = ("snapshot", "start")
+"""Magnets that are copies of the policy as it was, with weights of their own."""
+
 TOKENS = "TokenModel"
 """What the file of a token model says instead of a policy's class, see `agents.play.token_file`."""
 
@@ -238,7 +241,7 @@ def promised(stored: Stored) -> set[str]:
     """
     told = stored.json("training.json")["arguments"]
     kept = {"ema.safetensors"} if told.get("ema_decay", 0.0) > 0.0 else set()
-    kept |= {"magnet.safetensors"} if told.get("magnet") == "snapshot" else set()
+    kept |= {"magnet.safetensors"} if told.get("magnet") in FROZEN else set()
     if missing := sorted(kept - set(stored)):
         raise stored.error(f"its arguments speak of {missing[0]}, which is missing")
     return kept

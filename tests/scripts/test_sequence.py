@@ -49,7 +49,7 @@ def test_fit_score_and_sample(script, data, tmp_path):
 
 
 def test_what_it_refuses(refused, data, tmp_path):
-    refused("sequence", "ft", told="unknown command 'ft'; known are 'fit'")
+    refused("sequence", "ft", told="unknown command 'ft'; known are fit, score, sample")
     config = "configs/setups_gated.yaml"
     refused("sequence", "fit", config, told="say with --data which records to learn from")
     refused("sequence", "fit", told="sequence.py fit CONFIG.yaml")

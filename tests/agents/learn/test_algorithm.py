@@ -406,7 +406,7 @@ def test_a_batch_size_that_does_not_fit_names_those_that_do(make_model, batch_si
         ({"n_steps": 0}, "n_steps must be a whole number in 1..2147483647, got 0"),
         ({"n_epochs": 0}, "n_epochs must be a whole number in 1..2147483647, got 0"),
         ({"batch_size": 0}, "batch_size must be a whole number in 1..2147483647, or None, got 0"),
-        ({"magnet": "past"}, "magnet must be 'uniform', 'snapshot' or 'ema', got 'past'"),
+        ({"magnet": "past"}, "magnet must be 'uniform', 'snapshot', 'ema' or 'start', got 'past'"),
         ({"magnet": "ema"}, "magnet='ema' needs an ema_decay above 0"),
         ({"ema_decay": 1.0}, "ema_decay must be a finite number of at least 0, below 1, got 1.0"),
         ({"policy_kwargs": {"cell": "elm"}}, "unknown cell 'elm'"),

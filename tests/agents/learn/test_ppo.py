@@ -364,7 +364,7 @@ def test_the_average_follows_by_its_decay(task):
 # ---------------------------------------------------------------- Stable-Baselines3's face
 
 
-@pytest.mark.parametrize("magnet", ["uniform", "snapshot", "ema"])
+@pytest.mark.parametrize("magnet", ["uniform", "snapshot", "ema", "start"])
 def test_a_strong_magnet_draws_the_policy_to_itself(make_model, magnet):
     """A sharp policy is drawn to the uniform one, and a nearly uniform policy to a sharp magnet."""
     distance = {}
@@ -387,6 +387,32 @@ def test_a_snapshot_is_renewed_every_so_many_updates(make_model):
     assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), first, strict=True))
     model.learn(64, reset_num_timesteps=False)
     assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), weights(model.policy), strict=True))
+
+
+def test_what_it_began_with_stays_a_magnet(make_model, tmp_path):
+    """Its weights, its memory of its own, and through files; 1.5 % of what it would do is uniform."""
+    model = make_model("phantom_tictactoe", magnet="start", magnet_coef=0.1)
+    sharpened(model.magnet)
+    model.set_parameters({"policy": model.policy.state_dict(), "magnet": model.magnet.state_dict()})
+    first = weights(model.magnet)
+    model.learn(128)
+    assert not all(torch.equal(a, b) for a, b in zip(weights(model.policy), first, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), first, strict=True))
+
+    rollout = model.rollout
+    said, _ = evaluate(model.magnet, rollout, torch.arange(8))
+    begun = rollout.start.cumsum(0) > 0  # from there on the magnet's memory is that of this match alone
+    expected = (0.985 * said.exp() + 0.015 / rollout.legal.sum(-1, keepdim=True)).log()
+    expected = expected.masked_fill(~rollout.legal, -torch.inf)
+    torch.testing.assert_close(rollout.magnet[begun], expected[begun], rtol=0.0, atol=1e-5)
+    assert float(rollout.magnet[rollout.legal].exp().min()) >= 0.015 / 9 - 1e-6
+
+    model.save(tmp_path / "a")
+    again = type(model).load(tmp_path / "a", device="cpu")
+    assert all(torch.equal(a, b) for a, b in zip(weights(again.magnet), first, strict=True))
+    for one in (model, again):
+        one.learn(64, reset_num_timesteps=False)
+    assert all(torch.equal(a, b) for a, b in zip(weights(again.policy), weights(model.policy), strict=True))
 
 
 def test_an_average_forgets_what_it_began_with():

@@ -37,6 +37,24 @@ def test_a_multidiscrete_distribution_is_the_product_of_its_components():
     )
 
 
+def test_a_share_of_it_is_uniform_over_what_is_legal():
+    """By hand: 0.8 p + 0.2 / n with p = 3/4, 1/4 and an illegal one; of two components each its own; a
+    normal distribution has no uniform one."""
+    legal = torch.tensor([True, True, False])
+    p = Categorical(3).normalise(torch.tensor([math.log(3.0), 0.0, 5.0]), legal)
+    expected = torch.tensor([0.7, 0.3, 0.0])
+    torch.testing.assert_close(Categorical(3).mixed(p, legal, 0.2).exp(), expected)
+    both = torch.tensor([True, False, True, True, False])
+    q = CHOICES.normalise(torch.tensor([0.0, 0.0, math.log(3.0), 0.0, 5.0]), both)
+    torch.testing.assert_close(
+        CHOICES.mixed(q, both, 0.2).exp(), torch.cat([torch.tensor([1.0, 0.0]), expected])
+    )
+    normal = torch.tensor([1.0, 0.5])
+    assert torch.equal(Gaussian((1,)).mixed(normal, legal, 0.2), normal)
+    never = Categorical(3).mixed(torch.tensor([0.0, -torch.inf, -torch.inf]), legal, 0.2)
+    assert float(kl_divergence(p, never)) < 3.0  # finite, where the other never does it
+
+
 def test_each_component_keeps_to_its_own_mask():
     """Of 2 x 3 actions the mask leaves (1, 0) and (1, 2): over 10,000 draws nothing else, half and half."""
     legal = torch.tensor([False, True, True, False, True]).expand(10_000, 5)
