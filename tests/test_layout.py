@@ -36,7 +36,7 @@ ONLY_IN = {
     "resvg_py": {"envs/drawing.py"},
     "PIL": {"envs/drawing.py"},
     "matplotlib": {
-        *("envs/drawing.py", "scripts/curves.py", "scripts/benchmarks/plot.py"),
+        *("envs/drawing.py", "scripts/curves.py", "scripts/overfitting.py", "scripts/benchmarks/plot.py"),
         "agents/commands/exploitability.py",
     },
     "scipy": {"agents/play/ratings.py"},
@@ -49,6 +49,7 @@ ONLY_IN = {
     "tyro": {
         *("agents/run/config.py", "agents/run/flags.py"),
         *("scripts/benchmark.py", "scripts/benchmarks/options.py", "scripts/curves.py"),
+        "scripts/overfitting.py",
         *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},

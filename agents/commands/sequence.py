@@ -7,6 +7,8 @@ python scripts/sequence.py fit --resume runs/<run>
 python scripts/sequence.py score runs/<run> --data setups.txt.gz
 
 python scripts/sequence.py sample runs/<run> --temperature 0.8
+
+python scripts/sequence.py sample runs/<run> --data records/hex --line 7 --after 5
 """
 
 from __future__ import annotations
@@ -17,15 +19,27 @@ from typing import Annotated
 
 import tyro
 
+from agents import files
 from agents.learn.judged import Score
-from agents.play.continuing import continue_setups, read_army, read_letters, text_of
-from agents.play.token_file import load_tokens
+from agents.learn.streams import seat_streams, token_names
+from agents.play import records
+from agents.play.agent_file import load
+from agents.play.continuing import (
+    continue_match,
+    continue_setups,
+    continue_stream,
+    read_army,
+    read_letters,
+    text_of,
+)
+from agents.play.token_file import Tokens, is_tokens, read_tokens
 from agents.run import cli
 from agents.run.keeper import Outcome
 from agents.run.sequence import SEQUENCE_CHOICES, SequenceConfig, resume, score_run, train
 from agents.run.source import Part
 from agents.run.stream import SAY
 from agents.run.written import typed
+from envs import REFEREE
 from envs.names import known
 
 
@@ -123,9 +137,17 @@ class Sampled:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run of `fit`, or one of its checkpoints."""
     begin: str = ""
-    """The letters that an arrangement begins with."""
+    """Of arrangements: the letters that they begin with."""
+    data: str | None = None
+    """Of matches: the folder or file of records in which the match stands that is continued."""
+    line: int = 1
+    """Of matches: its line there."""
+    after: int = 0
+    """Of matches: decisions of it that are kept; of a seat's stream, tokens."""
+    seat: int = 0
+    """Of a seat's stream: whose."""
     count: int = 1
-    """How many to draw."""
+    """How many arrangements, or tokens of a stream, to draw; a match goes on to its end."""
     temperature: float = 1.0
     """The logits are divided by it: below 1 the likely becomes likelier; 0 takes the likeliest."""
     seed: int = 0
@@ -133,14 +155,42 @@ class Sampled:
 
 
 def print_samples() -> None:
-    """Print arrangements, four rows each."""
+    """Print arrangements, tokens by their names, or a match."""
     a = cli.parse(Sampled, __doc__)
-    model, about, _ = load_tokens(a.run)
-    drawn = continue_setups(
-        model, read_letters(a.begin), read_army(about, a.run), a.count, a.temperature, a.seed
-    )
-    for one in drawn:
-        SAY(text_of(one) + "\n")
+    stored = files.read(a.run)
+    tokens = read_tokens(stored) if is_tokens(stored) else None
+    if tokens is not None and tokens.about.get("kind") == "setups":
+        army, begin = read_army(tokens.about, a.run), read_letters(a.begin)
+        for one in continue_setups(tokens.model, begin, army, a.count, a.temperature, a.seed):
+            SAY(text_of(one) + "\n")
+        return
+    if a.data is None:
+        raise ValueError("say with --data which records the match stands in that is to be continued")
+    matches = records.load_line(a.data, a.line)
+    if tokens is not None:
+        print_stream(tokens, matches, a)
+        return
+    agent = load(a.run)
+    if agent.task.rules != matches.game:
+        raise ValueError(f"{a.run}: plays {agent.task.rules}, the match is of {matches.game}")
+    for match in continue_match(agent.policy, matches, a.after, a.temperature, a.seed):
+        SAY(match.text(REFEREE) + "\n")
+
+
+def print_stream(tokens: Tokens, matches: records.Matches, a: Sampled) -> None:
+    """What a seat saw and did, and what is taken to follow, a token a line."""
+    names, seats = token_names(matches), matches.game.seats
+    if tokens.about.get("names") != names:
+        raise ValueError(f"{a.run}: knows other tokens than {matches.game} has")
+    if not 0 <= a.seat < seats:
+        raise ValueError(f"--seat must be in 0..{seats - 1}, got {a.seat}")
+    name = matches.names[matches.players[0, a.seat]]
+    data = seat_streams(matches, name)
+    begin = data.target[: min(a.after, int(data.length[0]))]
+    drawn = continue_stream(tokens.model, begin, a.count, a.temperature, a.seed)
+    for mark, part in ((" ", begin), (">", drawn)):
+        for token in part.tolist():
+            SAY(f"{mark} {names[token]}")
 
 
 VERBS = {"fit": fit, "score": print_score, "sample": print_samples}

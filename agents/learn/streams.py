@@ -128,7 +128,8 @@ def seat_streams(matches: records.Matches, player: str | None = None) -> Recorde
     seat saw of it, and nothing where it saw nothing. What the match showed after its last decision no longer
     counts.
 
-    An action may be any legal one, a change anything.
+    What is not legal is an own action, where it was one's turn, that the rules forbid. (Whether another slot
+    changed before it nobody can know who reads from left to right.)
 
     Args:
         player: only the seats of the player of this name.
@@ -161,7 +162,6 @@ def seat_streams(matches: records.Matches, player: str | None = None) -> Recorde
     is_action = slot == seen.shape[1]
     legal = torch.ones(len(target), V, dtype=torch.bool)
     legal[is_action, :A] = data.legal[order]
-    legal[is_action, A:] = False
     _, length = same[decision].unique_consecutive(return_counts=True)
     first = length.cumsum(0) - length
     previous = torch.cat([target[:1], target[:-1]])

@@ -1,16 +1,19 @@
-"""What a token model makes of a beginning: sequences drawn to their end, at a temperature."""
+"""What a model makes of a beginning: arrangements, a seat's stream, matches, drawn on at a temperature."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from agents.net.policy import RecurrentPolicy
 from agents.net.tokens import TokenModel
+from agents.play.records.matches import Matches
 from agents.play.records.setups import CELLS, COLUMNS, LETTERS
+from envs import Match
 
 
 def read_letters(letters: str) -> Tensor:
@@ -99,3 +102,78 @@ def continue_setups(
             left[torch.arange(count), previous] -= 1
         placed.append(previous)
     return torch.stack(placed, 1)
+
+
+@torch.no_grad()
+def continue_stream(model: TokenModel, begin: Tensor, count: int, temperature: float, seed: int) -> Tensor:
+    """Tokens that a model takes to follow.
+
+    It knows the rules from what it read alone: it may well go on with what no match can show.
+
+    Args:
+        begin: int64 [n], the first tokens of a sequence.
+        count: m, how many to draw.
+        temperature: see `tempered`.
+        seed: of the draws.
+
+    Returns:
+        int64 [m].
+
+    Raises:
+        ValueError: the temperature is none.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    everything = torch.ones(1, model.tokens, dtype=torch.bool)
+    previous, cores, drawn = torch.tensor([model.tokens]), model.initial_cores(1), []
+    for t in range(len(begin) + count):
+        told, cores = model.look(previous, torch.tensor([t == 0]), cores)
+        if t < len(begin):
+            previous = begin[t : t + 1]
+            continue
+        previous = torch.multinomial(tempered(told, everything, temperature), 1, generator=generator)[:, 0]
+        drawn.append(previous)
+    return torch.cat(drawn) if drawn else begin[:0]
+
+
+def continue_match(
+    policy: RecurrentPolicy, matches: Matches, after: int, temperature: float, seed: int
+) -> Iterator[Match]:
+    """A recorded match up to a decision, and from there on as a policy plays it in every seat.
+
+    Args:
+        policy: of the game, with Discrete actions; it remembers what the seats saw and did before.
+        matches: one.
+        after: decisions that are kept.
+        temperature: see `tempered`.
+        seed: of the policy's draws; chance goes on as the record's own seed says.
+
+    Yields:
+        the match where it goes on, and after each decision.
+
+    Raises:
+        ValueError: it has fewer decisions, or the temperature is none.
+    """
+    length = int(matches.lengths[0])
+    if not 0 <= after <= length:
+        raise ValueError(f"the match has {length} decisions: expected to keep 0 to {length}, got {after}")
+    seeded = matches.seeds[0] or 0
+    match = Match(matches.game, seeded, matches.script.outcomes.tolist(), matches.deals[0])
+    kept = matches.script.actions[:after].tolist()
+    generator, memory = torch.Generator().manual_seed(seed), policy.initial_memory(1)
+    t = 0
+    while not match.over:
+        if t == after:
+            yield match
+        seat, legal = torch.tensor([match.seat]), torch.as_tensor(match.mask())[None]
+        seen, start = torch.as_tensor(match.observation(match.seat))[None], torch.tensor([t == 0])
+        probability, memory = policy.look(seen, legal, seat, start, memory)
+        if t < after:
+            action = torch.tensor([kept[t]])
+        else:
+            chosen = tempered(probability.log(), legal, temperature)
+            action = torch.multinomial(chosen, 1, generator=generator)[:, 0]
+        memory = memory.remember(seat, action)
+        match.play(int(action))
+        t += 1
+        if t > after:
+            yield match

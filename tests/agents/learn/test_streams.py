@@ -88,9 +88,18 @@ def test_a_seat_s_stream_by_hand():
     assert data.group.tolist() == [0, 0]
     names = token_names(one)
     assert [names[k] for k in (0, 1, Q, 11)] == ["pass", "bet", "slot 0 shows 2", "slot 2 shows 2"]
-    own = data.target < 2
-    assert data.legal[own].tolist() == [[True, True] + [False] * 13] * 3
+    assert bool(data.legal.all())  # both actions always are
+
+
+def test_only_own_actions_can_be_illegal(tmp_path):
+    matches = played(envs.make("phantom_tictactoe"), 5, tmp_path, "random", "bot")
+    data, turns = seat_streams(matches), decisions(matches)
+    own = data.target < 9
     assert bool(data.legal[~own].all())
+    assert bool(data.legal[:, 9:].all())
+    stream = 2 * turns.sequence + turns.told["seat"]
+    assert torch.equal(data.legal[own][:, :9], turns.legal[stream.argsort(stable=True)])
+    assert torch.equal(data.target[own], turns.target[stream.argsort(stable=True)])
 
 
 def test_streams_of_one_player_alone(tmp_path):

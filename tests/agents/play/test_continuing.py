@@ -8,8 +8,20 @@ import pytest
 import torch
 from made_setups import STOCK
 
+import envs
+from agents import fixed_player
+from agents.net.policy import RecurrentPolicy
 from agents.net.tokens import TokenModel
-from agents.play.continuing import continue_setups, read_army, read_letters, tempered, text_of
+from agents.play import records
+from agents.play.continuing import (
+    continue_match,
+    continue_setups,
+    continue_stream,
+    read_army,
+    read_letters,
+    tempered,
+    text_of,
+)
 
 PIECES = read_letters(STOCK)
 
@@ -69,3 +81,41 @@ def test_letters_and_rows():
 def test_of_other_models_nothing_is_drawn(about):
     with pytest.raises(ValueError, match="run: is no model of arrangements"):
         read_army(about, "run")
+
+
+# ---------------------------------------------------------------- matches
+
+
+def test_a_stream_goes_on_from_its_beginning(model):
+    """The first token drawn follows what stands before it: at 0 the likeliest of the model's own."""
+    begin = torch.tensor([3, 1])
+    drawn = continue_stream(model, begin, 4, 0.0, seed=1)
+    start = torch.tensor([[True], [False], [False]])
+    logits, _ = model(torch.tensor([[13], [3], [1]]), start, model.initial_cores(1))
+    assert (len(drawn), int(drawn[0])) == (4, int(logits[2, 0].argmax()))
+    assert torch.equal(continue_stream(model, begin, 4, 1.0, 2), continue_stream(model, begin, 4, 1.0, 2))
+    assert len(continue_stream(model, begin, 0, 1.0, 2)) == 0
+
+
+def recorded(tmp_path):
+    game = envs.make("phantom_tictactoe")
+    players = [fixed_player(name, game, 1) for name in ("random", "bot")]
+    records.record(players, 1, records.Writer(tmp_path / "records", game), seed=4)
+    return records.load_line(tmp_path / "records")
+
+
+def test_a_match_is_kept_up_to_a_decision_and_then_played_on(tmp_path):
+    """Kept whole it is the record; kept in part it begins as that; a seed plays the same again."""
+    one = recorded(tmp_path)
+    torch.manual_seed(0)
+    policy = RecurrentPolicy(one.game.observation_space, one.game.actions, 2, lstm_hidden_size=8).eval()
+    length, actions = int(one.lengths[0]), one.script.actions.tolist()
+    for match in continue_match(policy, one, length - 1, 1.0, 1):
+        assert match.actions[: length - 1] == actions[: length - 1]
+    played = [list(continue_match(policy, one, 2, 1.0, seed))[-1] for seed in (1, 1, 2)]
+    assert all(match.over for match in played)
+    assert [match.actions[:2] for match in played] == [actions[:2]] * 3
+    assert played[0].actions == played[1].actions != played[2].actions
+    assert list(continue_match(policy, one, length, 1.0, 1)) == []
+    with pytest.raises(ValueError, match=f"the match has {length} decisions: expected to keep 0 to {length}"):
+        list(continue_match(policy, one, length + 1, 1.0, 1))

@@ -41,7 +41,7 @@ def config_of(folder, data, **changes):
         data=str(data),
         model="clone",
         device="cpu",
-        total_timesteps=60_000,
+        total_timesteps=40_000,
         run_dir=str(folder),
         checkpoint_every=30_000,
         policy=dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=16, features_dim=16),
@@ -64,7 +64,7 @@ def test_it_decides_as_the_player_did(clone):
     outcome, data = clone
     told = outcome.results["validation"]
     assert outcome.run.name.startswith("kuhn_poker_clone__gated__s3__")
-    assert 0.0 < told.illegal < 0.01 or told.illegal == 0.0  # both actions are always legal
+    assert told.illegal == 0.0  # both actions always are legal
     assert told.value_loss is not None
     assert told.value_loss < 0.5
     assert score_run(outcome.run, data)[1] == told
@@ -87,11 +87,10 @@ def test_it_is_an_agent_as_any_other(clone, tmp_path):
         agents.MaskableRecurrentPPO.load(outcome.run)
 
 
-@pytest.mark.parametrize("name", ["phantom_tictactoe", "liars_dice"])
-def test_of_random_players_nothing_can_be_foreseen_but_what_is_legal(tmp_path, name):
+def test_of_random_players_nothing_can_be_foreseen_but_what_is_legal(tmp_path):
     """A uniform choice among n has the loss log n. A clone that is better than that would know what it must
     not: it is never below by 3 standard errors, and above by less than 0.5 %."""
-    game = envs.make(name)
+    game = envs.make("phantom_tictactoe")
     data = recorded(tmp_path / "records", game, 3_000, "random", "random")
     config = config_of(tmp_path / "runs", data, fit=FitSettings(sequences=64, learning_rate=Linear(1e-2)))
     run = train(config, say=quiet).run
@@ -118,5 +117,5 @@ def test_tokens_learn_what_a_seat_saw_and_did(clone, tmp_path):
     told = outcome.results["validation"]
     assert outcome.run.name.startswith("kuhn_poker_tokens__gated")
     assert told.loss < math.log(3)
-    assert told.illegal < 0.01
+    assert told.illegal == 0.0
     assert torch.isfinite(torch.tensor(told.interval)).all()
