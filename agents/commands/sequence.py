@@ -157,7 +157,7 @@ class Sampled:
 def print_samples() -> None:
     """Print arrangements, tokens by their names, or a match."""
     a = cli.parse(Sampled, __doc__)
-    stored = files.read(a.run)
+    stored = files.read(a.run, "best")
     tokens = read_tokens(stored) if is_tokens(stored) else None
     if tokens is not None and tokens.about.get("kind") == "setups":
         army, begin = read_army(tokens.about, a.run), read_letters(a.begin)
@@ -170,7 +170,7 @@ def print_samples() -> None:
     if tokens is not None:
         print_stream(tokens, matches, a)
         return
-    agent = load(a.run)
+    agent = load(a.run, which="best")
     if agent.task.rules != matches.game:
         raise ValueError(f"{a.run}: plays {agent.task.rules}, the match is of {matches.game}")
     for match in continue_match(agent.policy, matches, a.after, a.temperature, a.seed):

@@ -148,7 +148,8 @@ def seat_streams(matches: records.Matches, player: str | None = None) -> Recorde
     starts = A + torch.cat([torch.zeros(1, dtype=torch.int64), torch.from_numpy(space.nvec[:-1]).cumsum(0)])
     V = A + int(space.nvec.sum())
     stream = data.sequence * matches.game.seats + data.told["seat"]
-    order = stream.argsort(stable=True)[data.counts[stream.argsort(stable=True)]]
+    order = stream.argsort(stable=True)
+    order = order[data.counts[order]]
     seen, same = data.told["observation"][order].long(), stream[order]
     before = torch.cat([torch.full_like(seen[:1], NOTHING), seen[:-1]])
     begins = torch.cat([torch.ones(1, dtype=torch.bool), same[1:] != same[:-1]])

@@ -290,7 +290,7 @@ def score_run(
     Returns:
         the part, the score, and where the part is validation what counting predicts (`Source.counted`).
     """
-    stored = files.read(run)
+    stored = files.read(run, "best")
     config = read_config(folder.found(run)[0] / "config.yaml", SequenceConfig)
     source = read_source(data, config.model, config.player, config.fit.gamma)
     if part is None:
@@ -306,7 +306,7 @@ def _learner(run: str | Path, stored: files.Stored, source: Source, device: torc
         ValueError: it knows other sequences than those of `source`.
     """
     if not is_tokens(stored):
-        agent = load(run, device=device)
+        agent = load(run, which="best", device=device)
         if agent.task.rules != source.game:
             raise ValueError(f"{run}: plays {agent.task.rules}, the records are of {source.game}")
         return CloneLearner(agent.policy)

@@ -8,11 +8,12 @@ import math
 import pytest
 import torch
 from game_runs import tiny as self_play
-from reading import quiet
+from reading import lines, quiet
 
 import agents
 import envs
 from agents import fixed_player
+from agents.files import read
 from agents.learn.judged import cluster_interval, judge
 from agents.learn.learners import CloneLearner
 from agents.learn.schedules import Linear
@@ -74,17 +75,29 @@ def test_it_decides_as_the_player_did(clone):
     assert agents.exploitability(KUHN, agent).exploitability == pytest.approx(bot, abs=0.08)
 
 
-def test_it_is_an_agent_as_any_other(clone, tmp_path):
+def test_it_is_an_agent_as_any_other(clone):
     outcome, _ = clone
     agent = agents.load(outcome.run)
-    result = play_matches(KUHN, agent, fixed_player("random", KUHN, 1), 50, 2)
-    assert result.matches == 100
-    config = self_play(tmp_path, policy=dataclasses.replace(
-        SELF_PLAY_NETWORK, lstm_hidden_size=16, features_dim=16
-    ), start_from=str(outcome.run))  # fmt: skip
-    assert train_self_play(config, say=quiet).timesteps == config.total_timesteps
+    assert play_matches(KUHN, agent, fixed_player("random", KUHN, 1), 50, 2).matches == 100
     with pytest.raises(ValueError, match="is an agent without its training state; it can play, not train"):
         agents.MaskableRecurrentPPO.load(outcome.run)
+
+
+def test_self_play_begins_with_it_and_is_drawn_to_it(clone, tmp_path):
+    """The magnet is the clone to the last bit, whatever was learned; its weight falls to 0."""
+    outcome, _ = clone
+    config = self_play(
+        tmp_path,
+        policy=dataclasses.replace(SELF_PLAY_NETWORK, lstm_hidden_size=16, features_dim=16),
+        start_from=str(outcome.run),
+    )
+    algo = dataclasses.replace(config.algo, magnet="start", magnet_coef=Linear(0.2))
+    run = train_self_play(dataclasses.replace(config, algo=algo), say=quiet).run
+    mine, other = read(run), read(outcome.run)
+    assert mine["magnet.safetensors"] == other["policy.safetensors"] != mine["policy.safetensors"]
+    told = [line["train/kl_magnet"] for line in lines(run) if "train/kl_magnet" in line]
+    assert len(told) == 2  # at the end its weight is 0
+    assert all(0.0 <= x < 1.0 for x in told)
 
 
 def test_of_random_players_nothing_can_be_foreseen_but_what_is_legal(tmp_path):
