@@ -1,4 +1,4 @@
-"""Matches played again: what a record holds gives every game's match back, and nothing impossible is played."""
+"""Matches played again: a record gives every game's match back, and nothing impossible is played."""
 
 from __future__ import annotations
 

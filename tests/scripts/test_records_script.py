@@ -1,4 +1,4 @@
-"""scripts/record.py, records.py and watch.py --replay: from players to records and back, and what is refused."""
+"""scripts/record.py, records.py and watch.py --replay: from players to records and back; what is refused."""
 
 from __future__ import annotations
 
