@@ -77,5 +77,7 @@ def main() -> None:
         with tqdm(total=a.matches, unit="match", disable=not is_shown) as bar:
             records.record(players, a.matches, writer, seed=a.seed, device=device, on_progress=bar.update)
     finally:
-        if writer.matches > 0:
-            SAY(f"written      {writer.matches:,} matches, {writer.decisions:,} decisions in {a.out}")
+        if writer.kept.matches > 0:
+            SAY(
+                f"written      {writer.kept.matches:,} matches, {writer.kept.decisions:,} decisions in {a.out}"
+            )

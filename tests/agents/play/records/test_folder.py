@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import envs
 from agents.play import arena, records
 from agents.play.players import RandomPlayer
+from agents.play.records import folder
 
 HEX = envs.make("dark_hex")
 
@@ -22,8 +24,8 @@ def copied(recorded, tmp_path):
     return shutil.copytree(recorded, tmp_path / "hex")
 
 
-def changed(folder, **changes):
-    path = folder / "manifest.json"
+def changed(place, **changes):
+    path = place / "manifest.json"
     told = json.loads(path.read_text(encoding="utf-8")) | changes
     path.write_text(json.dumps(told), encoding="utf-8")
 
@@ -173,6 +175,24 @@ def test_ctrl_c_leaves_whole_lines_and_a_true_manifest(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt), records.Writer(tmp_path / "none", HEX):
         raise KeyboardInterrupt
     assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_ctrl_c_between_the_lines_and_their_counts(recorded, tmp_path, monkeypatch):
+    """The second time, after the lines were written: they are taken back."""
+    matches, again = records.load(recorded), []
+
+    class Stopped(Counter):
+        def update(self, *arguments, **named):
+            super().update(*arguments, **named)
+            again.append(arguments)
+            if len(again) == 90:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "Counter", Stopped)
+    with pytest.raises(KeyboardInterrupt), records.Writer(tmp_path / "r", HEX) as writer:
+        writer.add(matches)
+        writer.add(matches)
+    assert len(records.load(tmp_path / "r")) == 60
 
 
 def test_one_line_is_read_without_the_others(copied):
