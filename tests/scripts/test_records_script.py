@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from agents.play import records
+from agents.commands import record
+from agents.play import arena, records
 
-ROOT = Path(__file__).parents[2]
 HEX = ("--game", "dark_hex")
 
 
@@ -114,22 +109,30 @@ def test_what_is_refused(refused, script, hex_records, tmp_path):
     assert script("records", "--help").code == 0
 
 
-def test_ctrl_c_keeps_what_is_whole(tmp_path):
-    words = ["record", "bot", "random", *HEX, "--matches", 10**8, "--out", tmp_path / "r"]
-    command = [sys.executable, str(ROOT / "scripts" / f"{words[0]}.py"), *map(str, words[1:])]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", cwd=ROOT
-    )
-    file = tmp_path / "r" / ".matches.jsonl.tmp"
-    try:
-        while not (file.exists() and file.stat().st_size > 0):
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert (process.returncode, err) == (130, "stopped\n")
+def test_ctrl_c_keeps_what_is_whole(script, tmp_path, monkeypatch):
+    """Batches of 8 matches; it comes in the second."""
+    ended = []
+
+    class Bar:
+        def __init__(self, **_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, count):
+            ended.append(count)
+            if sum(ended) > 10:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(arena, "LANES", 8)
+    monkeypatch.setattr(record, "tqdm", Bar)
+    stopped = script("record", "bot", "random", *HEX, "--matches", 80, "--out", tmp_path / "r")
     matches = records.load(tmp_path / "r")
-    assert out.startswith(f"written      {len(matches):,} matches, ")
-    assert len(matches) % 2048 == 0
+    decisions = int(matches.lengths.sum())
+    assert len(matches) == 8
+    assert stopped.out == f"written      8 matches, {decisions} decisions in {tmp_path / 'r'}\n"
+    assert (stopped.code, stopped.err) == (130, "stopped\n")

@@ -84,12 +84,12 @@ class Writer:
         """Write some matches of the game."""
         assert matches.game == self.game
         text = "".join(lines.written(matches)).encode()
-        self._file.write(text)
-        self._file.flush()
         players = Counter(self.kept.players)
         for row in matches.players.tolist():
             players.update({matches.names[p] for p in row})
         bytes, count, decisions, _ = self.kept
+        self._file.write(text)
+        self._file.flush()
         # All at once: wherever Ctrl-C comes, it is what stands in the file, or what stood there before.
         self.kept = Kept(
             bytes + len(text), count + len(matches), decisions + int(matches.lengths.sum()), players
