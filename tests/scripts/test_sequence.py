@@ -63,7 +63,7 @@ def test_what_it_refuses(refused, data, tmp_path):
         tmp_path / "bad.txt",
         told="bad.txt: line 5: expected a group's number and 40 letters",
     )
-    refused("sequence", "score", tmp_path, "--data", data, told="no whole checkpoint")
+    refused("sequence", "score", tmp_path, "--data", data, told="holds no checkpoint")
 
 
 def test_help_tells_what_there_is(script):
