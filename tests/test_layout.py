@@ -41,6 +41,9 @@ ONLY_IN = {
     },
     "scipy": {"agents/play/ratings.py"},
     "pygame": {"envs/window.py"},
+    "starlette": {"agents/web/guard.py", "agents/web/server.py"},
+    "uvicorn": {"agents/web/server.py"},
+    "jinja2": {"agents/web/pages.py", "scripts/reference.py"},
     "onnx": {"agents/play/export.py"},
     "onnxscript": {"agents/play/export.py"},
     "yaml": {"agents/run/written.py"},
@@ -66,7 +69,7 @@ NEVER_IN = {
     "scripts": ("scripts", "tests"),
 }
 
-WINGS = ("commands", "gym", "run", "learn", "play", "net")
+WINGS = ("commands", "web", "gym", "run", "learn", "play", "net")
 """Of `agents`, from the top floor down; beside them stand files that know none of them."""
 
 TESTED_IN = {

@@ -14,7 +14,7 @@ COMMANDS = {
     "selfplay": "train an agent by self-play",
     "train": "train one agent in one Gymnasium world",
     "watch": "watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window",
-    "play": "play against an agent or a bot in the terminal",
+    "play": "play against an agent or a bot: on a page in the browser, or in the terminal",
     "tournament": "let players meet; results with 95 % intervals",
     "exploitability": "what a best response gets against a player, exactly",
     "solve": "write a player that can hardly be exploited, of a game whose tree fits the memory",

@@ -10,7 +10,6 @@ import pytest
 import agents
 import envs
 from agents.commands import COMMANDS, fogbound
-from agents.commands.play import understood
 from agents.packaged import CONFIGS, SHIPPED, shipped_agent, version
 from tests.scripts.conftest import Ended
 
@@ -77,7 +76,7 @@ def test_a_run_by_the_name_of_a_configuration_then_what_it_says_to_type(console,
     assert console(*typed[0][1:]).code == 0
     assert (tmp_path / "match.gif").stat().st_size > 0
     assert console(*typed[1][1:], "--matches-per-seat", 4).code == 0
-    assert "seat 1)" in console("play", run, typed="").out
+    assert "seat 1)" in console("play", run, "--terminal", typed="").out
 
 
 def test_what_is_no_configuration_names_those_there_are(console):
@@ -107,7 +106,7 @@ def test_a_shipped_agent_is_named_like_a_player(console, tmp_path, monkeypatch):
 # ---------------------------------------------------------------- a person plays
 
 
-KUHN = ["play", "bot", "--game", "kuhn_poker", "--seed", 3]
+KUHN = ["play", "bot", "--terminal", "--game", "kuhn_poker", "--seed", 3]
 
 
 def test_a_person_bets_with_the_jack_and_loses(console):
@@ -148,14 +147,15 @@ def test_ctrl_c_leaves(console, monkeypatch):
 
 def test_a_game_for_one_is_played_alone(console):
     moves = "".join(f"{a}\n" for a in range(16)) * 2
-    ended = console("play", "--game", "minesweeper", "--seed", 1, "--seat", 0, typed=moves)
+    ended = console("play", "--terminal", "--game", "minesweeper", "--seed", 1, "--seat", 0, typed=moves)
     assert ended.code == 0, ended
     assert "minesweeper: you (seat 0), seed 1;" in ended.out
 
 
 def test_moves_at_once_are_typed_before_the_other_is_seen(console):
     board = ["--options.rows", 4, "--options.cols", 4, "--options.max-ticks", 2]
-    ended = console("play", "greedy", "--game", "generals", *board, "--seat", 1, typed="pass\npass\n")
+    who = ["play", "greedy", "--terminal", "--game", "generals", "--seat", 1]
+    ended = console(*who, *board, typed="pass\npass\n")
     assert ended.code == 0, ended
     assert ended.out.count("your move> ") == 2
     assert "you drew\n" in ended.out
@@ -164,17 +164,5 @@ def test_moves_at_once_are_typed_before_the_other_is_seen(console):
 def test_what_cannot_be_played(console):
     ended = console(*KUHN, "--seat", 2)
     assert (ended.code, ended.err) == (2, "error: kuhn_poker: --seat must be in 0..1, got 2\n")
-    assert "say which game with --game" in console("play").err
-
-
-def test_a_beginning_is_enough_where_only_one_move_has_it():
-    match = envs.Match(envs.make("dark_hex", rows=3, cols=12), seed=0)
-    names = {match.game.action_name(a): a for a in match.legal()}
-    assert understood(match, "A2") == names["a2"]  # whatever case
-    assert understood(match, str(names["b2"])) == names["b2"]
-    with pytest.raises(ValueError, match=r"'b' begins b1, b2, b3$"):
-        understood(match, "b")
-    with pytest.raises(ValueError, match=r"'a9' is not legal here; legal are .* 36 in all$"):
-        understood(match, "a9")
-    with pytest.raises(ValueError, match=r"^legal are "):
-        understood(match, "")
+    assert "--seat must be random or in 0..1, got x" in console(*KUHN, "--seat", "x").err
+    assert "say which game with --game" in console("play", "--terminal").err
