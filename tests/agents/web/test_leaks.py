@@ -1,8 +1,8 @@
 """Hidden means hidden: situations that are alike for a seat give the same bytes, whatever lies behind them.
 
 Two matches with other seeds and other draws of the opponents go on side by side, the person plays the same
-moves in both. As long as the seat has been shown the same observations and the same legal moves it cannot know
-which of the two it is in. So every answer must be the same in both. The sessions' secrets are made equal.
+moves in both. As long as the seat has been shown the same observations and the same legal moves it cannot
+know which of the two it is in. So every answer must be the same in both; sessions' secrets are made equal.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Side:
 
 
 def probe(game, seat, wanted, seed=0):
-    """Go through matches side by side until so many pairs alike for the seat, and different behind, were met."""
+    """Go through matches side by side until so many pairs alike for the seat, different behind, were met."""
     sides, choose, found = (Side(game, 2 * seed), Side(game, 2 * seed + 1)), random.Random(seed), Found()
     for _ in range(200 * wanted):
         begun = [
