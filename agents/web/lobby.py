@@ -26,10 +26,13 @@ class Offer:
 
     @property
     def title(self) -> str:
-        """What is played, with the options that are not the usual ones."""
-        usual = type(self.game)().options
-        options = [f"{name}={value}" for name, value in self.game.options.items() if value != usual[name]]
-        return " ".join([self.game.name, *options])
+        """What is played, with the options that make it so."""
+        kind, needed = type(self.game), dict(self.game.options)
+        for name in self.game.options:
+            others = {other: value for other, value in needed.items() if other != name}
+            if _made(kind, others) == self.game:
+                needed = others
+        return " ".join([self.game.name, *(f"{name}={value}" for name, value in needed.items())])
 
     @property
     def opponent(self) -> str:
@@ -46,6 +49,14 @@ class Offer:
         player = copy.deepcopy(self.player)
         player.reseed(seed)
         return player
+
+
+def _made(kind: type[Game], options: Mapping[str, object]) -> Game | None:
+    """The game with these options, if they are some that it can have."""
+    try:
+        return kind(**options)
+    except (TypeError, ValueError):
+        return None
 
 
 Lobby = Mapping[str, Offer]

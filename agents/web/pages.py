@@ -69,4 +69,4 @@ def _now(result: str | bool, chosen: str | None) -> str:
     """What is to be done."""
     if result:
         return f"The match is over: you {result}."
-    return "Your move." if chosen is None else f"Your move from {chosen}: where to?"
+    return "Your move." if chosen is None else f"You chose {chosen}. Now where to, or how?"

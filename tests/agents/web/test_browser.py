@@ -239,7 +239,7 @@ def test_escape_takes_the_source_back_and_the_focus_stays(browser, served):
             )
         person.page.locator(".at-0-0").click()
         person.page.locator("[data-undo]").wait_for()
-        assert "Your move from a1: where to?" in person.page.inner_text("#said")
+        assert "You chose a1. Now where to, or how?" in person.page.inner_text("#said")
         person.page.keyboard.press("Escape")
         person.page.locator("[data-undo]").wait_for(state="detached")
         assert person.page.evaluate("document.activeElement.matches('.at-0-0')")
