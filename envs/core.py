@@ -182,12 +182,16 @@ class Game:
         potential(observation)  how well the seat stands that sees `observation` (a torch tensor
                             [..., *shape]): [...], in about -1..1. Rewards are shaped with it
 
+    Optional, for records, where `deal` draws by itself
+        deal_text(state)    the set-up of a record that was just dealt, in letters
+        dealt(text)         a record with this set-up, as `deal` leaves one
+
     Drawn for a viewer, a seat number or REFEREE
         text(state, viewer), svg(state, viewer), action_name(action)
 
     Optional, for those who play on a page
         spots(seat)         where on the drawing for a seat its actions are made
-        signs               what the signs on the board of `text` are called aloud
+        spoken              what the signs on the board of `text` are called aloud
     """
 
     name: ClassVar[str]
@@ -201,7 +205,7 @@ class Game:
     observe: ClassVar[Callable[..., Any]]
     chance: ClassVar[Callable[..., Any]] = staticmethod(no_chance)
     potential: ClassVar[Callable[..., Any] | None] = None
-    signs: ClassVar[Mapping[str, str]] = {}
+    spoken: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         """Check that every option has its declared type; a game adds its own limits."""
@@ -273,6 +277,19 @@ class Game:
     def blank(self) -> State:
         """A record before `deal`: zeros, with the options the verbs read written in (override)."""
         return np.zeros(1, self.state)[0]
+
+    def deal_text(self, state: State) -> str | None:  # noqa: ARG002
+        """The set-up of a record that was just dealt, in letters; None where `deal` draws nothing, or the
+        game has no letters for it."""
+        return None
+
+    def dealt(self, text: str) -> State:
+        """A record as `deal` leaves it, with the set-up `text` of `deal_text`; its seed is 0.
+
+        Raises:
+            ValueError: it is no set-up of this game.
+        """
+        raise ValueError(f"{self.name}: {self} has no set-up in letters, got {text!r:.80}")
 
     def action_name(self, action: int) -> str:
         """What a person calls the action."""

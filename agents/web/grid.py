@@ -109,7 +109,7 @@ def _words(game: Game, text: str, boards: int) -> dict[int, dict[str, str]]:
     grids = grids_of(text)
     found = grids[-boards:] if boards else []
     return {
-        board: {name: aloud(game.signs, sign) for name, sign in grid.items()}
+        board: {name: aloud(game.spoken, sign) for name, sign in grid.items()}
         for board, grid in enumerate(found)
     }
 

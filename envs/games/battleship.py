@@ -109,7 +109,7 @@ class Battleship(Game):
     """Weight of own losses, 0..100, with two seats."""
 
     name = "battleship"
-    signs = SIGNS
+    spoken = SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(legal)
@@ -170,6 +170,12 @@ class Battleship(Game):
 
     def blank(self) -> State:
         return self.form.blank()
+
+    def deal_text(self, state: State) -> str | None:
+        return self.form.deal_text(state)
+
+    def dealt(self, text: str) -> State:
+        return self.form.dealt(text)
 
     def action_name(self, action: int) -> str:
         return self.form.action_name(action)

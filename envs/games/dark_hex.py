@@ -135,7 +135,7 @@ class DarkHex(Game):
 
     name = "dark_hex"
     private = phantom.PRIVATE
-    signs = phantom.SIGNS
+    spoken = phantom.SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)

@@ -97,7 +97,7 @@ class PhantomTicTacToe(Game):
     name = "phantom_tictactoe"
     private = phantom.PRIVATE
     state = RECORD
-    signs = phantom.SIGNS
+    spoken = phantom.SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)
