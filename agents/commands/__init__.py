@@ -13,7 +13,7 @@ from envs.names import known
 COMMANDS = {
     "selfplay": "train an agent by self-play",
     "train": "train one agent in one Gymnasium world",
-    "watch": "watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window",
+    "watch": "watch matches of an agent: in the terminal, as SVG, GIF or HTML, in a window or on a page",
     "play": "play against an agent or a bot: on a page in the browser, or in the terminal",
     "tournament": "let players meet; results with 95 % intervals",
     "exploitability": "what a best response gets against a player, exactly",

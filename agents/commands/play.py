@@ -18,18 +18,20 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from agents.play.person import SeatedView, Sitting, understood
+from agents.play import records
+from agents.play.person import PERSON, SeatedView, Sitting, understood
 from agents.play.players import Player
 from agents.run import cli
 from agents.run.choices import GAME
 from agents.run.config import OptionValue
 from agents.run.stream import SAY
-from envs import Game
+from envs import Game, Match
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Arguments:
     """Of the page; 0 takes a free one."""
     agents: Path | None = None
     """A folder whose runs and agents' files the page offers, too, such as runs."""
+    record: Path | None = None
+    """A file to which every match that ends is added, as a line that scripts/records.py and scripts/watch.py
+    --replay read."""
     game: str | None = None
     """The game, needed only against a fixed player, in the terminal."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
@@ -85,17 +90,25 @@ def on_page(a: Arguments) -> None:
     Raises:
         RuntimeError: the extra `web` is not installed.
     """
-    try:
+    with cli.needing("web"):
         from agents.web.lobby import Offer, agents_in, lobby_of, usual_games
         from agents.web.server import serve
-    except ImportError as error:
-        raise RuntimeError(
-            f"a page needs {error.name}: pip install 'fogbound[web]', or play by text with --terminal"
-        ) from None
+        from agents.web.sessions import Sessions
     is_open = a.player == "bot" and a.game is None  # nobody was chosen: the page lets one choose
     first = [] if is_open else [Offer(*sit_down(a, a.seed or 0))]
     lobby = lobby_of(first, usual_games(), agents_in(a.agents, a.device))
-    serve(lobby, a.port, a.seat, a.seed, SAY)
+    serve(Sessions(lobby, a.seed, a.seat, keeper(a.record)), a.port, SAY)
+
+
+def keeper(path: Path | None) -> Callable[[Match, Sequence[str]], None]:
+    """Adds matches that have ended to a file of records, if one was named."""
+
+    def keep(match: Match, names: Sequence[str]) -> None:
+        if path is not None:
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(records.written(records.of_match(match, names)))
+
+    return keep
 
 
 def in_terminal(a: Arguments) -> None:
@@ -108,11 +121,11 @@ def in_terminal(a: Arguments) -> None:
     sitting = Sitting(game, player, seat, seed)
     opposite = f" against {player.name} (seat {1 - seat})" if game.seats == 2 else ""
     SAY(f"{game.name}: you (seat {seat}){opposite}, seed {seed}; ? lists your moves, Ctrl-D leaves\n")
-    play(sitting)
+    play(sitting, player.name, keeper(a.record))
 
 
-def play(sitting: Sitting) -> None:
-    """One match of a person who types."""
+def play(sitting: Sitting, name: str, keep: Callable[[Match, Sequence[str]], None]) -> None:
+    """One match of a person who types, against the player of that name."""
     while not (view := sitting.view()).over:
         SAY(view.text)
         action = ask(view)
@@ -120,6 +133,7 @@ def play(sitting: Sitting) -> None:
             SAY("\nleft before the end")
             return
         sitting.play(action)
+    keep(sitting.match, [PERSON if seat == view.seat else name for seat in range(len(view.returns))])
     SAY(f"{view.text}\n\nyou {view.result}")
     SAY(f"returns: {', '.join(f'seat {p} {value:+.6g}' for p, value in enumerate(view.returns))}")
 

@@ -15,6 +15,9 @@ from envs import REFEREE, Game, Match
 from envs.core import Viewer
 from envs.names import known
 
+PERSON = "person"
+"""What a record calls who sat there."""
+
 MOST = 30
 """Moves that are listed at once."""
 

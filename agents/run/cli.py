@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -187,6 +188,19 @@ FOUND_BY: dict[type, tuple[str, Callable[[str], type]]] = {
     Player: (PLAYERS, player_class),
 }
 """What may come from outside the package: the entry points of each kind, and who finds one by its name."""
+
+
+@contextlib.contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Around imports of what only that extra installs: what is missing is told with how to get it.
+
+    Raises:
+        RuntimeError: something is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise RuntimeError(f"this needs {error.name}: pip install 'fogbound[{extra}]'") from None
 
 
 def use(names: Sequence[str]) -> None:

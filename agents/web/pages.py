@@ -7,9 +7,12 @@ from typing import Any
 
 import jinja2
 
+from agents.play.story import Story
 from agents.web.grid import ground_of, without_grids
 from agents.web.lobby import Lobby
 from agents.web.sessions import Session
+from envs import REFEREE
+from envs.core import Viewer
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("agents.web"),
@@ -18,6 +21,9 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+THUMBNAILS = 12
+"""Of a match, about as many."""
 
 STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
 """Files as they are."""
@@ -62,6 +68,31 @@ def match_page(session: Session, lobby: Lobby, source: int | None = None, messag
         said=said,
         message=message,
         now=_now(view.over and view.result, ground.chosen),
+    )
+
+
+def replay_page(session: Session, story: Story, ply: int, view: str) -> str:
+    """A moment of a match that is over.
+
+    Args:
+        view: referee, both (the seats side by side), or a seat's number; anything else is the referee.
+    """
+    views = [REFEREE, *(["both"] if story.seats > 1 else []), *map(str, range(story.seats))]
+    view = view if view in views else REFEREE
+    seats: list[Viewer] = list(range(story.seats))
+    viewers: list[Viewer] = [REFEREE] if view == REFEREE else seats if view == "both" else [int(view)]
+    step = -(-story.plies // THUMBNAILS) or 1
+    return page(
+        "replay.html",
+        title=story.title,
+        session=session,
+        story=story,
+        ply=ply,
+        view=view,
+        views=views,
+        drawings=[story.svg(ply, viewer) for viewer in viewers],
+        text=story.text(ply, viewers[0]),
+        thumbnails=list(range(0, story.plies + 1, step)),
     )
 
 

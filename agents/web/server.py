@@ -24,9 +24,8 @@ from starlette.routing import Route
 from agents.web import pages
 from agents.web.grid import placing, size_of
 from agents.web.guard import Guard, address, refusal
-from agents.web.lobby import Lobby
 from agents.web.sessions import RefusedError, Session, Sessions
-from envs import Match
+from envs import REFEREE, Match
 
 PACE = 0.1
 """Seconds: an answer to a post comes after the first multiple of it that suffices."""
@@ -54,6 +53,9 @@ class Desk:
             Route("/match", self.match_page),
             Route("/moves", self.play, methods=["POST"]),
             Route("/rematch", self.rematch, methods=["POST"]),
+            Route("/record.jsonl", self.record),
+            Route("/replay", self.replay),
+            Route("/replay/{ply:int}.svg", self.thumbnail),
             Route("/boards/{seat:int}.css", self.placing),
             *(Route(f"/{name}", self.static) for name in pages.STATIC),
         ]
@@ -61,7 +63,9 @@ class Desk:
     # ---------------------------------------------------------------- asked for
 
     async def lobby_page(self, request: Request) -> Response:
-        """Where one chooses what to play."""
+        """Where one chooses what to play, if there is something."""
+        if not self.lobby:
+            return RedirectResponse("/replay", 303)
         return HTMLResponse(pages.lobby_page(session_of(request), self.lobby))
 
     async def match_page(self, request: Request) -> Response:
@@ -81,6 +85,32 @@ class Desk:
         spots = list(game.spots(seat).values())
         size = size_of(Match(game, seed=0).svg(seat)) if spots else (0.0, 0.0)  # of any match: no secret
         return Response(placing(spots, size), media_type="text/css")
+
+    async def record(self, request: Request) -> Response:
+        """The match that has ended, as a line of a file of records."""
+        line = await run_in_threadpool(self.sessions.record, session_of(request))
+        if line is None:
+            return refusal(404, "there is a record once the match is over")
+        named = {"content-disposition": 'attachment; filename="match.jsonl"'}
+        return Response(line, media_type="application/jsonl", headers=named)
+
+    async def replay(self, request: Request) -> Response:
+        """A moment of a match that is over."""
+        session = session_of(request)
+        story = await run_in_threadpool(self.sessions.story, session)
+        if story is None:
+            return RedirectResponse("/match", 303)
+        ply = min(_number(request.query_params.get("ply")) or 0, story.plies)
+        view = request.query_params.get("view", REFEREE)
+        return HTMLResponse(await run_in_threadpool(pages.replay_page, session, story, ply, view))
+
+    async def thumbnail(self, request: Request) -> Response:
+        """A moment as the referee sees it, as a picture."""
+        story = await run_in_threadpool(self.sessions.story, session_of(request))
+        ply = request.path_params["ply"]
+        if story is None or ply > story.plies:
+            return refusal(404, "there is no such moment")
+        return Response(story.svg(ply, REFEREE), media_type="image/svg+xml")
 
     async def static(self, request: Request) -> Response:
         """A file as it is."""
@@ -176,12 +206,11 @@ def app_of(sessions: Sessions, port: int, token: str, pace: float = PACE) -> Gua
     return Guard(Starlette(routes=Desk(sessions, pace).routes()), sessions, port, token)
 
 
-def serve(lobby: Lobby, port: int, seat: str, seed: int | None, say: Callable[[str], None]) -> None:
+def serve(sessions: Sessions, port: int, say: Callable[[str], None]) -> None:
     """Serve the page at 127.0.0.1 until Ctrl-C; the address, with its secret, is said.
 
     Args:
         port: 0 takes a free one.
-        seat: that is chosen before one chooses.
 
     Raises:
         OSError: the port is taken.
@@ -192,7 +221,7 @@ def serve(lobby: Lobby, port: int, seat: str, seed: int | None, say: Callable[[s
         listening.bind(("127.0.0.1", port))
         port = listening.getsockname()[1]
         settings = uvicorn.Config(
-            app_of(Sessions(lobby, seed, wish=seat), port, token),
+            app_of(sessions, port, token),
             lifespan="off",
             ws="none",
             log_level="warning",
@@ -201,5 +230,5 @@ def serve(lobby: Lobby, port: int, seat: str, seed: int | None, say: Callable[[s
             date_header=False,
             timeout_graceful_shutdown=1,
         )
-        say(f"play at      {address(port, token)}\nCtrl-C ends it")
+        say(f"page         {address(port, token)}\nCtrl-C ends it")
         uvicorn.Server(settings).run([listening])

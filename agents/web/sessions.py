@@ -10,10 +10,13 @@ import asyncio
 import dataclasses
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from agents.play.person import SeatedView, Sitting, listed_moves, understood
+from agents.play import records
+from agents.play.person import PERSON, SeatedView, Sitting, listed_moves, understood
+from agents.play.story import Story, story_of
 from agents.web.lobby import Lobby
+from envs import Match
 from envs.seeds import derived_seed
 
 MOST_SESSIONS = 64
@@ -58,6 +61,8 @@ class Sessions:
         lobby: what can be played.
         seed: of all matches; None draws them from the system.
         wish: the seat that is chosen before one chooses.
+        keep: is given every match that ends, and who played it, one name a seat.
+        story: a match that was played already, for everybody to look at.
         clock: seconds that go on.
     """
 
@@ -66,12 +71,15 @@ class Sessions:
         lobby: Lobby,
         seed: int | None = None,
         wish: str = "random",
+        keep: Callable[[Match, Sequence[str]], None] = lambda _match, _names: None,
+        story: Story | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.lobby, self._wish = lobby, wish
+        self.lobby, self._wish, self._keep, self._story = lobby, wish, keep, story
         self._seed, self._clock = seed, clock
         self._sessions: dict[str, Session] = {}
         self._sittings: dict[str, Sitting] = {}
+        self._stories: dict[str, Story] = {}
         self._begun = 0
 
     def enter(self) -> Session:
@@ -102,6 +110,7 @@ class Sessions:
         for key in [key for key, session in self._sessions.items() if now - session.seen > IDLE]:
             del self._sessions[key]
             self._sittings.pop(key, None)
+            self._stories.pop(key, None)
 
     def begin(self, session: Session, offer: str, wish: str) -> None:
         """Begin a match: what the other seats do first is done when this returns.
@@ -123,6 +132,7 @@ class Sessions:
         opposite = self.lobby[offer].opposite(derived_seed(seed, "opposite") % 2**63)
         sitting = Sitting(game, opposite, seat, seed)
         self._sittings[session.key] = sitting
+        self._stories.pop(session.key, None)
         session.offer, session.wish, session.match = offer, wish, session.match + 1
         session.view, session.latest = sitting.view(), None
 
@@ -153,6 +163,40 @@ class Sessions:
         sitting = self._sittings[session.key]
         sitting.play(action)
         session.view, session.latest = sitting.view(), (match, number, said)
+        if session.view.over:
+            self._keep(sitting.match, self._names(session))
+
+    def _names(self, session: Session) -> list[str]:
+        """Who sits where."""
+        assert session.view is not None
+        assert session.offer is not None
+        offer = self.lobby[session.offer]
+        seats = range(offer.game.seats)
+        return [PERSON if seat == session.view.seat else offer.opponent for seat in seats]
+
+    def record(self, session: Session) -> str | None:
+        """The match as a line of a file of records (see `agents.play.records`); None while it goes on."""
+        if session.view is None or not session.view.over:
+            return None
+        match = self._sittings[session.key].match
+        return "".join(records.written(records.of_match(match, self._names(session))))
+
+    def story(self, session: Session) -> Story | None:
+        """The match to look back at, once it is over; or else the one that everybody may look at.
+
+        What the opponent thought is told now, not before.
+        """
+        if session.view is None or not session.view.over:
+            return self._story if session.view is None else None
+        if session.key not in self._stories:
+            assert session.offer is not None
+            match, offer = self._sittings[session.key].match, self.lobby[session.offer]
+            own = session.view.seat
+            players = [None if seat == own else offer.player for seat in range(offer.game.seats)]
+            begun = Match(match.game, match.seed)
+            told = story_of(begun, match.actions, self._names(session), players)
+            self._stories[session.key] = told
+        return self._stories[session.key]
 
 
 def _meant(view: SeatedView, said: int | str) -> int:

@@ -2,6 +2,7 @@
 // same forms and links work as whole pages.
 
 let isWaiting = false;
+let next = null; // the moment that the slider has reached meanwhile
 
 async function swap(address, form, button) {
   if (isWaiting) return; // a double click is one move
@@ -23,7 +24,13 @@ async function swap(address, form, button) {
   } finally {
     isWaiting = false;
     document.body.removeAttribute("aria-busy");
+    if (next !== null) toMoment(next);
   }
+}
+
+function toMoment(address) {
+  next = isWaiting ? address : null;
+  if (!isWaiting) swap(address);
 }
 
 function show(page) {
@@ -93,6 +100,8 @@ document.addEventListener("keydown", (event) => {
   const undo = document.querySelector("[data-undo]");
   if (event.key === "Escape" && undo) swap(undo.href);
   const at = event.target;
+  const turn = { ArrowLeft: "earlier", ArrowRight: "later" }[event.key];
+  if (turn && !at.matches?.("input, select")) document.getElementById(turn)?.click();
   if (at.classList?.contains("cell")) {
     if (event.key === " " && at.matches("a")) at.click();
     const next = moved(at, event.key);
@@ -104,6 +113,11 @@ document.addEventListener("keydown", (event) => {
     const next = step && buttons[buttons.indexOf(at) + step];
     if (next) (at.tabIndex = -1), (next.tabIndex = 0), next.focus(), event.preventDefault();
   }
+});
+
+document.addEventListener("input", (event) => {
+  const form = event.target.closest?.("[data-moment]");
+  if (form) toMoment(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}`);
 });
 
 document.addEventListener("submit", (event) => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -10,11 +11,13 @@ import pytest
 from listed import LISTED, small
 from models import model_of
 from saved import TICTACTOE
-from visits import Visitor, app_for, buttons, lobby, sources, usual_app
+from visits import KUHN, USUAL, Visitor, app_for, buttons, lobby, sources, usual_app
 
 import envs
 from agents.commands import play as command
+from agents.play import records
 from agents.play.players import Player
+from agents.play.story import story_of
 from agents.run import cli
 from agents.web.lobby import Offer
 from agents.web.sessions import Sessions
@@ -214,6 +217,97 @@ def test_sessions_at_once_do_not_cross():
         assert again.text() == sitting.view().text
 
 
+# ---------------------------------------------------------------- when it is over
+
+
+def ended(visitor, offer, seat="1"):
+    """Play a match to its end."""
+    text = visitor.begin(offer, seat)
+    while "The match is over" not in text:
+        text = visitor.play(move=str(min(buttons(text))))[1].text
+    return text
+
+
+def agent_offer(tmp_path):
+    model_of(envs.Batch(TICTACTOE, 8)).save(tmp_path / "one.zip")
+    game, (agent,) = cli.sit_down([str(tmp_path / "one.zip")], None, {})
+    return Offer(game, agent)
+
+
+def test_nothing_is_told_before_the_end(tmp_path):
+    offer = agent_offer(tmp_path)
+    visitor = Visitor(app_for(Sessions({offer.name: offer}, seed=1)))
+    text = visitor.begin(offer.name)
+    for _ in range(3):
+        assert visitor.get("/replay").headers["location"] == "/match"
+        assert visitor.get("/replay/0.svg").status_code == visitor.get("/record.jsonl").status_code == 404
+        text = visitor.play(move=str(max(buttons(text))))[1].text
+    ended(visitor, offer.name)
+    assert visitor.get("/replay").status_code == 200
+    visitor.begin(offer.name)  # what is told of the match before ends with the next one
+    assert visitor.get("/replay").headers["location"] == "/match"
+
+
+def test_looking_back_with_what_the_agent_thought(tmp_path):
+    offer = agent_offer(tmp_path)
+    sessions = Sessions({offer.name: offer}, seed=1)
+    visitor = Visitor(app_for(sessions))
+    ended(visitor, offer.name)
+    (sitting,) = sessions._sittings.values()
+    last = len(sitting.match.actions)
+    first = visitor.get("/replay").text
+    assert f"Moment 0 of {last}" in first
+    assert "before the first move" in first
+    after = visitor.get("/replay?ply=1").text  # the agent, seat 0, has moved
+    assert "What it thought before this move" in after
+    assert re.search(r"Value [+-]\d\.\d{3}, entropy \d\.\d{3} nats, norm of h \d", after)
+    assert after.count("<meter ") == 5
+    own = next(k for k in range(1, last + 1) if sitting_seat(sitting, k) == 1)
+    assert "What it thought" not in visitor.get(f"/replay?ply={own}").text  # the person's own move
+    both = visitor.get(f"/replay?ply={last}&view=both").text
+    assert both.count("<svg ") == 2
+    assert visitor.get("/replay?ply=999&view=zz").text.count("<svg ") == 1  # the last moment, by the referee
+    assert visitor.get("/replay/1.svg").headers["content-type"] == "image/svg+xml"
+    assert visitor.get("/replay/999.svg").status_code == 404
+
+
+def sitting_seat(sitting, ply):
+    """Who made the move before a moment."""
+    match = Match(sitting.match.game, sitting.match.seed)
+    for action in sitting.match.actions[: ply - 1]:
+        match.play(action)
+    return match.seat
+
+
+def test_a_match_of_the_page_is_a_record(tmp_path):
+    """What the page hands out and what the command keeps: the same line, which the rules play again."""
+    path = tmp_path / "played.jsonl"
+    sessions = Sessions(USUAL, seed=5, keep=command.keeper(path))
+    visitor = Visitor(app_for(sessions))
+    ended(visitor, "kuhn_poker: bot")
+    ended(visitor, TTT, "0")
+    line = visitor.get("/record.jsonl").text
+    assert path.read_text(encoding="utf-8").splitlines()[1] == line.strip()
+    matches = records.load_line(path, 2)
+    assert [matches.names[p] for p in matches.players[0]] == ["person", "bot"]
+    begun, actions, names = records.again(matches)
+    (sitting,) = sessions._sittings.values()
+    assert (begun.seed, actions, names) == (sitting.match.seed, sitting.match.actions, ["person", "bot"])
+    records.check(matches)
+    told = story_of(begun, actions, names)
+    assert told.matches[-1].text() == sitting.view().text
+
+
+def test_a_story_for_everybody():
+    match = Match(KUHN, 3)
+    while not match.over:
+        match.play(0)
+    story = story_of(Match(KUHN, 3), match.actions, ["a", "b"])
+    visitor = Visitor(app_for(Sessions({}, story=story)))
+    assert visitor.get("/").headers["location"] == "/replay"
+    assert "kuhn_poker: a (seat 0) against b (seat 1)" in visitor.get("/replay?ply=2").text
+
+
 # ---------------------------------------------------------------- the command
 
 
@@ -223,16 +317,16 @@ def test_the_command_serves_what_it_names(monkeypatch, tmp_path):
     asked = ["bot", "--game", "dark_hex", "--options.rows", "2", "--seat", "random", "--agents"]
     monkeypatch.setattr("sys.argv", ["play.py", *asked, str(tmp_path)])
     command.main()
-    ((offers, port, seat, seed, _),) = served
-    assert next(iter(offers)) == "dark_hex rows=2: bot"
-    assert (port, seat, seed) == (0, "random", None)
+    ((sessions, port, _),) = served
+    assert next(iter(sessions.lobby)) == "dark_hex rows=2: bot"
+    assert (port, sessions.enter().wish) == (0, "random")
     monkeypatch.setattr("sys.argv", ["play.py"])
     command.main()
-    assert next(iter(served[1][0])) == "kuhn_poker: bot"
+    assert next(iter(served[1][0].lobby)) == "kuhn_poker: bot"
 
 
 def test_the_command_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "agents.web.server", None)
     monkeypatch.setattr("sys.argv", ["play.py"])
-    with pytest.raises(RuntimeError, match=r"pip install 'fogbound\[web\]', or play by text with --terminal"):
+    with pytest.raises(RuntimeError, match=r"this needs .*: pip install 'fogbound\[web\]'$"):
         command.main()
