@@ -355,12 +355,22 @@ def recover(run: Path) -> None:
 
 
 def found(path: str | os.PathLike[str]) -> Path:
-    """What `path` means: what has this name, or else the file that has it with `.zip` behind."""
-    path = Path(path)
+    """What `path` means: what has this name, or else the file that has it with `.zip` behind; or a run, see
+    `run_named`."""
+    path = run_named(path)
     zipped = Path(f"{path}.zip")
     known = ("latest.json", "best.json", MANIFEST, "checkpoints")
     is_other = path.is_dir() and not any((path / name).exists() for name in known)
     return zipped if zipped.is_file() and (is_other or not path.exists()) else path
+
+
+def run_named(path: str | os.PathLike[str]) -> Path:
+    """`path`; but FOLDER/latest, where nothing has that name, is the run in it that was begun last."""
+    path = Path(path)
+    if path.name != "latest" or path.exists() or not path.parent.is_dir():
+        return path
+    runs = [run for run in path.parent.iterdir() if (run / "config.yaml").is_file()]
+    return max(runs, key=lambda run: (run.name.rpartition("__")[2], run.name), default=path)
 
 
 def read(path: Source, which: Which = "latest") -> Stored:

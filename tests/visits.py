@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 
-from starlette.testclient import TestClient
+import httpx2
 
 import envs
 from agents.play.players import fixed_player
@@ -19,19 +20,30 @@ TOKEN = "the-printed-token"
 
 
 class Visitor:
-    """Asks as a browser does that keeps its cookie and says where its posts come from."""
+    """Asks as a browser does that keeps its cookie and says where its posts come from.
+
+    All in this thread: one for the server would wait for its turn at every message.
+    """
 
     def __init__(self, app, token=TOKEN):
-        self.client = TestClient(app, base_url=f"http://{HOST}", follow_redirects=False)
+        self.app, self.loop = app, asyncio.Runner()
+        transport = httpx2.ASGITransport(app=app)
+        self.client = httpx2.AsyncClient(transport=transport, base_url=f"http://{HOST}")
         self.headers = {"origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}
         if token is not None:
-            assert self.client.get("/", params={"token": token}).status_code == 303
+            assert self.get("/", params={"token": token}).status_code == 303
+
+    def __del__(self):
+        self.loop.close()
+
+    def request(self, method, path, **more):
+        return self.loop.run(self.client.request(method, path, **more))
 
     def get(self, path, **more):
-        return self.client.get(path, **more)
+        return self.request("GET", path, **more)
 
     def post(self, path, headers=None, **fields):
-        return self.client.post(path, data=fields, headers=self.headers if headers is None else headers)
+        return self.request("POST", path, data=fields, headers=self.headers if headers is None else headers)
 
     def fields(self):
         """The hidden fields of the page that is shown now, of the match if one has begun."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "record": "write matches between players down, one a line",
     "records": "check, count, import and export records",
     "solve": "write a player that can hardly be exploited, of a game whose tree fits the memory",
+    "doctor": "tell what is installed, and what is missing for which command",
     "export": "write one decision of an agent as a file for programs without torch",
 }
 """Every command, and what it does."""

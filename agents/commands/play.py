@@ -24,6 +24,7 @@ from typing import Annotated
 
 import tyro
 
+from agents.files import Which
 from agents.play import records
 from agents.play.person import PERSON, SeatedView, Sitting, understood
 from agents.play.players import Player
@@ -56,6 +57,8 @@ class Arguments:
     """The game, needed only against a fixed player, in the terminal."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
     """Options of that game."""
+    which: Which = "latest"
+    """The checkpoint that a run plays with: its latest or its best one."""
     deterministic: bool = False
     """An agent takes its most probable action instead of drawing one."""
     seed: int | None = None
@@ -79,7 +82,13 @@ def main() -> None:
 def sit_down(a: Arguments, seed: int) -> tuple[Game, Player]:
     """The game and the player that the command line names."""
     game, (player,) = cli.sit_down(
-        [a.player], a.game, a.options, device=a.device, deterministic=a.deterministic, seed=seed
+        [a.player],
+        a.game,
+        a.options,
+        device=a.device,
+        deterministic=a.deterministic,
+        seed=seed,
+        which=a.which,
     )
     return game, player
 

@@ -26,7 +26,7 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from agents.files import with_ending
+from agents.files import Which, with_ending
 from agents.gym.config import WorldConfig, read_world
 from agents.gym.training import render_modes
 from agents.gym.training import watch as watch_in_world
@@ -80,6 +80,8 @@ class Arguments:
     """The game, needed only between fixed players and for files of agents from worlds."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
     """Options of that game."""
+    which: Which = "latest"
+    """The checkpoint that a run plays with: its latest or its best one."""
     deterministic: bool = False
     """Agents take their most probable action instead of drawing one."""
     frames_per_second: float | None = None
@@ -126,6 +128,7 @@ def main() -> None:
         device=a.device,
         deterministic=a.deterministic,
         seed=a.seed,
+        which=a.which,
     )
     if a.render == "web":
         on_page(played(game, players[: game.seats], a.seed), a)

@@ -165,6 +165,7 @@ def load_player(
     device: str | torch.device = "cpu",
     deterministic: bool = False,
     seed: int = 0,
+    which: Which = "latest",
 ) -> Player:
     """A player of `game`: a fixed one by its name, or an agent by its path (see `load`), or a table.
 
@@ -173,6 +174,7 @@ def load_player(
 
     Args:
         game: None takes the agent's own.
+        which: of a run, the "latest" or the "best" checkpoint.
 
     Raises:
         ValueError: `spec` is neither, the game has no such player, or the agent plays another game.
@@ -182,7 +184,7 @@ def load_player(
     spec = shipped_agent(spec)
     if not found(spec).exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({known(spec, FIXED_PLAYERS)}) nor a path")
-    device, stored = usable_device(device), read(spec)
+    device, stored = usable_device(device), read(spec, which)
     if stored.json("agent.json").get("policy_class") == KIND:
         return _table_player(stored, spec, game, seed)
     agent = _agent(stored, _name(spec), device, deterministic, seed)

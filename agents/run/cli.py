@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
+from agents.files import Which
 from agents.net.cells import Cell, cell_class
 from agents.play.agent_file import load_player
 from agents.play.arena import NOBODY, Result
@@ -152,10 +153,12 @@ def sit_down(
     device: str = "cpu",
     deterministic: bool = False,
     seed: int = 0,
+    which: Which = "latest",
 ) -> tuple[envs.Game, list[Player]]:
     """The game and the players that `specs` name: fixed players, or paths of runs and agents.
 
     The game is the agents' own; `game` and `options` are needed only among fixed players.
+    Runs play with the checkpoint that `which` says.
 
     Raises:
         ValueError: agents of different games, no game at all, or a path that leads nowhere.
@@ -165,7 +168,9 @@ def sit_down(
     for k, spec in enumerate(specs):
         if is_player_name(spec):
             continue
-        agent = load_player(spec, world, device=device, deterministic=deterministic, seed=seed + k)
+        agent = load_player(
+            spec, world, device=device, deterministic=deterministic, seed=seed + k, which=which
+        )
         if agent.task.rules is None:
             raise ValueError(
                 f"{spec!r} was trained in a Gymnasium world; expected an agent of a game (of a file from a "

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, overload
 
 import tyro
 
+from agents.files import run_named
 from agents.learn.schedules import Linear
 from agents.learn.settings import Settings
 from agents.net.settings import Network
@@ -214,7 +215,7 @@ def world_of(path: str | Path) -> WorldNamed | None:
 
 def run_config(path: str | Path) -> Path:
     """Where the configuration lies of the run that `path` is or is a checkpoint of, if it is either."""
-    path = Path(path).resolve()
+    path = run_named(path).resolve()
     return (path.parent.parent if path.parent.name == "checkpoints" else path) / "config.yaml"
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
 import agents
 import envs
-from agents.commands import COMMANDS, fogbound
+from agents.commands import COMMANDS, doctor, fogbound
+from agents.files import run_named
 from agents.packaged import CONFIGS, SHIPPED, shipped_agent, version
 from tests.scripts.conftest import Ended
 
@@ -166,3 +170,67 @@ def test_what_cannot_be_played(console):
     assert (ended.code, ended.err) == (2, "error: kuhn_poker: --seat must be in 0..1, got 2\n")
     assert "--seat must be random or in 0..1, got x" in console(*KUHN, "--seat", "x").err
     assert "say which game with --game" in console("play", "--terminal").err
+
+
+# ---------------------------------------------------------------- what there is
+
+
+def test_the_doctor_tells_versions_threads_devices_and_what_is_missing(console, monkeypatch):
+    ended = console("doctor")
+    assert (ended.code, ended.err) == (0, "")
+    lines = dict(line.split(maxsplit=1) for line in ended.out.splitlines())
+    assert lines["fogbound"].startswith(f"{agents.__version__}, Python 3.")
+    assert f"torch {importlib.metadata.version('torch')}" in lines["versions"]
+    assert lines["threads"].endswith(f"{os.cpu_count()} cores")
+    assert "cpu" in lines["device"]
+    found = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "onnx" else found(name))
+    told = dict(line.split(maxsplit=1) for line in doctor.told())
+    assert told["onnx"] == "missing onnx: pip install 'fogbound[onnx]' (export)"
+
+
+def test_the_doctor_knows_every_extra_that_a_command_needs():
+    known = set(doctor.requirements()) - {"", "dev", "oracles"}
+    assert known <= set(doctor.NEEDED_FOR)
+
+
+def test_the_latest_run_and_the_best_checkpoint_have_names(console, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        assert console("selfplay", "kuhn_poker_gated", *SMALL, "--seed", seed).code == 0
+    (last,) = (tmp_path / "runs").glob("*__s1__*")
+    assert run_named("runs/latest") == Path("runs") / last.name
+    ended = console("watch", "runs/latest", "--which", "best")
+    assert ended.code == 0, ended
+    assert f"{last.name} (seat 0) against random" in ended.out
+    assert console("tournament", "runs/latest", "random", "--matches-per-seat", 4).code == 0
+    assert console("watch", "runs/latst").code == 2
+    (tmp_path / "empty").mkdir()
+    assert run_named("empty/latest") == Path("empty/latest")
+
+
+# ---------------------------------------------------------------- looking back
+
+
+def test_a_film_is_one_file(console, tmp_path):
+    path = tmp_path / "match.html"
+    ended = console("watch", "bot", "--game", "kuhn_poker", "--render", "html", "--out", path)
+    assert ended.code == 0, ended
+    text = path.read_text(encoding="utf-8")
+    assert text.count("<figure>") == int(ended.out.split()[0]) >= 3
+    assert "bot (seat 0) against random (seat 1)" in text
+
+
+def test_a_typed_match_is_a_record_that_is_watched(console, tmp_path, monkeypatch):
+    path = tmp_path / "played.jsonl"
+    assert console(*KUHN, "--record", path, typed="bet\n").code == 0
+    ended = console("records", "check", path)
+    assert ended.code == 0, ended
+    assert "person (seat 0) against bot (seat 1)" in console("watch", "--replay", path).out
+    served = []
+    monkeypatch.setattr("agents.web.server.serve", lambda sessions, *_: served.append(sessions))
+    for told in (["--replay", path], ["bot", "--game", "kuhn_poker"]):
+        assert console("watch", *told, "--render", "web").code == 0
+    recorded, live = (sessions.story(sessions.enter()) for sessions in served)
+    assert recorded.title == "kuhn_poker: person (seat 0) against bot (seat 1)"
+    assert live.title == "kuhn_poker: bot (seat 0) against random (seat 1)"

@@ -98,7 +98,7 @@ def test_an_old_browser_that_does_not_say(visitor):
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/json"])
 def test_what_is_no_form(visitor, kind):
     headers = visitor.headers | {"content-type": kind}
-    assert unchanged(visitor, lambda: visitor.client.post("/moves", content=b"x", headers=headers)) == 403
+    assert unchanged(visitor, lambda: visitor.request("POST", "/moves", content=b"x", headers=headers)) == 403
 
 
 # ---------------------------------------------------------------- who
@@ -119,14 +119,14 @@ def test_a_forged_cookie(visitor):
     name = f"fogbound_{PORT}"
     key = visitor.client.cookies[name]
     for forged in (key[:-1], key + "x", key.swapcase(), "", TOKEN, visitor.fields()["csrf"]):
-        stranger = Visitor(visitor.client.app, token=None)
+        stranger = Visitor(visitor.app, token=None)
         answer = stranger.get("/match", headers={"cookie": f"{name}={forged}"})
         assert answer.status_code == 403
 
 
 def test_another_sessions_form(visitor):
     """Its token, even with its match and number right, plays nothing here."""
-    other = Visitor(visitor.client.app)
+    other = Visitor(visitor.app)
     other.begin(TTT)
     theirs, own = other.fields(), visitor.fields()
     assert theirs["csrf"] != own["csrf"]
@@ -156,13 +156,20 @@ def test_who_comes_again_keeps_the_session(visitor):
 # ---------------------------------------------------------------- how much
 
 
+async def parts(*told):
+    for part in told:
+        yield part
+
+
 @pytest.mark.parametrize("is_told", [True, False])
 def test_an_oversized_body(visitor, is_told):
     body = b"csrf=" + b"x" * MOST_BYTES
-    content = body if is_told else iter([body[:3000], body[3000:]])  # in parts, of no length told before
+    content = body if is_told else parts(body[:3000], body[3000:])  # in parts, of no length told before
     headers = visitor.headers | {"content-type": "application/x-www-form-urlencoded"}
-    assert unchanged(visitor, lambda: visitor.client.post("/moves", content=content, headers=headers)) == 413
-    fits = visitor.client.post("/moves", content=b"x" * MOST_BYTES, headers=headers)
+    assert (
+        unchanged(visitor, lambda: visitor.request("POST", "/moves", content=content, headers=headers)) == 413
+    )
+    fits = visitor.request("POST", "/moves", content=b"x" * MOST_BYTES, headers=headers)
     assert fits.status_code == 403  # it is read, and is no form of this session
 
 
@@ -206,7 +213,7 @@ def test_headers_of_every_answer(visitor, path):
 
 def test_other_methods(visitor):
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-        assert visitor.client.request(method, "/match").status_code == 405
+        assert visitor.request(method, "/match").status_code == 405
     assert visitor.get("/moves").status_code == 405
 
 

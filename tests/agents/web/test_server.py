@@ -98,7 +98,7 @@ def test_forms_that_lack_something(visitor):
         for value in ({}, {lacking: "x"}, {lacking: "-1"}, {lacking: "9" * 30}):
             assert visitor.post("/moves", **some, **value, move="4").status_code == 409
     headers = visitor.headers | {"content-type": "application/x-www-form-urlencoded"}
-    assert visitor.client.post("/moves", content=b"\xff\xfe", headers=headers).status_code == 403
+    assert visitor.request("POST", "/moves", content=b"\xff\xfe", headers=headers).status_code == 403
     assert visitor.get("/match?from=zz").status_code == visitor.get("/match?from=99").status_code == 200
 
 
