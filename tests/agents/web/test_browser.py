@@ -292,3 +292,29 @@ def test_nothing_lies_beside_a_narrow_page(browser, served, width):
             if cell.count():
                 box = cell.bounding_box()
                 assert min(box["width"], box["height"]) >= 23.9  # WCAG 2.2: 24 pixels
+
+
+def test_looking_back_by_slider_keys_and_links(browser, served):
+    with browser.new_context() as context:
+        person = Person(context.new_page(), served)
+        person.begin(GAMES["phantom_tictactoe"])
+        person.play_on(typed)
+        page = person.page
+        page.get_by_role("link", name="look back at it").click()
+        page.wait_for_url("**/replay")
+        assert "before the first move" in page.inner_text("#said")
+        page.focus("#ply")
+        page.keyboard.press("ArrowRight")
+        page.get_by_text("move 1: person (seat 0) plays").wait_for()
+        assert page.evaluate("document.activeElement.id") == "ply"
+        page.keyboard.press("End")
+        page.get_by_text("; returns ").wait_for()
+        page.select_option("#view", "both")
+        page.locator(".side .picture").nth(1).wait_for()
+        page.locator(".thumbnails a").nth(1).click()
+        page.get_by_text("move 1: person (seat 0) plays").wait_for()
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("ArrowRight")
+        page.get_by_text("move 2: random (seat 1) plays").wait_for()
+        assert serious(page) == []
+        assert person.errors == []
