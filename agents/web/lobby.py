@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Offer:
     game: Game
     player: Player
 
-    @property
+    @functools.cached_property
     def title(self) -> str:
         """What is played, with the options that make it so."""
         kind, needed = type(self.game), dict(self.game.options)
