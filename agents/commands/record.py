@@ -81,5 +81,6 @@ def main() -> None:
         with tqdm(total=a.matches, unit="match", disable=not is_shown) as bar:
             records.record(players, a.matches, writer, seed=a.seed, device=device, on_progress=bar.update)
     finally:
-        if writer.matches > 0:
-            SAY(f"written      {writer.matches:,} matches, {writer.decisions:,} decisions in {a.out}")
+        kept = writer.kept
+        if kept.matches > 0:
+            SAY(f"written      {kept.matches:,} matches, {kept.decisions:,} decisions in {a.out}")

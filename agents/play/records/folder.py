@@ -18,10 +18,10 @@ import itertools
 import os
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
@@ -46,6 +46,16 @@ LARGEST: Final = 2**32
 LARGEST_MANIFEST: Final = 2**20
 
 
+class Kept(NamedTuple):
+    """What a `Writer` has written whole."""
+
+    bytes: int = 0
+    matches: int = 0
+    decisions: int = 0
+    players: Mapping[str, int] = {}
+    """How many matches each player played."""
+
+
 class Writer:
     """Writes matches into a folder; when it is left, be it by Ctrl-C, what was written is whole and told.
 
@@ -61,8 +71,7 @@ class Writer:
         self.folder, self.game = Path(folder), game
         check_share(split)
         self.split = {"by": "match", **split._asdict()}
-        self.matches = self.decisions = self.bytes = 0
-        self.players: Counter[str] = Counter()
+        self.kept = Kept()
 
     def __enter__(self) -> Self:
         refuse_records(self.folder)
@@ -75,22 +84,25 @@ class Writer:
         """Write some matches of the game."""
         assert matches.game == self.game
         text = "".join(lines.written(matches)).encode()
+        players = Counter(self.kept.players)
+        for row in matches.players.tolist():
+            players.update({matches.names[p] for p in row})
+        bytes, count, decisions, _ = self.kept
         self._file.write(text)
         self._file.flush()
-        self.bytes += len(text)
-        self.matches += len(matches)
-        self.decisions += int(matches.lengths.sum())
-        for row in matches.players.tolist():
-            self.players.update({matches.names[p] for p in row})
+        # All at once: wherever Ctrl-C comes, it is what stands in the file, or what stood there before.
+        self.kept = Kept(
+            bytes + len(text), count + len(matches), decisions + int(matches.lengths.sum()), players
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.truncate(self.bytes)  # no half of what Ctrl-C came into
+        self._file.truncate(self.kept.bytes)  # no half of what Ctrl-C came into
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        if self.matches == 0:
+        if self.kept.matches == 0:
             self._temporary.unlink()
             return
         path = self.folder / FILE
@@ -100,11 +112,11 @@ class Writer:
             "game": name_of(self.game),
             "options": dict(self.game.options),
             "rules": rules_of(self.game),
-            "matches": self.matches,
-            "decisions": self.decisions,
-            "players": dict(sorted(self.players.items())),
+            "matches": self.kept.matches,
+            "decisions": self.kept.decisions,
+            "players": dict(sorted(self.kept.players.items())),
             "split": self.split,
-            "files": {FILE: {"bytes": self.bytes, "sha256": _sha256(path)}},
+            "files": {FILE: {"bytes": self.kept.bytes, "sha256": _sha256(path)}},
         }
         write_file(self.folder / MANIFEST, json_bytes(manifest))
 

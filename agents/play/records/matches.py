@@ -115,7 +115,7 @@ class Matches:
             returns=self.returns[rows],
             ends=self.ends[rows],
             sums=[self.sums[n] for n in picked],
-            lines=self.lines[rows],
+            lines=self.lines[rows] if len(self.lines) else self.lines,
         )
 
     def number_of(self, name: str) -> int:

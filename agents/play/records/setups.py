@@ -164,7 +164,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _opened(path: Path) -> Any:
-    return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")
+    return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
 
 
 def _limited(content: IO[bytes]) -> Iterator[bytes]:
