@@ -99,7 +99,7 @@ def on_page(a: Arguments) -> None:
     Raises:
         RuntimeError: the extra `web` is not installed.
     """
-    with cli.needing("web"):
+    with cli.needing("web", ", or play by text with --terminal"):
         from agents.web.lobby import Offer, agents_in, lobby_of, usual_games
         from agents.web.server import serve
         from agents.web.sessions import Sessions

@@ -221,7 +221,7 @@ def played(game: Game, players: list[Player], seed: int) -> Story:
 
 def on_page(story: Story, a: Arguments) -> None:
     """Serve the page that shows a match, until Ctrl-C."""
-    with cli.needing("web"):
+    with cli.needing("web", ", or use --render html, gif, svg or ansi"):
         from agents.web.server import serve
         from agents.web.sessions import Sessions
     serve(Sessions({}, story=story), a.port, SAY)

@@ -196,8 +196,11 @@ FOUND_BY: dict[type, tuple[str, Callable[[str], type]]] = {
 
 
 @contextlib.contextmanager
-def needing(extra: str) -> Iterator[None]:
+def needing(extra: str, instead: str = "") -> Iterator[None]:
     """Around imports of what only that extra installs: what is missing is told with how to get it.
+
+    Args:
+        instead: what else one can do.
 
     Raises:
         RuntimeError: something is not installed.
@@ -205,7 +208,7 @@ def needing(extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise RuntimeError(f"this needs {error.name}: pip install 'fogbound[{extra}]'") from None
+        raise RuntimeError(f"this needs {error.name}: pip install 'fogbound[{extra}]'{instead}") from None
 
 
 def use(names: Sequence[str]) -> None:

@@ -94,13 +94,14 @@ def fixed_offers(game: Game) -> list[Offer]:
 
 
 def usual_games() -> list[Game]:
-    """Every known game with its usual options; one that is for one seat or for two, in both forms."""
-    games: list[Game] = []
+    """Every known game with its usual options, if it has such; one for one seat or for two in both forms."""
+    games = []
     for kind in dict.fromkeys(envs.GAMES.values()):
-        games.append(kind())
-        if "seats" in games[-1].options:
-            games.append(envs.make(envs.name_of(games[-1]), seats=3 - games[-1].seats))
-    return games
+        usual = _made(kind, {})
+        games.append(usual)
+        if usual is not None and "seats" in usual.options:
+            games.append(_made(kind, {"seats": 3 - usual.seats}))
+    return [game for game in games if game is not None]
 
 
 def agents_in(folder: Path | None, device: str) -> list[Player]:

@@ -25,7 +25,7 @@ FORMS = [
         for name in ("kuhn_poker", "leduc_poker", "phantom_tictactoe")
         for seat in (0, 1)
     ),
-    *((envs.make("liars_dice", dice=2, sides=3), seat) for seat in (0, 1)),
+    *((envs.make("liars_dice", sides=3), seat) for seat in (0, 1)),
     *((envs.make("goofspiel"), seat) for seat in (0, 1)),
     *((envs.make("phantom_tictactoe", abrupt=True, reveal="turns"), seat) for seat in (0, 1)),
     *((envs.make("dark_hex", rows=3, cols=4), seat) for seat in (0, 1)),

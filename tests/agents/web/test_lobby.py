@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from models import model_of
 from saved import TICTACTOE
-from visits import KUHN, lobby
+from toys import Guess
+from visits import KUHN, Visitor, app_for, buttons, lobby
 
 import envs
 from agents.play.agent_file import load_player
 from agents.play.players import fixed_player
 from agents.web.lobby import NOBODY, Offer, agents_in, fixed_offers, lobby_of, usual_games
+from agents.web.sessions import Sessions
 
 
 def test_every_game_is_offered_in_every_form():
@@ -60,3 +64,28 @@ def test_each_match_has_a_memory_of_its_own(tmp_path):
     other.reset(1)
     assert [other.act(*shown) for _ in range(3)] == played  # the same seed draws the same
     assert lobby((KUHN, "bot"))["kuhn_poker: bot"].title == "kuhn_poker"
+
+
+def test_a_game_from_outside_is_offered_and_played(monkeypatch):
+    """It has no board and draws no size; its moves are buttons."""
+    monkeypatch.setitem(envs.GAMES, "toys:Guess", Guess)
+    offers = lobby_of([], usual_games(), [])
+    visitor = Visitor(app_for(Sessions(offers, seed=1)))
+    text = visitor.begin(f"{Guess.name}: {NOBODY}")
+    assert visitor.get("/boards/0.css").text == "\n"
+    for _ in range(3):
+        if "The match is over" not in text:
+            text = visitor.play(move=str(min(buttons(text))))[1].text
+    assert "The match is over: you ended " in text
+
+
+def test_a_game_without_usual_options_is_offered_where_it_is_named(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Asks(Guess):
+        cards: int
+        name = "asks"
+
+    monkeypatch.setitem(envs.GAMES, "toys:Asks", Asks)
+    assert "asks" not in {game.name for game in usual_games()}
+    game = Asks(cards=3)
+    assert list(lobby_of([Offer(game, fixed_player("random", game))], [], [])) == ["asks cards=3: nobody"]

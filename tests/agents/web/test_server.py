@@ -328,5 +328,7 @@ def test_the_command_serves_what_it_names(monkeypatch, tmp_path):
 def test_the_command_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "agents.web.server", None)
     monkeypatch.setattr("sys.argv", ["play.py"])
-    with pytest.raises(RuntimeError, match=r"this needs .*: pip install 'fogbound\[web\]'$"):
+    with pytest.raises(
+        RuntimeError, match=r"this needs .*: pip install 'fogbound\[web\]', or play by text with --terminal$"
+    ):
         command.main()
