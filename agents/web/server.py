@@ -228,6 +228,7 @@ def serve(sessions: Sessions, port: int, say: Callable[[str], None]) -> None:
             proxy_headers=False,
             server_header=False,
             date_header=False,
+            timeout_keep_alive=60,
             timeout_graceful_shutdown=1,
         )
         say(f"page         {address(port, token)}\nCtrl-C ends it")
