@@ -34,17 +34,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.core import REFEREE, Game, State, Viewer, record, verb
+from envs.core import REFEREE, Array, Game, State, Viewer, record, verb
 from envs.drawing import cell_name, hex_board
 from envs.rules import phantom
-from envs.rules.grids import hex_beside
+from envs.rules.grids import hex_step
 from envs.rules.phantom import attempt
 
-START, GOAL = 1, 2  # the two edges a seat has to connect, as bits
+START, GOAL = 1, 2  # the two edges a seat has to connect, as bits; seat 1 has the next two bits
+LOOSE = 16  # a stone whose group touches neither; seat 1 has the next bit
 
 
-def dark_hex_record(cells: int) -> np.dtype[Any]:
-    """The state: a board of hexagons, and which stones are linked.
+def dark_hex_record(rows: int, cols: int) -> np.dtype[Any]:
+    """The state: a board of hexagons, and which edges its stones are linked with.
 
       a b c
     1  0 1 2
@@ -53,11 +54,10 @@ def dark_hex_record(cells: int) -> np.dtype[Any]:
     """
     return record(
         2,
-        ("parent", np.int16, (cells,)),  # of each stone in its group's tree
-        ("edges", np.uint8, (cells,)),  # at a root: edges its group touches, START | GOAL
-        ("rows", np.int16),
-        ("cols", np.int16),
-        *phantom.fields(cells),
+        # Edges that the group of a stone touches, or LOOSE; 0 of an empty cell. The board has a rim of one cell,
+        # which holds the edges themselves.
+        ("links", np.uint8, (rows + 2, cols + 2)),
+        *phantom.fields(rows * cols),
     )
 
 
@@ -79,44 +79,46 @@ def play(s: State, action: int) -> None:
 
 @verb
 def connects_edges(s: State, seat: int, cell: int) -> bool:
-    """Join the new stone with its neighbours; does its group now touch both edges of its seat?
+    """Link the new stone with its neighbours; does its group now touch both edges of its seat?
 
-    Groups are kept as a union-find forest: `parent` leads from every stone to its group's root, and
-    the root's `edges` tell which edges the group touches.
+    What a group touches is told by each of its stones, so that the six neighbours tell what the new stone
+    touches. A loose group is told anew when it first touches an edge: at most once in a match, as the second
+    edge ends it.
     """
-    rows, cols = s.rows, s.cols
-    row, col = cell // cols, cell % cols
-    s.parent[cell] = cell
-    s.edges[cell] = edges_at(row, col, seat, rows, cols)
-    for k in range(6):
-        beside = hex_beside(row, col, k, rows, cols)
-        if beside >= 0 and s.board[beside] == seat + 1:
-            join(s, beside, cell)
-    return bool(s.edges[root(s, cell)] == START | GOAL)
+    links, loose = s.links, LOOSE << seat
+    cols = links.shape[1] - 2
+    row, col = cell // cols + 1, cell % cols + 1
+    around = links[row - 1, col] | links[row - 1, col + 1] | links[row, col - 1]
+    around |= links[row, col + 1] | links[row + 1, col - 1] | links[row + 1, col]
+    edges = around & (START | GOAL) << 2 * seat
+    links[row, col] = edges if edges else loose
+    if edges and around & loose:
+        link_group(links, row, col, loose, edges)
+    return bool(edges == (START | GOAL) << 2 * seat)
 
 
 @verb
-def edges_at(row: int, col: int, seat: int, rows: int, cols: int) -> int:
-    """The edges of `seat` that a cell itself lies at, as bits: top and bottom, or left and right."""
-    along, length = (row, rows) if seat == 0 else (col, cols)
-    return (START if along == 0 else 0) | (GOAL if along == length - 1 else 0)
+def link_group(links: Array, row: int, col: int, loose: int, edges: int) -> None:
+    """Tell all loose stones that are linked with a stone: they touch `edges`.
 
-
-@verb
-def root(s: State, cell: int) -> int:
-    """The stone that stands for the group of `cell`."""
-    while s.parent[cell] != cell:
-        s.parent[cell] = s.parent[s.parent[cell]]
-        cell = s.parent[cell]
-    return cell
-
-
-@verb
-def join(s: State, a: int, b: int) -> None:
-    """Make one group of the groups of two stones."""
-    a, b = root(s, a), root(s, b)
-    s.parent[a] = b
-    s.edges[b] |= s.edges[a]
+    A walk from stone to stone: each keeps the direction, 0..5, in which the walk goes back from it, until it
+    has gone back. So it needs no memory of its own.
+    """
+    r, c, k = row, col, 0
+    while k < 6 or r != row or c != col:
+        if k < 6:
+            r_beside, c_beside = hex_step(r, c, k)
+            if links[r_beside, c_beside] & loose:
+                r, c = r_beside, c_beside
+                links[r, c] = 5 - k
+                k = 0
+            else:
+                k += 1
+        else:
+            back = int(links[r, c])
+            links[r, c] = edges
+            r, c = hex_step(r, c, back)
+            k = 5 - back + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,11 +165,14 @@ class DarkHex(Game):
 
     @property
     def state(self) -> np.dtype[Any]:
-        return dark_hex_record(self.actions)
+        return dark_hex_record(self.rows, self.cols)
 
     def blank(self) -> State:
         s = super().blank()
-        s.rows, s.cols = self.rows, self.cols
+        s.links[0, :] |= START
+        s.links[-1, :] |= GOAL
+        s.links[:, 0] |= START << 2
+        s.links[:, -1] |= GOAL << 2
         s.abrupt, s.reveals_turns = self.abrupt, self.reveal == "turns"
         return s
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from envs.compiled import compiled
-from envs.games.dark_hex import GOAL, START, edges_at
+from envs.games.dark_hex import GOAL, START
 from envs.rules.grids import hex_beside
 
 
@@ -51,7 +51,7 @@ def _moves_from(edge: int, observation: Any, cells: int, columns: int, seat: int
             if observation[c] == 2:
                 continue
             row, column = c // columns, c % columns
-            nearest = 0 if edges_at(row, column, seat, rows, columns) & edge else far
+            nearest = 0 if _edges_at(row, column, seat, rows, columns) & edge else far
             for n in range(6):
                 beside = hex_beside(row, column, n, rows, columns)
                 if beside >= 0:
@@ -61,3 +61,10 @@ def _moves_from(edge: int, observation: Any, cells: int, columns: int, seat: int
                 distance[c] = reached
                 changed = True
     return distance
+
+
+@compiled
+def _edges_at(row: int, column: int, seat: int, rows: int, columns: int) -> int:
+    """The edges of `seat` that a cell lies at, as bits: top and bottom, or left and right."""
+    along, length = (row, rows) if seat == 0 else (column, columns)
+    return (START if along == 0 else 0) | (GOAL if along == length - 1 else 0)
