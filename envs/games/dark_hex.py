@@ -34,30 +34,33 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.core import REFEREE, Array, Game, State, Viewer, record, verb
+from envs.core import REFEREE, Game, State, Viewer, record, verb
 from envs.drawing import cell_name, hex_board
 from envs.rules import phantom
-from envs.rules.grids import hex_step
 from envs.rules.phantom import attempt
 
-START, GOAL = 1, 2  # the two edges a seat has to connect, as bits; seat 1 has the next two bits
-LOOSE = 16  # a stone whose group touches neither; seat 1 has the next bit
+START, GOAL = 0, 1  # the two edges that a seat has to connect
+BITS = 32  # cells in a word: half of an int64, so that what moves out of a word is not lost
 
 
-def dark_hex_record(rows: int, cols: int) -> np.dtype[Any]:
-    """The state: a board of hexagons, and which edges its stones are linked with.
+def dark_hex_record(cells: int) -> np.dtype[Any]:
+    """The state: a board of hexagons, and the stones that are linked with an edge.
 
       a b c
     1  0 1 2
      2  3 4 5         cells of a 3 x 3 board. Beside 4 lie 1 and 2 above,
       3  6 7 8        3 and 5 in its row, 6 and 7 below
+
+    Sets of cells are bits, cell c the bit c % BITS of the word c // BITS.
     """
+    words = -(-cells // BITS)
     return record(
         2,
-        # Edges that the group of a stone touches, or LOOSE; 0 of an empty cell. The board has a rim of one cell,
-        # which holds the edges themselves.
-        ("links", np.uint8, (rows + 2, cols + 2)),
-        *phantom.fields(rows * cols),
+        ("edges", np.int64, (2, 2, words)),  # the cells at START and at GOAL of each seat
+        ("linked", np.int64, (2, words)),  # each seat's stones in groups that touch its START
+        ("loose", np.int64, (2, words)),  # its other stones
+        ("cols", np.int64),
+        *phantom.fields(cells),
     )
 
 
@@ -79,46 +82,57 @@ def play(s: State, action: int) -> None:
 
 @verb
 def connects_edges(s: State, seat: int, cell: int) -> bool:
-    """Link the new stone with its neighbours; does its group now touch both edges of its seat?
-
-    What a group touches is told by each of its stones, so that the six neighbours tell what the new stone
-    touches. A loose group is told anew when it first touches an edge: at most once in a match, as the second
-    edge ends it.
-    """
-    links, loose = s.links, LOOSE << seat
-    cols = links.shape[1] - 2
-    row, col = cell // cols + 1, cell % cols + 1
-    around = links[row - 1, col] | links[row - 1, col + 1] | links[row, col - 1]
-    around |= links[row, col + 1] | links[row + 1, col - 1] | links[row + 1, col]
-    edges = around & (START | GOAL) << 2 * seat
-    links[row, col] = edges if edges else loose
-    if edges and around & loose:
-        link_group(links, row, col, loose, edges)
-    return bool(edges == (START | GOAL) << 2 * seat)
+    """Link the new stone with the edge its seat starts from, if it can be; is the other edge reached?"""
+    word, stone = cell // BITS, 1 << cell % BITS
+    if not stone & reached(s, seat, word):
+        s.loose[seat, word] |= stone
+        return False
+    s.linked[seat, word] |= stone
+    link_loose(s, seat)
+    won = False
+    for w in range(s.linked.shape[1]):
+        won |= s.linked[seat, w] & s.edges[seat, GOAL, w] != 0
+    return won
 
 
 @verb
-def link_group(links: Array, row: int, col: int, loose: int, edges: int) -> None:
-    """Tell all loose stones that are linked with a stone: they touch `edges`.
+def link_loose(s: State, seat: int) -> None:
+    """Link the loose stones beside linked ones, then those beside these, and so on."""
+    found = True
+    while found:
+        found = False
+        for w in range(s.linked.shape[1]):
+            stones = s.loose[seat, w] & reached(s, seat, w)
+            s.linked[seat, w] |= stones
+            s.loose[seat, w] ^= stones
+            found |= stones != 0
 
-    A walk from stone to stone: each keeps the direction, 0..5, in which the walk goes back from it, until it
-    has gone back. So it needs no memory of its own.
-    """
-    r, c, k = row, col, 0
-    while k < 6 or r != row or c != col:
-        if k < 6:
-            r_beside, c_beside = hex_step(r, c, k)
-            if links[r_beside, c_beside] & loose:
-                r, c = r_beside, c_beside
-                links[r, c] = 5 - k
-                k = 0
-            else:
-                k += 1
-        else:
-            back = int(links[r, c])
-            links[r, c] = edges
-            r, c = hex_step(r, c, back)
-            k = 5 - back + 1
+
+@verb
+def reached(s: State, seat: int, word: int) -> int:
+    """The cells of a word at the START of `seat` or beside a stone linked with it; and bits beyond it."""
+    cells = s.edges[seat, START, word] | ahead(s, seat, word) | behind(s, seat, word) >> BITS
+    if word > 0:
+        cells |= ahead(s, seat, word - 1) >> BITS
+    if word + 1 < s.linked.shape[1]:
+        cells |= behind(s, seat, word + 1)
+    return cells
+
+
+@verb
+def ahead(s: State, seat: int, word: int) -> int:
+    """Beside linked stones of a word: the three cells of higher numbers, which may lie in the next word."""
+    stones = s.linked[seat, word]
+    not_left, not_right = stones & ~s.edges[1, START, word], stones & ~s.edges[1, GOAL, word]
+    return not_right << 1 | not_left << s.cols - 1 | stones << s.cols
+
+
+@verb
+def behind(s: State, seat: int, word: int) -> int:
+    """Beside them: the three cells of lower numbers, counted from the word before on."""
+    stones = s.linked[seat, word]
+    not_left, not_right = stones & ~s.edges[1, START, word], stones & ~s.edges[1, GOAL, word]
+    return not_left << BITS - 1 | not_right << BITS - s.cols + 1 | stones << BITS - s.cols
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,14 +179,16 @@ class DarkHex(Game):
 
     @property
     def state(self) -> np.dtype[Any]:
-        return dark_hex_record(self.rows, self.cols)
+        return dark_hex_record(self.actions)
 
     def blank(self) -> State:
         s = super().blank()
-        s.links[0, :] |= START
-        s.links[-1, :] |= GOAL
-        s.links[:, 0] |= START << 2
-        s.links[:, -1] |= GOAL << 2
+        s.cols = self.cols
+        for cell in range(self.actions):
+            row, col = divmod(cell, self.cols)
+            for seat, along, last in ((0, row, self.rows - 1), (1, col, self.cols - 1)):
+                s.edges[seat, START, cell // BITS] |= (along == 0) << cell % BITS
+                s.edges[seat, GOAL, cell // BITS] |= (along == last) << cell % BITS
         s.abrupt, s.reveals_turns = self.abrupt, self.reveal == "turns"
         return s
 

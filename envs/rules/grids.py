@@ -22,19 +22,14 @@ def steps_by_neighbour(steps: Array, cell: int, cols: int) -> int:
 
 
 @verb
-def hex_step(row: int, col: int, k: int) -> tuple[int, int]:
-    """Row and column of the k-th of the six cells beside one of a hex board; the opposite one is 5 - k.
+def hex_beside(row: int, col: int, k: int, rows: int, cols: int) -> int:
+    """The k-th of the six cells beside one of a hex board, row by row; -1 where the board ends.
 
     . 0 1       each row of the board lies half a cell to the right
     2 . 3       of the one above, so that 0 1 lie above and 4 5 below
     4 5 .
     """
     down, is_right = k // 2 - 1, k % 2  # of the two cells in a row the right one
-    return row + down, col + is_right - (down == 1) - (down == 0 and not is_right)
-
-
-@verb
-def hex_beside(row: int, col: int, k: int, rows: int, cols: int) -> int:
-    """The k-th of the six cells beside one, row by row; -1 where the board ends."""
-    row, col = hex_step(row, col, k)
+    row += down
+    col += is_right - (down == 1) - (down == 0 and not is_right)
     return row * cols + col if 0 <= row < rows and 0 <= col < cols else -1
