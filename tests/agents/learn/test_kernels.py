@@ -149,7 +149,7 @@ def steps(network, optimizer, count, first=0):
         for group in optimizer.param_groups:
             group["lr"] = 1e-2 / (1 + k)
         for parameter in network.parameters():
-            parameter.grad = torch.randn(parameter.shape)
+            parameter.grad = torch.randn(parameter.shape, dtype=parameter.dtype)
         optimizer.step()
 
 
