@@ -111,7 +111,7 @@ def link_loose(s: State, seat: int) -> None:
 @verb
 def reached(s: State, seat: int, word: int) -> int:
     """The cells of a word at the START of `seat` or beside a stone linked with it; and bits beyond it."""
-    cells = s.edges[seat, START, word] | ahead(s, seat, word) | behind(s, seat, word) >> BITS
+    cells: int = s.edges[seat, START, word] | ahead(s, seat, word) | behind(s, seat, word) >> BITS
     if word > 0:
         cells |= ahead(s, seat, word - 1) >> BITS
     if word + 1 < s.linked.shape[1]:
@@ -124,7 +124,8 @@ def ahead(s: State, seat: int, word: int) -> int:
     """Beside linked stones of a word: the three cells of higher numbers, which may lie in the next word."""
     stones = s.linked[seat, word]
     not_left, not_right = stones & ~s.edges[1, START, word], stones & ~s.edges[1, GOAL, word]
-    return not_right << 1 | not_left << s.cols - 1 | stones << s.cols
+    beside: int = not_right << 1 | not_left << s.cols - 1 | stones << s.cols
+    return beside
 
 
 @verb
@@ -132,7 +133,8 @@ def behind(s: State, seat: int, word: int) -> int:
     """Beside them: the three cells of lower numbers, counted from the word before on."""
     stones = s.linked[seat, word]
     not_left, not_right = stones & ~s.edges[1, START, word], stones & ~s.edges[1, GOAL, word]
-    return not_left << BITS - 1 | not_right << BITS - s.cols + 1 | stones << BITS - s.cols
+    beside: int = not_left << BITS - 1 | not_right << BITS - s.cols + 1 | stones << BITS - s.cols
+    return beside
 
 
 @dataclasses.dataclass(frozen=True)
