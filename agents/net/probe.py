@@ -369,7 +369,7 @@ def partners(has_lag: Tensor, seat: Tensor) -> Tensor:
 def gates_of(cell: Cell, z: Tensor, state: CellState) -> Gates:
     """How far the gates are open that a cell declares, and how long its units keep what they have.
 
-    The time constant of a unit is -1 / mean(log f), f its gate that keeps (`Cell.keeps`): kept by f again and
+    The time constant of a unit is -1 / log(mean f), f its gate that keeps (`Cell.keeps`): kept by f again and
     again, something has fallen to 1 / e after so many own decisions.
 
     Args:
@@ -382,9 +382,9 @@ def gates_of(cell: Cell, z: Tensor, state: CellState) -> Gates:
     named = dict(zip(cell.gates, opened, strict=True))
     time_constant = None
     if cell.keeps is not None:
-        f = named[cell.keeps]
+        f = named[cell.keeps].mean(0)
         f = f.clamp(max=1.0 - torch.finfo(f.dtype).eps)  # it rounds to 1 where it only comes close
-        time_constant = -1.0 / f.log().mean(0)
+        time_constant = -1.0 / f.log()
     return Gates(
         {name: float(gate.mean()) for name, gate in named.items()},
         {name: float((gate < SATURATED).float().mean()) for name, gate in named.items()},
