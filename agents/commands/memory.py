@@ -24,8 +24,8 @@ from agents.learn.rollout import Collector
 from agents.net.cells import Cell
 from agents.net.probe import ByLag, Diagnosis, has_memory, layers_of
 from agents.packaged import shipped_agent
-from agents.play.agent_file import load_player
-from agents.play.players import Agent
+from agents.play.agent_file import load
+from agents.play.players import Agent, is_player_name
 from agents.run import cli
 from agents.run.curves import read_lines
 from agents.run.keeper import resolve_device
@@ -118,12 +118,12 @@ def agent_of(spec: str, device: str) -> Agent:
     Raises:
         FileNotFoundError, ValueError: there is none, or none with a memory.
     """
-    player = load_player(spec, None, device=device)
-    if not isinstance(player, Agent):
+    if is_player_name(spec):
         raise ValueError(f"{spec!r} has no network whose memory could be looked at, expected an agent")
-    if not has_memory(player.policy):
+    agent = load(spec, device=device)
+    if not has_memory(agent.policy):
         raise ValueError(f"{spec!r} has no memory (its cell is feedforward), so there is nothing to look at")
-    return player
+    return agent
 
 
 def game_of(agent: Agent, spec: str) -> Game:

@@ -1,4 +1,4 @@
-"""scripts/memory.py, as a person types it: tables, the figure, two agents beside each other, what is refused."""
+"""scripts/memory.py, as a person types it: tables, the figure, agents side by side, what is refused."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_what_has_no_memory_to_look_at_is_told_in_one_line(run, refused, tmp_pat
     refused("memory", kuhn, "--against", run, told=("plays PhantomTicTacToe", "expected an agent of Kuhn"))
     empty = tmp_path / "empty"
     (empty / "checkpoints").mkdir(parents=True)
-    refused("memory", empty, told="empty")
-    refused("memory", tmp_path / "nowhere", told="nowhere")
-    refused("memory", "random", told="random")
+    refused("memory", empty, told="empty: holds no checkpoint")
+    refused("memory", tmp_path / "nowhere", told="nowhere: there is no such run, checkpoint or agent")
+    refused("memory", "random", told="'random' has no network whose memory could be looked at")
     world = model_of()
     world.save(tmp_path / "world.zip")
     refused("memory", tmp_path / "world.zip", told="was trained in a Gymnasium world")

@@ -317,7 +317,8 @@ def test_an_agent_plays_on_from_its_file(make_model, tmp_path):
 
 def test_its_memory_is_measured(played):
     """Of a state of all squares; two seats take turns: of 7 decisions lags 0 to 3 are one's own."""
-    model, rollout = played(**SHARED)
+    model, _ = played(**SHARED)
+    rollout = Collector(model.batch, model.policy).collect(model.policy, 7, model.generator)
     decisions = decisions_of(rollout, 1.0, 0.95)
     told = looked_at(model.policy, rollout, decisions, 8, [1], [1, 2], 2)
     layer = told.layers["layer1"]
