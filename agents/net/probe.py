@@ -204,9 +204,8 @@ class Gates:
     closed: dict[str, float]  # share within SATURATED of 0
     open: dict[str, float]  # share within SATURATED of 1
     all: dict[str, Tensor]  # [T * N, H]
-    time_constant: (
-        Tensor | None
-    )  # [H], of each unit, in own decisions; None: the cell names no gate that keeps
+    time_constant: Tensor | None
+    """[H], of each unit, in own decisions; None: the cell names no gate that keeps."""
 
 
 @dataclasses.dataclass(frozen=True)

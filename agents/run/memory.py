@@ -16,7 +16,7 @@ from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.learn.ppo import Sample, decisions_of
 from agents.learn.rollout import Rollout
 from agents.net.policy import RecurrentPolicy
-from agents.net.probe import ByLag, Diagnosis, diagnose, layers_of
+from agents.net.probe import ByLag, Diagnosis, LayerMemory, diagnose, layers_of
 from agents.net.replay import Told
 from agents.run.config import RunConfig
 from agents.run.curves import read_lines, record_image
@@ -141,8 +141,8 @@ class MemoryCurves:
 
 
 def numbers_of(told: Diagnosis) -> dict[str, float]:
-    """The curves' numbers by their tags."""
-    numbers: dict[str, float] = {}
+    """The curves' numbers by their tags; the first layer's stand also under names without a layer."""
+    numbers = _of_first(next(iter(told.layers.values())))
     lags = lags_below(len(told.pairs))
     for k in lags:
         numbers[f"rnn/pairs/lag{k}"] = float(told.pairs[k])
@@ -165,6 +165,17 @@ def numbers_of(told: Diagnosis) -> dict[str, float]:
             numbers[f"rnn/singular_value/{name}/lag{k}"] = value
             numbers[f"rnn/growth/{name}/lag{k}"] = value ** (1.0 / k)
     return {tag: value for tag, value in numbers.items() if not math.isnan(value)}
+
+
+def _of_first(layer: LayerMemory) -> dict[str, float]:
+    """What every run has told of its first layer, under the same tags."""
+    gates = layer.gates
+    numbers = {"rnn/hidden_norm": layer.hidden_norm}
+    numbers |= {f"rnn/gate_mean/{gate}": share for gate, share in gates.mean.items()}
+    if gates.mean:
+        saturated = [gates.closed[gate] + gates.open[gate] for gate in gates.mean]
+        numbers["rnn/gate_saturation"] = sum(saturated) / len(saturated)
+    return numbers
 
 
 def banded(tag: str, by_lag: ByLag, k: int) -> dict[str, float]:

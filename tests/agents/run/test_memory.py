@@ -66,6 +66,9 @@ def test_the_curves_numbers_by_their_names():
         | {f"rnn/time_constant/layer1/{what}": x for what, x in constants.items()}
         | {
             "rnn/half_life/policy/layer1": 1.0,
+            "rnn/hidden_norm": 0.5,
+            "rnn/gate_mean/f": 0.75,
+            "rnn/gate_saturation": 0.75,
             "rnn/hidden_norm/layer1": 0.5,
             "rnn/gate_mean/layer1/f": 0.75,
             "rnn/gate_closed/layer1/f": 0.25,
