@@ -162,6 +162,7 @@ def load_player(
     spec: str | Path,
     game: envs.Game | None,
     *,
+    weights: Weights | None = None,
     device: str | torch.device = "cpu",
     deterministic: bool = False,
     seed: int = 0,
@@ -173,6 +174,8 @@ def load_player(
 
     Args:
         game: None takes the agent's own.
+        weights: of an agent, as of `load`.
+        deterministic: agents and tables play the most probable action instead of drawing.
 
     Raises:
         ValueError: `spec` is neither, the game has no such player, or the agent plays another game.
@@ -184,8 +187,8 @@ def load_player(
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({known(spec, FIXED_PLAYERS)}) nor a path")
     device, stored = usable_device(device), read(spec)
     if stored.json("agent.json").get("policy_class") == KIND:
-        return _table_player(stored, spec, game, seed)
-    agent = _agent(stored, _name(spec), device, deterministic, seed)
+        return _table_player(stored, spec, game, deterministic, seed)
+    agent = _agent(stored, _name(spec), device, deterministic, seed, weights)
     played = (_game_of_world(stored) or game) if agent.task.rules is None else None
     player: Player = agent if played is None else SeatedAgent(agent, played)
     if game is not None and player.game != game:
@@ -193,14 +196,17 @@ def load_player(
     return player
 
 
-def _table_player(stored: Stored, spec: str | Path, game: envs.Game | None, seed: int) -> TablePlayer:
+def _table_player(
+    stored: Stored, spec: str | Path, game: envs.Game | None, deterministic: bool, seed: int
+) -> TablePlayer:
     """The player in a file of `TablePlayer.save`; what it plays is compared before its tree is walked."""
     told = _task(stored.json("agent.json"), stored, 0, 1).rules
     if told is None:
         raise stored.error("holds a table of no game")
     if game is not None and told != game:
         raise ValueError(f"{str(spec)!r} plays {told}, expected a player of {game}")
-    return read_table(stored, told, _name(spec), seed)
+    player = read_table(stored, told, _name(spec), seed)
+    return player.most_probable() if deterministic else player
 
 
 def _name(path: Source) -> str:

@@ -76,6 +76,16 @@ class TablePlayer(ScriptedPlayer):
         on_progress(1.0)
         return tree.checked(self.probabilities)  # trees of one game are numbered alike
 
+    def most_probable(self) -> TablePlayer:
+        """The player that takes at every set the most probable action, the first among equals."""
+        own = slice(2, None)
+        largest = np.maximum.reduceat(self.probabilities[own], self.tree.begin[:-1] - 2)
+        is_largest = self.probabilities[own] == np.repeat(largest, np.diff(self.tree.begin))
+        _, first = np.unique(self.tree.owner()[is_largest], return_index=True)
+        table = np.zeros(self.tree.sequences)
+        table[:2] = table[2 + np.flatnonzero(is_largest)[first]] = 1.0
+        return TablePlayer(self.tree, table, self.name, self.generator.initial_seed())
+
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | {"sequence": self.sequence.clone()}
 

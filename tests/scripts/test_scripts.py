@@ -183,6 +183,41 @@ def test_every_checkpoint_of_a_run_is_judged(trained, script):
     assert f"{kept[0]} raw" in ended.out
 
 
+def test_a_damaged_checkpoint_is_named_and_left_out(trained, script, tmp_path):
+    """The others are judged; where there is none left, that is an error."""
+    run = Path(shutil.copytree(trained[0], tmp_path / "run"))
+    whole = run / "checkpoints" / "step_128"
+    damaged = Path(shutil.copytree(whole, whole.with_name("step_64")))
+    with (damaged / "ema.safetensors").open("ab") as file:
+        file.write(b"!")
+    ended = script("exploitability", run, "--all-checkpoints")
+    assert ended.code == 0
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"left out     {damaged}: ")
+    rows = (run / "exploitability.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [row.split(",")[:2] for row in rows] == [["128", "averaged"], ["128", "raw"]]
+    (whole / "policy.safetensors").unlink()
+    ended = script("exploitability", run, "--all-checkpoints")
+    assert ended.code == 2
+    assert f"{run}: expected a checkpoint that can be read, got 2 that cannot" in ended.err
+
+
+def test_every_checkpoint_of_a_run_in_a_games_world_is_judged(script, tmp_path):
+    """Its memory sits at every seat; the world's averaged weights are off, so that there are the raw ones."""
+    settings = ["--n-envs", 4, "-n", 64, "--checkpoint-every", 32, "--run-dir", tmp_path, "--device", "cpu"]
+    settings += ["--arguments.n-steps", 8, "--arguments.batch-size", 16, "--eval.final-episodes", 2]
+    path = tmp_path / "kuhn.yaml"
+    path.write_text("env: fogbound/KuhnPoker-v0\npolicy_kwargs: {lstm_hidden_size: 8, features_dim: 8}\n")
+    assert script("train", path, *settings).code == 0
+    (run,) = tmp_path.glob("fogbound*")
+    ended = script("exploitability", run, "--all-checkpoints")
+    assert ended.code == 0, ended
+    rows = (run / "exploitability.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [row.split(",")[:2] for row in rows] == [["32", "raw"], ["64", "raw"]]
+    alone = script("exploitability", run / "checkpoints" / "step_64", "--game", "kuhn_poker")
+    assert f"{float(rows[1].split(',')[2]):.6f}" in alone.out
+
+
 def test_a_solved_game_is_a_player(script, tmp_path):
     ended = script("solve", "--game", "kuhn_poker", "--target", 1e-4, "--out", tmp_path / "kuhn")
     assert ended.code == 0
@@ -191,6 +226,9 @@ def test_a_solved_game_is_a_player(script, tmp_path):
     assert ended.code == 0
     assert " 0.000072 " in ended.out
     assert "error at most" in ended.out
+    ended = script("exploitability", tmp_path / "kuhn.zip", "--deterministic")
+    assert ended.code == 0
+    assert " 0.000072 " not in ended.out
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,22 @@ def test_a_seed_decides_what_it_draws(solved):
     assert told[0] == told[1] != told[2]
 
 
+def test_the_most_probable_action_is_taken_and_of_equals_the_first(solved):
+    """A solved seat 0 of Kuhn poker passes the jack more often than it bets it; play at random knows only
+    equals. Who bluffs never, or always, is exploited."""
+    player, path = solved
+    steady = load_player(path, KUHN, deterministic=True)
+    tree, own = player.tree, player.probabilities
+    for i in range(tree.sets):
+        rows = slice(tree.begin[i], tree.begin[i + 1])
+        assert steady.probabilities[rows].argmax() == own[rows].argmax()
+        assert sorted(steady.probabilities[rows]) == [0.0, 1.0]
+    assert steady.exploitability is None
+    assert agents.exploitability(KUHN, steady).exploitability > 0.1
+    passes = TablePlayer(tree, tree.uniform()).most_probable()
+    assert (tree.action[2:][passes.probabilities[2:] == 1.0] == 0).all()
+
+
 def test_rounding_twice_changes_nothing():
     tree = build(KUHN)
     table = tree.uniform()
