@@ -25,8 +25,16 @@ from agents.net.policy import RecurrentPolicy
 from agents.net.spaces import check_observations, read_space, space_data
 from agents.net.task import Task, World, task_of
 from agents.packaged import shipped_agent
-from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player, is_player_name
-from agents.play.tables import KIND, TablePlayer, read_table
+from agents.play.players import (
+    FIXED_PLAYERS,
+    Agent,
+    Player,
+    SeatedAgent,
+    fixed_player,
+    is_player_name,
+    player_class,
+)
+from agents.play.tables import KIND, TablePlayer, as_fixed, read_table
 from envs.adapters.gymnasium import game_played
 from envs.batch import usable_device
 from envs.names import known, registered
@@ -207,6 +215,22 @@ def _table_player(
         raise ValueError(f"{str(spec)!r} plays {told}, expected a player of {game}")
     player = read_table(stored, told, _name(spec), seed)
     return player.most_probable() if deterministic else player
+
+
+def find_player(name: str, game: envs.Game) -> type[Player]:
+    """The class of the fixed player that a person calls `name`, see `player_class`; or, if that is the path of
+    a table, one of the player in it, which is registered under this name.
+
+    Raises:
+        ValueError: it is neither, or a table of another game.
+    """
+    if not found(name).is_file():
+        return player_class(name)
+    stored = read(name)
+    if stored.json("agent.json").get("policy_class") != KIND:
+        raise ValueError(f"{name}: expected a fixed player or the file of a solved game, got an agent's file")
+    FIXED_PLAYERS[name] = as_fixed(_table_player(stored, name, game, False, 0))
+    return FIXED_PLAYERS[name]
 
 
 def _name(path: Source) -> str:
