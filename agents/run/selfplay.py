@@ -320,7 +320,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             policies["exploitability_raw"] = model.policy
         if self._told is None or self._told[0] != model.num_timesteps:
             players = [Agent(frozen(policy), tree.game) for policy in policies.values()]
-            found = at_once([partial(exploitability, tree, player, prune=prune) for player in players])
+            judge = partial(exploitability, tree, prune=prune, device=model.device)
+            found = at_once([partial(judge, player) for player in players])
             self._told = model.num_timesteps, found
         for tag, one in zip(policies, self._told[1], strict=True):
             model.logger.record(f"{group}/{tag}", one.exploitability)

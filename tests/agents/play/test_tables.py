@@ -95,7 +95,9 @@ def test_a_match_that_is_nowhere_is_named(solved):
     player.reset(2)
     shown, legal = torch.zeros(2, 4, dtype=torch.uint8), torch.ones(2, 2, dtype=torch.bool)
     shown[0, 0] = 1  # a card; in the other match none is dealt
-    with pytest.raises(ValueError, match=re.escape("solved: match 1 is at no information set of KuhnPoker()")):
+    with pytest.raises(
+        ValueError, match=re.escape("solved: match 1 is at no information set of KuhnPoker()")
+    ):
         player.act(shown, legal, torch.zeros(2, dtype=torch.int64))
 
 

@@ -109,7 +109,10 @@ def test_a_solved_game_sits_opposite_and_judges(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("game", "told"),
-    [("leduc_poker", "expected a player of KuhnPoker()"), (None, "the file of a solved game, got an agent's")],
+    [
+        ("leduc_poker", "expected a player of KuhnPoker()"),
+        (None, "the file of a solved game, got an agent's"),
+    ],
 )
 def test_a_file_that_cannot_sit_opposite_is_refused(make_model, tmp_path, game, told):
     path = tmp_path / "other.zip"
