@@ -286,7 +286,7 @@ def point(run: Path, which: Which, checkpoint: Path) -> None:
 
 
 PER_DECADE = 4
-"""Checkpoints that stay, at least, from a number of decisions to ten times as many, for curves of a whole run."""
+"""Checkpoints that stay, from a number of decisions to ten times as many: curves reach over the whole run."""
 
 
 def prune(run: Path, present: Path, keep: int) -> None:

@@ -218,8 +218,8 @@ def _table_player(
 
 
 def find_player(name: str, game: envs.Game) -> type[Player]:
-    """The class of the fixed player that a person calls `name`, see `player_class`; or, if that is the path of
-    a table, one of the player in it, which is registered under this name.
+    """The class of the fixed player that a person calls `name`, see `player_class`; or, if that is the path
+    of a table, one of the player in it, which is registered under this name.
 
     Raises:
         ValueError: it is neither, or a table of another game.

@@ -1,8 +1,8 @@
-"""Exact values by segment sums: what `Tree.evaluate` and `Tree.uncertain` tell, in torch operations on any device.
+"""Exact values by segment sums: `Tree.evaluate` and `Tree.uncertain` in torch operations on any device.
 
 Compiled loops are the faster ones on CPU cores. On a GPU a depth of the tree is one segment operation, and a
-product with M a gather and a segment sum, or a sum by index. Numbers agree to 1e-12; on a GPU the order of a sum
-by index is not the same from call to call.
+product with M a gather and a segment sum, or a sum by index. Numbers agree to 1e-12; on a GPU the order of a
+sum by index is not the same from call to call.
 """
 
 from __future__ import annotations
@@ -43,15 +43,24 @@ def segments_of(tree: Tree, device: torch.device) -> Segments:
 
 
 class Segments:
-    """A tree's arrays as tensors, by the tree's names; `most` is what a match pays at most, less the least."""
+    """A tree's arrays as tensors, by the tree's names.
+
+    `most` is the difference between the most and the least that a match pays.
+    """
 
     def __init__(self, tree: Tree, device: torch.device) -> None:
         self.checked, self.device, self.sequences = weakref.WeakMethod(tree.checked), device, tree.sequences
-        self.parent, self.begin, self.column, self.row_begin, self.pays, self.odds = (
-            torch.from_numpy(part).to(device)
-            for part in (tree.parent, tree.begin.astype(np.int64), tree.column, tree.row_begin, tree.pays, tree.odds)
-        )  # fmt: skip
-        self.ends = tuple(torch.from_numpy(np.ascontiguousarray(rows)).to(device) for rows in tree.ends.T)
+
+        def there(part: Array) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(part)).to(device)
+
+        self.parent, self.begin = there(tree.parent), there(tree.begin.astype(np.int64))
+        self.column, self.row_begin = there(tree.column), there(tree.row_begin)
+        self.ends, self.pays, self.odds = (
+            [there(rows) for rows in tree.ends.T],
+            there(tree.pays),
+            there(tree.odds),
+        )
         self.actions, self.entries = self.begin.diff(), self.row_begin.diff()
         self.depths = [pair for levels in tree.levels for pair in itertools.pairwise(levels.tolist())]
         returns = tree.pays / tree.odds

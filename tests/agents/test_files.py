@@ -312,7 +312,7 @@ def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
     ],
 )
 def test_a_future_that_was_given_up_goes_first_then_the_oldest(tmp_path, present, best, keep, stay):
-    """Of 101 .. 105, here by their last figure; 100 is the first of all up to 10 ** (9/4) = 177, and stays."""
+    """Of 101 .. 105, here by their last figure; 100 is the first of all up to 10 ** (9/4) = 177: it stays."""
     for n in range(6):
         step(tmp_path, 100 + n).mkdir(parents=True)
     point(tmp_path, "latest", step(tmp_path, 100 + present))
@@ -322,8 +322,8 @@ def test_a_future_that_was_given_up_goes_first_then_the_oldest(tmp_path, present
 
 
 def test_checkpoints_of_the_whole_run_stay(tmp_path):
-    """Of one every 250,000 decisions up to 10 million, keeping the latest 3: four from 1 to 10 million, at the
-    first step above 1, 1.78, 3.16 and 5.62 million, and before that the first above 178, 316 and 562 thousand."""
+    """Of one every 250,000 decisions up to 10 million, keeping the latest 3: from 1 to 10 million the first
+    above 1, 1.78, 3.16 and 5.62 million, and before that those above 178, 316 and 562 thousand."""
     for thousands in range(250, 10_001, 250):
         step(tmp_path, 1_000 * thousands).mkdir(parents=True)
         prune(tmp_path, step(tmp_path, 1_000 * thousands), 3)

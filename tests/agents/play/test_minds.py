@@ -103,8 +103,8 @@ class Counting:
 
 
 def test_sets_that_leave_no_choice_are_not_asked(tree):
-    """On 2 x 3 boards the last move of all, which nothing follows; the other sets have two actions or more, or
-    another decision behind them."""
+    """On 2 x 3 boards the last move of all, which nothing follows; the other sets have two actions or more,
+    or another decision behind them."""
     mind = Counting()
     table = roll(tree, mind)
     leads_on = np.isin(np.arange(tree.sequences), tree.parent)

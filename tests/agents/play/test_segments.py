@@ -1,4 +1,4 @@
-"""Exact values by segment sums: the numbers of the compiled loops, on a CPU here and on a GPU where there is one."""
+"""Exact values by segment sums: the numbers of the compiled loops, on a CPU and, where it is, a GPU."""
 
 from __future__ import annotations
 
