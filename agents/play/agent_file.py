@@ -224,7 +224,8 @@ def find_player(name: str, game: envs.Game) -> type[Player]:
     Raises:
         ValueError: it is neither, or a table of another game.
     """
-    if not found(name).is_file():
+    is_taken = name in FIXED_PLAYERS and not issubclass(FIXED_PLAYERS[name], TablePlayer)
+    if is_taken or not found(name).is_file():
         return player_class(name)
     stored = read(name)
     if stored.json("agent.json").get("policy_class") != KIND:

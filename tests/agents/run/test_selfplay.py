@@ -102,7 +102,7 @@ def test_a_solved_game_sits_opposite_and_judges(tmp_path, monkeypatch):
     assert newest(second.run) == newest(straight.run)
     opposition = agents.MaskableRecurrentPPO.load(second.run).opposition
     assert [type(opposition.players[k]) for k in (0, 1)] == [FIXED_PLAYERS[str(path)], Bot]
-    monkeypatch.delitem(FIXED_PLAYERS, str(path))
+    FIXED_PLAYERS.pop(str(path))
     with pytest.raises(CheckpointError, match=r"unknown player .*solved\.zip'; known are"):
         agents.MaskableRecurrentPPO.load(second.run)
 
