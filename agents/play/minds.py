@@ -145,9 +145,8 @@ def roll(
             asked += len(sets)
             on_progress(asked / tree.sets)
             if depth + 2 < len(levels):
-                below = _below(
-                    tree, levels[depth + 1 : depth + 3], sets, told, owner, decides, reached, prune
-                )
+                level = levels[depth + 1 : depth + 3]
+                below = _below(tree, level, sets, told, owner, decides, reached, prune)
                 if len(below[0]) > 0:
                     waiting.append(_Waiting(depth + 1, below[0], after, below[1]))
     on_progress(1.0)
@@ -182,15 +181,10 @@ def _below(
 ) -> tuple[Array, Array]:
     """The sets of the next depth that `sets` lead to and that are to be asked, and their rows in `sets`."""
     parents = tree.parent[level[0] : level[1]]
-    ends = np.array(
-        [told[0], told[-1] + 1], parents.dtype
-    )  # of another dtype, all of them would be converted
+    ends = np.array([told[0], told[-1] + 1], parents.dtype)  # of another, all parents would be converted
     first, end = level[0] + np.searchsorted(parents, ends)
-    below, parent, is_asked = (
-        np.arange(first, end, dtype=np.int32),
-        tree.parent[first:end],
-        decides[first:end],
-    )
+    below, parent = np.arange(first, end, dtype=np.int32), tree.parent[first:end]
+    is_asked = decides[first:end]
     if reached is not None:  # 0 behind sets that are not asked
         is_asked = is_asked & (reached[parent] >= prune)
     below, parent = below[is_asked], parent[is_asked]
