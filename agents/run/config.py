@@ -60,6 +60,9 @@ class Paced:
 
     every: int = 250_000
     """Decisions between two evaluations."""
+    memory_every: int = 500_000
+    """Decisions between two evaluations that also show what the memory does (`docs/memory.md`); 0: none
+    does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +111,7 @@ class RunConfig:
             ValueError: names the setting, what came and what is allowed.
         """
         self.at_least(1, "total_timesteps", "checkpoint_every", "keep_checkpoints", "eval.every")
+        self.at_least(0, "eval.memory_every")
 
     def at_least(self, least: int, *keys: str) -> None:
         """Refuse smaller numbers; a key may name a part, as `eval.every`.

@@ -229,6 +229,12 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             return ("eval/exploitability",)
         return tuple(f"eval/vs/{name}/mean" for name in opponents(self.config))
 
+    def bands(self) -> dict[str, tuple[str, str, str]]:
+        def tags(name: str) -> tuple[str, str, str]:
+            return f"eval/vs/{name}/mean", f"eval/vs/{name}/low", f"eval/vs/{name}/high"
+
+        return {f"mean return against {name}": tags(name) for name in opponents(self.config)}
+
     def score(self, results: dict[str, Result]) -> float:
         return super().score(results) if self.exploitability is None else self.exploitability.exploitability
 
@@ -264,8 +270,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             told = self.exploitability
             off = f", at most {told.error:.4f} off" if told.error > 0.0 else ""
             self.say(f"exploitability {told.exploitability:.4f} (NashConv / 2{off})")
-        if model.rollout is not None and not is_final:
-            curves.record_memory(logger, model.policy, model.rollout)
+        if not is_final:
+            self.memory.show(model)
         if model.batch.game.seats == 2 and settings.rating_matches_per_seat > 0:
             self._rate(results, is_final)
         self._replay(is_final)
