@@ -226,7 +226,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         self._handlers.clear()
 
     def save(self) -> Path:
-        """A checkpoint; the older ones beyond `keep_checkpoints` go, the best one stays.
+        """A checkpoint; of the older ones beyond `keep_checkpoints` those go that `files.prune` says.
 
         Raises:
             FloatingPointError: the weights are no longer finite; the checkpoints stay as they are.
