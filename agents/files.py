@@ -285,12 +285,20 @@ def point(run: Path, which: Which, checkpoint: Path) -> None:
     write_file(run / f"{which}.json", json_bytes({"checkpoint": inside}))
 
 
+PER_DECADE = 4
+"""Checkpoints that stay, from a number of decisions to ten times as many: curves reach over the whole run."""
+
+
 def prune(run: Path, present: Path, keep: int) -> None:
     """Remove the run's checkpoints beyond `keep`: first those behind `present`, a future that was given up.
 
-    Then the oldest. `present` and what `latest.json` and `best.json` name always stay.
+    Then the oldest. `present` and what `latest.json` and `best.json` name always stay; so does the first one
+    in every range of steps from 10 ** (k / PER_DECADE) to 10 ** ((k + 1) / PER_DECADE).
     """
     at, stay = _step(present), {present.resolve(), pointed(run, "latest"), pointed(run, "best")}
+    past = sorted((path for path in steps_of(run) if _step(path) <= at), key=_step, reverse=True)
+    ranges = {math.floor(PER_DECADE * math.log10(max(_step(path), 1))): path.resolve() for path in past}
+    stay |= {*ranges.values()}
     order = sorted(steps_of(run), key=lambda path: (_step(path) <= at, _step(path)), reverse=True)
     for path in order[keep:]:
         if path.resolve() not in stay:

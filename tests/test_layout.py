@@ -37,7 +37,7 @@ ONLY_IN = {
     "PIL": {"envs/drawing.py"},
     "matplotlib": {
         *("envs/drawing.py", "scripts/curves.py", "scripts/benchmarks/plot.py"),
-        "agents/commands/exploitability.py",
+        *("agents/commands/exploitability.py", "agents/commands/memory.py"),
     },
     "scipy": {"agents/play/ratings.py"},
     "pygame": {"envs/window.py"},
@@ -78,6 +78,7 @@ TESTED_IN = {
     "agents/commands/doctor.py": "scripts/test_console.py",
     "agents/commands/exploitability.py": "scripts/test_scripts.py",
     "agents/commands/export.py": "scripts/test_export_script.py",
+    "agents/commands/memory.py": "scripts/test_memory_script.py",
     "agents/commands/play.py": "scripts/test_console.py",
     "agents/commands/selfplay.py": "scripts/test_scripts.py",
     "agents/commands/record.py": "scripts/test_records_script.py",

@@ -17,6 +17,7 @@ COMMANDS = {
     "play": "play against an agent or a bot: on a page in the browser, or in the terminal",
     "tournament": "let players meet; results with 95 % intervals",
     "exploitability": "what a best response gets against a player, exactly",
+    "memory": "what an agent's memory does: gradients, recall and time constants by lag",
     "record": "write matches between players down, one a line",
     "records": "check, count, import and export records",
     "solve": "write a player that can hardly be exploited, of a game whose tree fits the memory",
