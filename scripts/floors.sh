@@ -21,7 +21,7 @@ export UV_CACHE_DIR="$scratch/cache" UV_NO_CONFIG=1
 
 "${PYTHON:-python3}" -m venv "$scratch/venv"
 echo "${INSTEAD:-}" >"$scratch/instead"
-"$uv" pip compile --quiet --resolution lowest-direct --only-binary :all: pyproject.toml --extra window \
+"$uv" pip compile --quiet --resolution lowest-direct --only-binary :all: pyproject.toml --extra window --extra web \
     --no-header --no-annotate --python "$scratch/venv/bin/python" ${INSTEAD:+--override "$scratch/instead"} \
     ${FIND_LINKS:+--find-links "$FIND_LINKS"} -o "$scratch/lowest"
 printf 'pytest\nhypothesis\n' >>"$scratch/lowest"  # the newest: not what fogbound itself runs on
@@ -31,5 +31,6 @@ export NUMBA_CACHE_DIR="$scratch/numba" PYTHONPATH="$PWD" PYTHONDONTWRITEBYTECOD
 [ $# -gt 0 ] || set -- tests/test_layout.py tests/envs/test_match.py tests/envs/adapters \
     tests/envs/test_opponents.py tests/envs/test_window.py tests/envs/test_drawing.py \
     tests/agents/learn/test_worlds.py tests/agents/run/test_config.py tests/agents/gym/test_sb3.py \
+    tests/agents/net/test_fused.py tests/agents/net/test_replay.py tests/agents/learn/test_kernels.py \
     tests/scripts/test_console.py
 "$scratch/venv/bin/python" -m pytest -p no:cacheprovider "$@"
