@@ -53,6 +53,10 @@ class Learning(Protocol):
 
     num_timesteps: int
 
+    @property
+    def policy(self) -> Any:
+        """The network."""
+
     def set_logger(self, logger: Logger, /) -> None: ...
     def learn(self, total_timesteps: int, callback: BaseCallback, *, reset_num_timesteps: bool) -> object: ...
 

@@ -40,6 +40,8 @@ from envs.batch import usable_device
 class FitEval(Paced):
     """How good it is on what it does not learn from."""
 
+    memory_every: int = 0
+    """Always 0: what the memory does is shown of matches that are played."""
     patience: int = 5
     """Evaluations without a lower validation loss, after which training ends; 0: it never ends early."""
     training_sequences: int = 2_000
@@ -73,6 +75,11 @@ class SequenceConfig(RunConfig):
         """See `RunConfig`."""
         super().__post_init__()
         self.at_least(0, "eval.patience")
+        if self.eval.memory_every != 0:
+            raise ValueError(
+                "eval.memory_every must be 0, as nothing is played here (scripts/memory.py shows a clone's "
+                f"memory), got {self.eval.memory_every}"
+            )
         self.at_least(1, "eval.training_sequences")
         if self.examples is not None:
             self.at_least(1, "examples")
@@ -192,6 +199,10 @@ class FitKeeper(RunKeeper[SequenceConfig, Score]):
 
     def headline(self) -> tuple[str, ...]:
         return ("eval/validation/loss",)
+
+    def bands(self) -> dict[str, tuple[str, str, str]]:
+        tags = {name: f"eval/{name}/perplexity" for name in self.judged}
+        return {f"perplexity, {name}": (tag, f"{tag}/low", f"{tag}/high") for name, tag in tags.items()}
 
     def score(self, results: dict[str, Score]) -> float:
         return results["validation"].loss

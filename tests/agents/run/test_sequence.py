@@ -191,7 +191,9 @@ def test_what_cannot_be_learned_is_refused_before_there_is_a_run(tmp_path, data,
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("changes", [{"examples": 0}, {"eval": FitEval(patience=-1)}])
+@pytest.mark.parametrize(
+    "changes", [{"examples": 0}, {"eval": FitEval(patience=-1)}, {"eval": FitEval(memory_every=9)}]
+)
 def test_a_configuration_that_cannot_be_is_refused(tmp_path, data, changes):
     with pytest.raises(ValueError, match=f"{next(iter(changes))}"):
         tiny(tmp_path, data, **changes)
