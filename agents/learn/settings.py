@@ -120,11 +120,14 @@ class Settings:
     """Weight of the KL to the magnet. Usual are 0 to 0.2, as {power: 0.1} or constant; it draws self-play
     towards an equilibrium, as the entropy does, but towards the magnet."""
     magnet: Literal["uniform", "snapshot", "ema"] = "uniform"
-    """What the policy is drawn to: uniform (over the legal actions), snapshot (itself as it was at the latest
-    multiple of magnet_every updates) or ema (its averaged weights; needs an ema_decay). Begin with uniform;
-    the others keep a strategy near what it was."""
+    """What the policy is drawn to: uniform (over the legal actions), snapshot (its averaged weights, or its
+    own where none are kept, as they were at the latest multiple of magnet_every updates; its first ones until
+    then) or ema (its averaged weights; needs an ema_decay). Begin with uniform. A strategy that is drawn to
+    uniform stops short of the equilibrium, the further the larger the weight; a snapshot renewed two or three
+    times a run takes it most of the rest of the way (`docs/strength.md`)."""
     magnet_every: Count = 100
-    """Updates between two snapshots of the magnet. Usual are 50 to 500; the more, the slower it follows."""
+    """Updates between two snapshots of the magnet. Usual are a half to a quarter of the run's: play must come
+    to rest in between, as each snapshot keeps what is wrong with it."""
     shaping_coef: Weight = 0.0
     """Weight of the game's potential in the shaping of rewards, in units of the highest return, if the game
     has one; see `agents.learn.ppo.shaped_values`. Usual is {linear: 0.5}: a hint at the beginning, no say at
