@@ -160,6 +160,10 @@ class Game:
         potential(observation)  how well the seat stands that sees `observation` (a torch tensor
                             [..., *shape]): [...], in about -1..1. Rewards are shaped with it
 
+    Optional, for records, where `deal` draws by itself
+        deal_text(state)    the set-up of a record that was just dealt, in letters
+        dealt(text)         a record with this set-up, as `deal` leaves one
+
     Drawn for a viewer, a seat number or REFEREE
         text(state, viewer), svg(state, viewer), action_name(action)
     """
@@ -246,6 +250,19 @@ class Game:
     def blank(self) -> State:
         """A record before `deal`: zeros, with the options the verbs read written in (override)."""
         return np.zeros(1, self.state)[0]
+
+    def deal_text(self, state: State) -> str | None:  # noqa: ARG002
+        """The set-up of a record that was just dealt, in letters; None where `deal` draws nothing, or the
+        game has no letters for it."""
+        return None
+
+    def dealt(self, text: str) -> State:
+        """A record as `deal` leaves it, with the set-up `text` of `deal_text`; its seed is 0.
+
+        Raises:
+            ValueError: it is no set-up of this game.
+        """
+        raise ValueError(f"{self.name}: {self} has no set-up in letters, got {text!r:.80}")
 
     def action_name(self, action: int) -> str:
         """What a person calls the action."""

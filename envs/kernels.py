@@ -1,7 +1,7 @@
 """Turns a game's verbs into kernels that step many matches: CPU cores (numba) and CUDA (numba-cuda).
 
 Nobody else knows numba's launch rules. The functions below are templates: they name the verbs `deal`,
-`legal`, `play`, `observe` and `chance` as globals, and `_bind` makes a copy of each in which these
+`legal`, `play`, `observe` and `chance` as globals, and `bind` makes a copy of each in which these
 names are one game's. So a game is compiled once per machine and not once per process.
 """
 
@@ -20,7 +20,7 @@ from envs.compiled import bound, compiled, once
 from envs.core import CHANCE, NO_COUNTS, Array, Game, State, draw_outcome, match_seed, share_of_forfeit
 from envs.threads import at_once
 
-# Bound per game by `_bind`.
+# Bound per game by `bind`.
 deal: Any = None
 legal: Any = None
 play: Any = None
@@ -321,19 +321,19 @@ class Kernels(NamedTuple):
     step_if: Any  # steps the matches marked in `only` and keeps what was seen at their ends
 
 
-def _verbs(game: type[Game]) -> dict[str, Any]:
+def verbs_of(game: type[Game]) -> dict[str, Any]:
     """The verbs of `game` by the templates' names."""
     return {name: getattr(game, name) for name in ("deal", "legal", "play", "observe", "chance")}
 
 
-def _bind(template: Callable[..., Any], game: type[Game], names: dict[str, Any]) -> Callable[..., Any]:
+def bind(template: Callable[..., Any], game: type[Game], names: dict[str, Any]) -> Callable[..., Any]:
     """A copy of `template` in which the globals `names` are `game`'s."""
     return bound(template, f"{game.__name__}_{names['OUTCOMES']}", names)
 
 
-def _match_functions(game: type[Game], jit: Callable[..., Any]) -> dict[str, Any]:
+def match_functions(game: type[Game], jit: Callable[..., Any]) -> dict[str, Any]:
     """The verbs of `game` and the functions on one match built from them, by the templates' names."""
-    names = _verbs(game)
+    names = verbs_of(game)
     names["OUTCOMES"] = max(game.chance_outcomes, 1)
     for name, template in (
         ("_outcome", _outcome),
@@ -350,19 +350,19 @@ def _match_functions(game: type[Game], jit: Callable[..., Any]) -> dict[str, Any
         ("step_match", _step_match),
         ("step_match_if", _step_match_if),
     ):
-        names[name] = jit(_bind(template, game, names))
+        names[name] = jit(bind(template, game, names))
     return names
 
 
 @once
 def cpu_kernels(game: type[Game]) -> Kernels:
     """The kernels for one CPU core; they hold no Python lock."""
-    jit = functools.partial(compiled, calls=tuple(_verbs(game).values()), nogil=True)
+    jit = functools.partial(compiled, calls=tuple(verbs_of(game).values()), nogil=True)
     # Inlined, since a call hands over every array in seven words: 4,096 matches on one core took 46 ns
     # instead of 71 a step (Kuhn poker), 57 instead of 80 (dark hex 5 x 5).
     inline = functools.partial(jit, forceinline=True, **NO_COUNTS)
-    names = _match_functions(game, inline)
-    return Kernels(*(jit(_bind(kernel, game, names)) for kernel in (_reset_cpu, _step_cpu, _step_if_cpu)))
+    names = match_functions(game, inline)
+    return Kernels(*(jit(bind(kernel, game, names)) for kernel in (_reset_cpu, _step_cpu, _step_if_cpu)))
 
 
 @once
@@ -370,10 +370,10 @@ def cuda_kernels(game: type[Game]) -> Kernels:
     """The kernels for CUDA, one thread a match (needs the extra `cuda`)."""
     from numba import cuda as numba_cuda
 
-    names = _match_functions(game, numba.njit)
+    names = match_functions(game, numba.njit)
     names["cuda"] = numba_cuda
     jit: Any = numba_cuda.jit
-    return Kernels(*(jit(_bind(kernel, game, names)) for kernel in (_reset_cuda, _step_cuda, _step_if_cuda)))
+    return Kernels(*(jit(bind(kernel, game, names)) for kernel in (_reset_cuda, _step_cuda, _step_if_cuda)))
 
 
 def launch_cpu(kernel: Callable[..., None], matches: int, threads: int, *arguments: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 import secrets
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,12 +27,24 @@ class Match:
         seed: the match's 64-bit seed; None draws one from the system. The same seed and the same
             actions give the same match, here and in a `Batch`.
         chance: "draw" plays dice and cards by itself; "ask" treats chance as a seat (`CHANCE`), whose
-            outcomes are played like actions and whose odds are `chance()`.
+            outcomes are played like actions and whose odds are `chance()`; a list of outcomes plays those
+            by itself, one after the other.
+        deal: the set-up in letters, of a game that has such (`Game.dealt`); None = as the seed deals it.
+
+    Raises:
+        ValueError: `chance` is none of these, one of its outcomes cannot come or they end before the match
+            does, or `deal` is no set-up of the game.
     """
 
-    def __init__(self, game: Game, seed: int | None = None, chance: Literal["draw", "ask"] = "draw") -> None:
-        if chance not in ("draw", "ask"):
-            raise ValueError(f"chance must be 'draw' or 'ask', got {chance!r}")
+    def __init__(
+        self,
+        game: Game,
+        seed: int | None = None,
+        chance: Literal["draw", "ask"] | Sequence[int] = "draw",
+        deal: str | None = None,
+    ) -> None:
+        if isinstance(chance, str) and chance not in ("draw", "ask"):
+            raise ValueError(f"chance must be 'draw', 'ask' or a list of outcomes, got {chance!r}")
         self.game = game
         self.seed = secrets.randbits(64) if seed is None else operator.index(seed)
         self.actions: list[int] = []
@@ -39,10 +52,13 @@ class Match:
         self.returns = np.zeros(game.seats)
         """Total reward of each seat so far, float64 [P]."""
         self._asks = chance == "ask"
+        self._outcomes = None if isinstance(chance, str) else list(chance)
+        self._drawn = 0
         self._states = np.zeros(1, game.state)
-        self._states[0] = game.blank()
+        self._states[0] = game.blank() if deal is None else game.dealt(deal)
         self._states[0].seed = self.seed & 0xFFFF_FFFF_FFFF_FFFF
-        game.deal(self.state)
+        if deal is None:
+            game.deal(self.state)
         self._draw_chance()
 
     @property
@@ -164,4 +180,19 @@ class Match:
 
     def _draw_chance(self) -> None:
         while not self._asks and not self.over and self.seat == CHANCE:
-            self._apply(draw_outcome(self.state, self.chance()))
+            self._apply(self._outcome(self.chance()))
+
+    def _outcome(self, odds: npt.NDArray[np.float64]) -> int:
+        """The next outcome of chance, drawn or as it was given."""
+        if self._outcomes is None:
+            return int(draw_outcome(self.state, odds))
+        if self._drawn == len(self._outcomes):
+            raise ValueError(
+                f"{self.game.name}: {self._drawn} outcomes of chance were given, one more is due"
+            )
+        outcome = self._outcomes[self._drawn]
+        if not 0 <= outcome < len(odds) or odds[outcome] <= 0.0:
+            possible = listed(np.flatnonzero(odds).tolist())
+            raise ValueError(f"{self.game.name}: outcome {outcome} cannot come; possible are {possible}")
+        self._drawn += 1
+        return outcome

@@ -31,5 +31,6 @@ export NUMBA_CACHE_DIR="$scratch/numba" PYTHONPATH="$PWD" PYTHONDONTWRITEBYTECOD
 [ $# -gt 0 ] || set -- tests/test_layout.py tests/envs/test_match.py tests/envs/adapters \
     tests/envs/test_opponents.py tests/envs/test_window.py tests/envs/test_drawing.py \
     tests/agents/learn/test_worlds.py tests/agents/run/test_config.py tests/agents/gym/test_sb3.py \
+    tests/agents/net/test_fused.py tests/agents/net/test_replay.py tests/agents/learn/test_kernels.py \
     tests/scripts/test_console.py
 "$scratch/venv/bin/python" -m pytest -p no:cacheprovider "$@"

@@ -76,6 +76,8 @@ TESTED_IN = {
     "agents/commands/export.py": "scripts/test_export_script.py",
     "agents/commands/play.py": "scripts/test_console.py",
     "agents/commands/selfplay.py": "scripts/test_scripts.py",
+    "agents/commands/record.py": "scripts/test_records_script.py",
+    "agents/commands/records.py": "scripts/test_records_script.py",
     "agents/commands/solve.py": "scripts/test_scripts.py",
     "agents/commands/tournament.py": "scripts/test_standings_script.py",
     "agents/commands/train.py": "scripts/test_train.py",

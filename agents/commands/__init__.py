@@ -17,6 +17,8 @@ COMMANDS = {
     "play": "play against an agent or a bot in the terminal",
     "tournament": "let players meet; results with 95 % intervals",
     "exploitability": "what a best response gets against a player, exactly",
+    "record": "write matches between players down, one a line",
+    "records": "check, count, import and export records",
     "solve": "write a player that can hardly be exploited, of a game whose tree fits the memory",
     "export": "write one decision of an agent as a file for programs without torch",
 }

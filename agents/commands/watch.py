@@ -6,6 +6,10 @@ one of a world fogbound/<Game>-v0 at the game, too, if an opponent or the game i
 python scripts/watch.py runs/<run> --opponent random --games 3
 
 python scripts/watch.py runs/<run> --opponent bot --render gif --out match.gif --viewer seat
+
+python scripts/watch.py --replay runs/<run>/replays/step_1000.json
+
+python scripts/watch.py --replay records/matches.jsonl:7 --render svg
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from agents.files import with_ending
 from agents.gym.config import WorldConfig, read_world
 from agents.gym.training import render_modes
 from agents.gym.training import watch as watch_in_world
+from agents.play import records
 from agents.play.arena import watch
 from agents.play.players import Player
 from agents.run import cli
@@ -45,8 +50,12 @@ MODES = {"ansi": "ansi", "gif": "rgb_array", "human": "human"}
 class Arguments:
     """What to watch."""
 
-    player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")]
-    """A run, a checkpoint, an agent's file, or a fixed player (random, bot, in generals greedy, expander)."""
+    player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")] = ""
+    """A run, a checkpoint, an agent's file, or a fixed player (random, bot, in generals greedy, expander);
+    nobody with --replay."""
+    replay: str | None = None
+    """A recorded match instead: a file of records, or its folder, with :LINE behind for another than the
+    first."""
     opponent: str | None = None
     """Who sits opposite, named the same way (default: random); nobody does in a game for one seat."""
     games: int = 1
@@ -54,7 +63,7 @@ class Arguments:
     render: Literal["ansi", "svg", "gif", "human"] = "ansi"
     """Text in the terminal, one SVG file a move (not in a world), one GIF of all matches, or a window."""
     viewer: Literal["referee", "seat"] = "referee"
-    """See everything, or only what the player's seat may know (not in a world)."""
+    """See everything, or only what the player's seat may know (not in a world); of a replay, seat 0's."""
     out: Path | None = None
     """Folder for SVG files (default: match), or the GIF's path (default: match.gif)."""
     game: str | None = None
@@ -87,6 +96,11 @@ def main() -> None:
         raise ValueError(f"--frames-per-second must be above 0, got {a.frames_per_second}")
     if a.width is not None and a.width < 1:
         raise ValueError(f"--width must be at least 1, got {a.width}")
+    if a.replay is not None:
+        show(replay(a.replay, a), a)
+        return
+    if not a.player:
+        raise ValueError("expected a PLAYER, or --replay FILE[:LINE]")
     world = read_world(a.player)
     if world is not None and a.opponent is None and a.game is None:
         in_world(world, a)
@@ -99,8 +113,30 @@ def main() -> None:
         deterministic=a.deterministic,
         seed=a.seed,
     )
-    moments = play(game, players, a)
+    show(play(game, players, a), a)
+
+
+def show(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    """The moments as it was asked for."""
     {"ansi": in_terminal, "svg": as_svg, "gif": as_gif, "human": in_window}[a.render](moments, a)
+
+
+def replay(spec: str, a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
+    """The moments of a recorded match, like `play`."""
+    if a.player or a.opponent is not None:
+        raise ValueError(
+            f"--replay shows who played in {spec}: expected no PLAYER and no --opponent beside it"
+        )
+    path, colon, line = spec.rpartition(":")
+    if not colon or not line.isdecimal() or Path(spec).exists():
+        path, line = spec, "1"
+    matches = records.load_line(path, int(line[:18]))
+    names = (matches.names[p] for p in matches.players[0].tolist())
+    seated = " against ".join(f"{name} (seat {seat})" for seat, name in enumerate(names))
+    ended = "" if matches.ends[0] == records.OVER else f", {records.ENDS[matches.ends[0]]}"
+    viewer: Viewer = REFEREE if a.viewer == "referee" else 0
+    for match in records.watch(matches, viewer=viewer):
+        yield 0, match, viewer, f"{path}, line {line}: {seated}{ended}"
 
 
 def play(game: Game, players: list[Player], a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.gym import evaluation
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.net import normalizer
+from agents.play.asked import truths_of
 from agents.play.intervals import mean_interval
 from agents.play.players import Agent, frozen
 from envs import Game
@@ -143,7 +144,7 @@ class Random:
 
     def _mask(self, mask: Any) -> Any:
         """MaskablePPO's flat mask in Gymnasium's form."""
-        mask = np.asarray(mask, dtype=np.int8)
+        mask = truths_of(mask, "action_masks").astype(np.int8)
         if isinstance(self.space, spaces.MultiDiscrete):
             return tuple(np.split(mask, np.cumsum(self.space.nvec)[:-1]))
         if isinstance(self.space, spaces.MultiBinary):  # off and on of each bit; Gymnasium: 0, 1, 2 = either

@@ -349,11 +349,21 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
         Args:
             log_interval: rollouts between two writes of the log; None never writes.
+
+        Raises:
+            ValueError: `log_interval` is none, or the weights are no longer float32.
         """
         if log_interval is not None:
             given, log_interval = log_interval, settings.plain_number(log_interval)
             if isinstance(log_interval, bool) or not isinstance(log_interval, int) or log_interval < 1:
                 raise ValueError(f"log_interval must be a whole number of at least 1, or None, got {given!r}")
+        self._check_networks()
+        for name, weights in self.policy.named_parameters():
+            if weights.dtype != torch.float32:
+                raise ValueError(
+                    f"learn expects weights of torch.float32, as memory and optimizer are, got "
+                    f"{weights.dtype} in {name!r}; policy.float() makes them that again"
+                )
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )

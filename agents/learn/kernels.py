@@ -326,10 +326,30 @@ class Adam(torch.optim.Adam):
         """See torch."""
         table = None if closure is not None else self._table()
         if table is None:
-            return super().step(closure)
+            return self._plainly(closure)
         group = self.param_groups[0]
         adam(table, group["lr"], *group["betas"], group["eps"])
         return None
+
+    def _plainly(self, closure: Any) -> Any:
+        """torch's step. Its fused one takes for granted that a weight, its gradient and its moments lie alike
+        in memory, and is silently wrong where they do not; then torch makes its plain one."""
+        lying = [(p, p.grad, *self._moments(p)) for group in self.param_groups for p in group["params"]]
+        if all(x is None or x.stride() == p.stride() for p, *others in lying for x in others):
+            return super().step(closure)
+        fused = [group["fused"] for group in self.param_groups]
+        try:
+            for group in self.param_groups:
+                group["fused"] = False
+            return super().step(closure)
+        finally:
+            for group, was in zip(self.param_groups, fused, strict=True):
+                group["fused"] = was
+
+    def _moments(self, p: Tensor) -> tuple[Tensor, ...]:
+        """What is remembered of a weight, in its shape."""
+        known = self.state.get(p, {})
+        return tuple(known[name] for name in ("exp_avg", "exp_avg_sq") if name in known)
 
     def _table(self) -> Any:
         """What `_adam` reads; None if torch has to make the step."""
@@ -354,7 +374,10 @@ class Adam(torch.optim.Adam):
             if not all(map(is_readable, kept)) or not usable("Adam", _compile_descent):
                 return None
             vars(self)["_known"] = kept  # torch's copies and files of an optimiser leave it out
-        if not all(map(is_readable, gradients)):
+        # A weight is the same tensor still where its memory is another: laid anew, or of another dtype.
+        if not all(map(is_readable, (*kept[::4], *gradients))):
+            return None
+        if any(p.numel() != m.numel() for p, m in zip(kept[::4], kept[1::4], strict=True)):
             return None
         table = np.empty((len(gradients), 6), np.int64)
         table[:, :4] = np.array([x.data_ptr() for x in kept], np.int64).reshape(-1, 4)

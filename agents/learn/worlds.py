@@ -21,6 +21,7 @@ from agents.net.normalizer import scaled_entries
 from agents.net.observations import check_before_casts
 from agents.net.spaces import check_masks
 from agents.net.task import World
+from agents.play.asked import truths_of
 from envs.seeds import derived_seed
 
 
@@ -126,7 +127,7 @@ class VecWorld:
         else:
             self._observation[:] = np.asarray(seen).reshape(self._observation.shape)
         if self.has_masks and self.family.mask > 0:
-            masks = np.asarray(self.env.env_method(EXPECTED_METHOD_NAME))
+            masks = truths_of(self.env.env_method(EXPECTED_METHOD_NAME), "masks by action_masks()")
             if masks.shape != self._legal.shape:
                 raise ValueError(
                     f"expected masks of shape {self._legal.shape} by action_masks(), got {masks.shape}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -147,7 +147,7 @@ def _play(
         at_seat = (torch.arange(P) - first_seat[:, None]) % P  # [lanes, P], who of the table
         sits = table_of[lane // matches].gather(1, at_seat)
         deals = derived_seed(seed, "arena", number)  # none of a run's, nor of another seed's
-        returns, length = _play_lanes(game, players, sits, deals, device, on_progress)
+        returns, length = play_lanes(game, players, sits, deals, device, on_progress)
         parts.append((returns.gather(1, at_seat.argsort(1)), first_seat, length))
     returns, first_seat, length = (torch.cat(column) for column in zip(*parts, strict=True))
     results = []
@@ -158,18 +158,22 @@ def _play(
     return results
 
 
-def _play_lanes(
+def play_lanes(
     game: Game,
     players: Sequence[Player],
     sits: Tensor,
     seed: int,
     device: str | torch.device,
     on_progress: Callable[[int], object],
+    moves: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One match in each lane, every player deciding at once wherever it is to move.
+    """One match in each lane, the first of a `Batch` with this seed, every player deciding at once wherever
+    it is to move.
 
     Args:
         sits: int64 [lanes, P], the number of the player in each seat.
+        moves: takes the actions of every step, int64 [lanes] on the CPU; a lane's beyond its decisions mean
+            nothing.
 
     Returns:
         returns float64 [lanes, P] by seat, and decisions int64 [lanes], on the CPU.
@@ -193,6 +197,8 @@ def _play_lanes(
                 )
         # Lanes that are through play on unwatched, with any legal action.
         actions = torch.where(running, actions, batch.legal.int().argmax(-1))
+        if moves is not None:
+            moves.append(actions.cpu())
         batch.step(actions)
         returns += torch.where(running[:, None], batch.reward, 0.0)
         length += running
@@ -218,11 +224,21 @@ def watch(
     match = Match(game, seed)
     for player in players:
         player.reset(1)
+
+    def chosen() -> Iterator[int]:
+        while not match.over:
+            seat = match.seat
+            yield players[seat].act(match.observation(seat), match.mask(), seat)
+
+    return moments(match, chosen(), viewer)
+
+
+def moments(match: Match, actions: Iterable[int], viewer: Viewer) -> Iterator[Match]:
+    """`watch` of a match in which these actions are played, one asked for after the other."""
     seen = match.text(viewer)
     yield match
-    while not match.over:
-        seat = match.seat
-        match.play(players[seat].act(match.observation(seat), match.mask(), seat))
+    for action in actions:
+        match.play(action)
         before, seen = seen, match.text(viewer)
         if seen != before or match.over:
             yield match

@@ -37,7 +37,7 @@ def masks_of(family: Family, masks: Any, B: int, is_single: bool, what: str = "a
     if masks is None:
         return torch.ones(B, M, dtype=torch.bool)
     is_ready = isinstance(masks, Tensor) and masks.dtype == torch.bool
-    legal = masks if is_ready else torch.from_numpy(_truths(masks, what))
+    legal = masks if is_ready else torch.from_numpy(truths_of(masks, what))
     shape = tuple(legal.shape)
     if is_single and legal.dim() == 1:
         legal = legal[None]
@@ -72,7 +72,7 @@ def starts_of(episode_start: Any, B: int, is_single: bool) -> Tensor:
     """Where a match begins, bool [B]; a single truth value will do for one observation without B."""
     if episode_start is None:
         return torch.zeros(B, dtype=torch.bool)
-    starts = _truths(episode_start, "episode_start")
+    starts = truths_of(episode_start, "episode_start")
     if is_single and starts.ndim == 0:
         starts = starts[None]
     if starts.shape != (B,):
@@ -113,9 +113,10 @@ def _numbers(value: Any, what: str) -> np.ndarray[Any, Any]:
     return array
 
 
-def _truths(value: Any, what: str) -> np.ndarray[Any, Any]:
-    """`value` as an array of truth values; 0 and 1 stand for them."""
+def truths_of(value: Any, what: str) -> np.ndarray[Any, Any]:
+    """`value` as an array of truth values; 0 and 1 stand for them, and nothing else does."""
     array = _numbers(value, what)
     if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
-        raise ValueError(f"expected {what} of True and False, got {array[~np.isin(array, (0, 1))][0]}")
+        wrong = array[~np.isin(array, (0, 1))][0]
+        raise ValueError(f"expected {what} of True and False, got {wrong}; 0 and 1 stand for them")
     return array.astype(bool)

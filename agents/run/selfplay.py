@@ -1,13 +1,13 @@
 """Training by self-play: from a configuration to a run (see `agents.run.keeper`) with a trained agent.
 
-In its folder, replays/ holds a match of the agent with itself for every evaluation, as moves (JSON), and
-the last one as a GIF; standings/ the latest ratings of the agent, its kept checkpoints and the fixed players.
+In its folder, replays/ holds a match of the agent with itself for every evaluation, as a record (see
+`agents.play.records`), and the last one as a GIF; standings/ the latest ratings of the agent, its kept
+checkpoints and the fixed players.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
 from agents.play.exploit import Exploitability, exploitability
 from agents.play.opposition import make_opposition
 from agents.play.players import Agent, fixed_player, frozen, player_class
+from agents.play.records import of_match, written
 from agents.run import curves, folder, keeper
 from agents.run.config import Config
 from agents.run.keeper import Outcome, RunKeeper, resolve_device
@@ -327,21 +328,15 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         return self._told[1][0]
 
     def _replay(self, is_final: bool) -> None:
-        """A match of the agent with itself: its moves as JSON, its end as an image, at last a GIF."""
+        """A match of the agent with itself: as a record, its end as an image, at last a GIF."""
         game, step = self.model.batch.game, self.model.num_timesteps
         agent = Agent(frozen(self.model.ema or self.model.policy), game, seed=step)
         frames = []
         for match in watch(game, [agent] * game.seats, seed=step):
             if is_final or match.over:
                 frames.append(match.svg())
-        moves = {
-            "game": game.name,
-            "options": dict(game.options),
-            "seed": step,
-            "actions": match.actions,
-            "returns": match.returns.tolist(),
-        }
-        files.write_file(self.run / "replays" / f"step_{step}.json", (json.dumps(moves) + "\n").encode())
+        (line,) = written(of_match(match, [agent.name] * game.seats))
+        files.write_file(self.run / "replays" / f"step_{step}.json", line.encode())
         if not is_final:
             curves.record_image(self.model.logger, "eval/match", rasterise(frames[-1]))
         else:

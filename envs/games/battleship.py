@@ -169,6 +169,12 @@ class Battleship(Game):
     def blank(self) -> State:
         return self.form.blank()
 
+    def deal_text(self, state: State) -> str | None:
+        return self.form.deal_text(state)
+
+    def dealt(self, text: str) -> State:
+        return self.form.dealt(text)
+
     def action_name(self, action: int) -> str:
         return self.form.action_name(action)
 

@@ -44,7 +44,7 @@ from typing import Literal
 import gymnasium
 
 from envs.core import REFEREE, Array, State, Viewer, codes, draw_below, verb
-from envs.rules.fleet import HIT, FleetGame, clear_boards, fits, put, shoot
+from envs.rules.fleet import HIT, NOWHERE, FleetGame, clear_boards, fits, put, shoot
 
 SIDES = {"easy": 8, "medium": 10, "hard": 12}  # of the boards
 
@@ -138,6 +138,31 @@ class BattleshipAlone(FleetGame):
     @property
     def observation_space(self) -> gymnasium.spaces.MultiDiscrete:
         return codes(2)
+
+    def deal_text(self, state: State) -> str:
+        """The board in rows, each ship by a letter, a the first: "aa....../.....b../..."."""
+        signs = "".join(".abcd"[ship] for ship in state.ship[0].tolist())
+        return "/".join(signs[begin : begin + self.cols] for begin in range(0, self.cells, self.cols))
+
+    def dealt(self, text: str) -> State:
+        rows = text.split("/")
+        s, signs = self.blank(), "".join(rows)
+        clear_boards(s)
+        is_board = [len(row) for row in rows] == [self.cols] * self.rows
+        for k, (letter, length) in enumerate(zip("abcd", self.lengths, strict=True)):
+            cells = [c for c, sign in enumerate(signs) if sign == letter]
+            for place in (cells[0], self.cells + cells[0]) if is_board and len(cells) == length else ():
+                step = self.cols if place >= self.cells else 1
+                if cells == [cells[0] + i * step for i in range(length)] and fits(s, 0, k, place):
+                    put(s, 0, k, place)
+        s.placed[0] = len(self.lengths)
+        if (s.place[0] == NOWHERE).any() or self.deal_text(s) != text:
+            raise ValueError(
+                f"{self.name}: expected {self.rows} rows of {self.cols} cells with / between them, the ships "
+                f"of {self.ships} cells as a, b, c and d in a row or column each, the others water (.), "
+                f"got {text!r:.80}"
+            )
+        return s
 
     # ---------------------------------------------------------------- drawn for a viewer
 

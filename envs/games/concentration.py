@@ -193,6 +193,26 @@ class Concentration(Game):
         s.faces, s.limit = self.faces, self.max_length
         return s
 
+    @property
+    def signs(self) -> str:
+        """A letter for each face."""
+        return COLOURS if self.faces == len(COLOURS) else RANKS
+
+    def deal_text(self, state: State) -> str:
+        """The faces of all cards in order: "brrb..." or "A7T2..."."""
+        return "".join(self.signs[face] for face in state.face.tolist())
+
+    def dealt(self, text: str) -> State:
+        signs, each = self.signs, self.actions // self.faces
+        if len(text) != self.actions or any(text.count(sign) != each for sign in signs):
+            raise ValueError(
+                f"{self.name}: expected {self.actions} letters, {each} of each of {signs}, got {text!r:.80}"
+            )
+        s = self.blank()
+        s.face[:] = [signs.index(sign) for sign in text]
+        s.turned[:] = NONE
+        return s
+
     def action_name(self, action: int) -> str:
         return cell_name(action, COLUMNS)
 

@@ -37,26 +37,29 @@ import numpy as np
 from envs.core import REFEREE, Game, State, Viewer, record, verb
 from envs.drawing import cell_name, hex_board
 from envs.rules import phantom
-from envs.rules.grids import hex_beside
 from envs.rules.phantom import attempt
 
-START, GOAL = 1, 2  # the two edges a seat has to connect, as bits
+START, GOAL = 0, 1  # the two edges that a seat has to connect
+BITS = 32  # cells in a word: half of an int64, so that what moves out of a word is not lost
 
 
 def dark_hex_record(cells: int) -> np.dtype[Any]:
-    """The state: a board of hexagons, and which stones are linked.
+    """The state: a board of hexagons, and the stones that are linked with an edge.
 
       a b c
     1  0 1 2
      2  3 4 5         cells of a 3 x 3 board. Beside 4 lie 1 and 2 above,
       3  6 7 8        3 and 5 in its row, 6 and 7 below
+
+    Sets of cells are bits, cell c the bit c % BITS of the word c // BITS.
     """
+    words = -(-cells // BITS)
     return record(
         2,
-        ("parent", np.int16, (cells,)),  # of each stone in its group's tree
-        ("edges", np.uint8, (cells,)),  # at a root: edges its group touches, START | GOAL
-        ("rows", np.int16),
-        ("cols", np.int16),
+        ("edges", np.int64, (2, 2, words)),  # the cells at START and at GOAL of each seat
+        ("linked", np.int64, (2, words)),  # each seat's stones in groups that touch its START
+        ("loose", np.int64, (2, words)),  # its other stones
+        ("cols", np.int64),
         *phantom.fields(cells),
     )
 
@@ -79,44 +82,59 @@ def play(s: State, action: int) -> None:
 
 @verb
 def connects_edges(s: State, seat: int, cell: int) -> bool:
-    """Join the new stone with its neighbours; does its group now touch both edges of its seat?
-
-    Groups are kept as a union-find forest: `parent` leads from every stone to its group's root, and
-    the root's `edges` tell which edges the group touches.
-    """
-    rows, cols = s.rows, s.cols
-    row, col = cell // cols, cell % cols
-    s.parent[cell] = cell
-    s.edges[cell] = edges_at(row, col, seat, rows, cols)
-    for k in range(6):
-        beside = hex_beside(row, col, k, rows, cols)
-        if beside >= 0 and s.board[beside] == seat + 1:
-            join(s, beside, cell)
-    return bool(s.edges[root(s, cell)] == START | GOAL)
+    """Link the new stone with the edge its seat starts from, if it can be; is the other edge reached?"""
+    word, stone = cell // BITS, 1 << cell % BITS
+    if not stone & reached(s, seat, word):
+        s.loose[seat, word] |= stone
+        return False
+    s.linked[seat, word] |= stone
+    link_loose(s, seat)
+    won = False
+    for w in range(s.linked.shape[1]):
+        won |= s.linked[seat, w] & s.edges[seat, GOAL, w] != 0
+    return won
 
 
 @verb
-def edges_at(row: int, col: int, seat: int, rows: int, cols: int) -> int:
-    """The edges of `seat` that a cell itself lies at, as bits: top and bottom, or left and right."""
-    along, length = (row, rows) if seat == 0 else (col, cols)
-    return (START if along == 0 else 0) | (GOAL if along == length - 1 else 0)
+def link_loose(s: State, seat: int) -> None:
+    """Link the loose stones beside linked ones, then those beside these, and so on."""
+    found = True
+    while found:
+        found = False
+        for w in range(s.linked.shape[1]):
+            stones = s.loose[seat, w] & reached(s, seat, w)
+            s.linked[seat, w] |= stones
+            s.loose[seat, w] ^= stones
+            found |= stones != 0
 
 
 @verb
-def root(s: State, cell: int) -> int:
-    """The stone that stands for the group of `cell`."""
-    while s.parent[cell] != cell:
-        s.parent[cell] = s.parent[s.parent[cell]]
-        cell = s.parent[cell]
-    return cell
+def reached(s: State, seat: int, word: int) -> int:
+    """The cells of a word at the START of `seat` or beside a stone linked with it; and bits beyond it."""
+    cells: int = s.edges[seat, START, word] | ahead(s, seat, word) | behind(s, seat, word) >> BITS
+    if word > 0:
+        cells |= ahead(s, seat, word - 1) >> BITS
+    if word + 1 < s.linked.shape[1]:
+        cells |= behind(s, seat, word + 1)
+    return cells
 
 
 @verb
-def join(s: State, a: int, b: int) -> None:
-    """Make one group of the groups of two stones."""
-    a, b = root(s, a), root(s, b)
-    s.parent[a] = b
-    s.edges[b] |= s.edges[a]
+def ahead(s: State, seat: int, word: int) -> int:
+    """Beside linked stones of a word: the three cells of higher numbers, which may lie in the next word."""
+    stones = s.linked[seat, word]
+    not_left, not_right = stones & ~s.edges[1, START, word], stones & ~s.edges[1, GOAL, word]
+    beside: int = not_right << 1 | not_left << s.cols - 1 | stones << s.cols
+    return beside
+
+
+@verb
+def behind(s: State, seat: int, word: int) -> int:
+    """Beside them: the three cells of lower numbers, counted from the word before on."""
+    stones = s.linked[seat, word]
+    not_left, not_right = stones & ~s.edges[1, START, word], stones & ~s.edges[1, GOAL, word]
+    beside: int = not_left << BITS - 1 | not_right << BITS - s.cols + 1 | stones << BITS - s.cols
+    return beside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +185,12 @@ class DarkHex(Game):
 
     def blank(self) -> State:
         s = super().blank()
-        s.rows, s.cols = self.rows, self.cols
+        s.cols = self.cols
+        for cell in range(self.actions):
+            row, col = divmod(cell, self.cols)
+            for seat, along, last in ((0, row, self.rows - 1), (1, col, self.cols - 1)):
+                s.edges[seat, START, cell // BITS] |= (along == 0) << cell % BITS
+                s.edges[seat, GOAL, cell // BITS] |= (along == last) << cell % BITS
         s.abrupt, s.reveals_turns = self.abrupt, self.reveal == "turns"
         return s
 

@@ -89,6 +89,7 @@ from envs.games.generals_maps import (
     draw_map,
     flood,
     lay_map,
+    map_letters,
     rows_of,
 )
 
@@ -452,6 +453,27 @@ class Generals(Game):
         else:
             s.mountains, s.castles = self._share(self.mountains), self._share(self.castles)
             s.min_distance = self.min_distance
+        return s
+
+    def deal_text(self, state: State) -> str | None:
+        """The map, as the option `map` writes it; None where it is an option."""
+        if self.map:
+            return None
+        letters = map_letters(state)
+        return "/".join(letters[begin : begin + self.cols] for begin in range(0, self.cells, self.cols))
+
+    def dealt(self, text: str) -> State:
+        if self.map:
+            raise ValueError(f"{self.name}: the map is an option, none is dealt, got {text!r:.80}")
+        judged = Generals(map=text, max_ticks=self.max_ticks)
+        if (judged.rows, judged.cols) != (self.rows, self.cols) or judged.most_army > self.most_army:
+            raise ValueError(
+                f"{self.name}: expected a map of {self.rows} x {self.cols} cells with at most "
+                f"{self._share(self.castles)} castles, got {text!r:.80}"
+            )
+        s = self.blank()
+        lay_map(s, judged.map)
+        count(s)
         return s
 
     def action_name(self, action: int) -> str:

@@ -65,6 +65,15 @@ def lay_map(s: State, text: str) -> None:
             s.terrain[c], s.army[c] = CASTLE, CASTLE_ARMY + CASTLE_LETTERS.index(letter)
 
 
+def map_letters(s: State) -> str:
+    """What `lay_map` lays a record's cells from, before anything has moved."""
+    letters = []
+    for kind, owner, army in zip(s.terrain.tolist(), s.owner.tolist(), s.army.tolist(), strict=True):
+        sign = {PLAIN: ".", MOUNTAIN: "#", GENERAL: NAMES[owner]}
+        letters.append(CASTLE_LETTERS[army - CASTLE_ARMY] if kind == CASTLE else sign[kind])
+    return "".join(letters)
+
+
 # ---------------------------------------------------------------- random maps
 #
 # The record is `envs.games.generals.generals_record`'s. While a map is drawn, `army` holds distances.

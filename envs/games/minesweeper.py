@@ -185,6 +185,28 @@ class Minesweeper(Game):
         s.side, s.mines = self.side, self.mines
         return s
 
+    def deal_text(self, state: State) -> str:
+        """The board in rows, * a mine and . none: "..*./..../*.../....\"."""
+        signs = "".join("*" if mine else "." for mine in state.mine.tolist())
+        return "/".join(signs[begin : begin + self.side] for begin in range(0, self.actions, self.side))
+
+    def dealt(self, text: str) -> State:
+        rows = text.split("/")
+        signs = "".join(rows)
+        if (
+            [len(row) for row in rows] != [self.side] * self.side
+            or set(signs) - set(".*")
+            or signs.count("*") != self.mines
+        ):
+            raise ValueError(
+                f"{self.name}: expected {self.side} rows of {self.side} cells with / between them, "
+                f"{self.mines} of them mines (*) and the others clear (.), got {text!r:.80}"
+            )
+        s = self.blank()
+        s.mine[:] = [sign == "*" for sign in signs]
+        s.last = -1
+        return s
+
     def action_name(self, action: int) -> str:
         return cell_name(action, self.side)
 

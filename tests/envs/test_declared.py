@@ -71,7 +71,7 @@ class Common(DarkHex):
         (Rowless(), "private fields have a row per seat, expected shape (2, ...), 'board' has (9,)"),
         (
             Unknown(),
-            "dark_hex declares 'stones'; fields of its own are parent, edges, rows, cols, board, known",
+            "dark_hex declares 'stones'; fields of its own are edges, linked, loose, cols, board, known",
         ),
         (Common(), "dark_hex declares 'reward'; fields of its own are"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from envs import CHANCE, Match, make
+from envs.games.dark_hex import BITS
 
 J, Q, K = 0, 1, 2  # Kuhn's cards, as chance outcomes
 PASS, BET = 0, 1
@@ -243,6 +244,33 @@ def test_who_touches_whom_in_hex(stones, winner):
     match = played(Match(make("dark_hex")), *stones)
     assert match.over == (winner is not None)
     assert match.returns.tolist() == {None: [0, 0], 0: [1, -1], 1: [-1, 1]}[winner]
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(2, 19), (4, 8), (19, 2), (5, 13), (11, 11)])
+def test_what_is_linked_on_boards_of_some_words(rows, cols):
+    """Random matches on 32 cells, a full word, and on more: a stone is linked if a way over its seat's stones
+    leads to the edge where that seat starts, and the match ends when such a stone lies at the other edge."""
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        match = Match(make("dark_hex", rows=rows, cols=cols), seed=seed)
+        while not match.over:
+            match.play(int(rng.choice(match.legal())))
+            state, seat = match.state, int(match.state.mover)
+            linked = linked_stones(state.board.reshape(rows, cols), seat)
+            bits = [int(word) >> b & 1 for word in state.linked[seat] for b in range(BITS)]
+            assert np.flatnonzero(bits).tolist() == sorted(r * cols + c for r, c in linked)
+            assert match.over == any((r, c)[seat] == (rows, cols)[seat] - 1 for r, c in linked)
+
+
+def linked_stones(board, seat):
+    """Cells of the stones of `seat` from which a way leads to its first edge: row 0, or column 0."""
+    found = [(r, c) for r, c in np.argwhere(board == seat + 1).tolist() if (r, c)[seat] == 0]
+    for r, c in found:
+        for beside in ((r - 1, c), (r - 1, c + 1), (r, c - 1), (r, c + 1), (r + 1, c - 1), (r + 1, c)):
+            is_on = 0 <= beside[0] < board.shape[0] and 0 <= beside[1] < board.shape[1]
+            if is_on and board[beside] == seat + 1 and beside not in found:
+                found.append(beside)
+    return found
 
 
 def test_rows_and_cols_of_an_oblong_board():

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from envs.compiled import compiled
-from envs.games.dark_hex import GOAL, START, edges_at
 from envs.rules.grids import hex_beside
 
 
@@ -18,8 +17,8 @@ def dark_hex_bot(observation: Any, legal: Any, seat: int, tie: float, columns: i
     Own stones cost nothing, unknown cells one move; cells known to be the opponent's are closed.
     """
     cells = legal.shape[0]
-    from_start = _moves_from(START, observation, cells, columns, seat)
-    from_goal = _moves_from(GOAL, observation, cells, columns, seat)
+    from_start = _moves_from(0, observation, cells, columns, seat)
+    from_goal = _moves_from(1, observation, cells, columns, seat)
     shortest = 10 * cells
     for c in range(cells):
         if legal[c]:
@@ -40,8 +39,9 @@ def dark_hex_bot(observation: Any, legal: Any, seat: int, tie: float, columns: i
 
 @compiled
 def _moves_from(edge: int, observation: Any, cells: int, columns: int, seat: int) -> Any:
-    """Moves needed to link each cell with an edge of the seat's, the cell's own move counted in."""
+    """Moves needed to link each cell with the seat's edge 0 or 1, the cell's own move counted in."""
     rows = cells // columns
+    last = rows - 1 if seat == 0 else columns - 1
     far = 4 * cells
     distance = np.full(cells, far)
     changed = True
@@ -51,7 +51,7 @@ def _moves_from(edge: int, observation: Any, cells: int, columns: int, seat: int
             if observation[c] == 2:
                 continue
             row, column = c // columns, c % columns
-            nearest = 0 if edges_at(row, column, seat, rows, columns) & edge else far
+            nearest = 0 if (row if seat == 0 else column) == edge * last else far
             for n in range(6):
                 beside = hex_beside(row, column, n, rows, columns)
                 if beside >= 0:

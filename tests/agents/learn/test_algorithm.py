@@ -251,6 +251,22 @@ def test_a_wrong_interval_is_refused(make_model, interval):
         make_model().learn(64, log_interval=interval)
 
 
+def test_weights_of_another_dtype_are_not_trained(make_model):
+    """A policy that was made float64 between two calls: told in one line, and float32 again it goes on."""
+    model = make_model()
+    model.learn(1)
+    before = model.num_timesteps
+    model.policy.double()
+    with pytest.raises(
+        ValueError, match=r"^learn expects weights of torch\.float32, .* got torch\.float64 in "
+    ) as e:
+        model.learn(1, reset_num_timesteps=False)
+    assert "\n" not in str(e.value)
+    model.policy.float()
+    model.learn(1, reset_num_timesteps=False)
+    assert model.num_timesteps == 2 * before
+
+
 @pytest.mark.parametrize("total", ["64", None, float("nan"), float("inf"), True])
 def test_a_total_that_is_no_number_is_refused(make_model, total):
     with pytest.raises(ValueError, match="total_timesteps must be a finite number, got"):

@@ -171,7 +171,7 @@ def steps(network, optimizer, count, first=0):
         for group in optimizer.param_groups:
             group["lr"] = 1e-2 / (1 + k)
         for parameter in network.parameters():
-            parameter.grad = torch.randn_like(parameter)
+            parameter.grad = torch.randn(parameter.shape, dtype=parameter.dtype)
         optimizer.step()
 
 
@@ -197,6 +197,43 @@ def test_adam_steps_as_torchs_does_and_remembers_the_same():
     steps(other, again, 5, 10)
     for a, b in zip(weights(mine), weights(other), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_adam_steps_rightly_when_weights_are_laid_anew_between_two_steps():
+    """Column after column instead of row after row, and back: the same numbers as torch's plain Adam makes.
+    torch's fused one comes to others."""
+
+    def laid_anew(network):
+        for parameter in network.parameters():
+            if parameter.dim() == 2:
+                parameter.data = parameter.data.t().contiguous().t()
+
+    def laid_back(network):
+        for parameter in network.parameters():
+            parameter.data = parameter.data.contiguous()
+
+    mine, torchs = with_gradients(), with_gradients()
+    ours = Adam(mine.parameters(), 1e-2, eps=1e-5, fused=True)
+    theirs = torch.optim.Adam(torchs.parameters(), 1e-2, eps=1e-5, foreach=False)
+    for k, change in enumerate((lambda _: None, laid_anew, laid_back)):
+        change(mine)
+        steps(mine, ours, 3, 3 * k)
+        steps(torchs, theirs, 3, 3 * k)
+        for a, b in zip(weights(mine), weights(torchs), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert ours.param_groups[0]["fused"]
+
+
+def test_adam_leaves_weights_of_another_dtype_to_torch():
+    """The same tensor, now with float64 numbers: none of them is read as two of float32."""
+    network = with_gradients()
+    optimizer = Adam(network.parameters(), 1e-2, fused=True)
+    steps(network, optimizer, 1)
+    before = [p.double() for p in weights(network)]
+    network.double()
+    with pytest.raises(RuntimeError, match="expected scalar type Double but found Float"):  # torch's own word
+        steps(network, optimizer, 1, 1)
+    assert all(map(torch.equal, weights(network), before))
 
 
 def test_a_copy_of_adam_moves_its_own_weights():

@@ -217,6 +217,24 @@ def test_a_mask_of_a_wrong_length_or_without_an_action_is_refused():
             model_of(Wrong()).learn(8)
 
 
+@pytest.mark.parametrize(("dtype", "wrong"), [(float, np.nan), (float, 0.5), (np.int64, 2), (np.int8, -1)])
+def test_masks_of_numbers_are_0_and_1(dtype, wrong):
+    """A world may tell its mask in numbers; others than 0 and 1, NaN among them, allow nothing by mistake."""
+
+    class Numbers(Masked):
+        def action_masks(self):
+            return np.array([1, 0, self.last], dtype)
+
+    Numbers.last = 1
+    model = model_of(Numbers(spaces.Discrete(3)))
+    model.lanes.reset()
+    assert model.lanes.legal.tolist() == [[True, False, True]]
+    Numbers.last = wrong
+    told = rf"expected masks by action_masks\(\) of True and False, got {wrong}.*; 0 and 1 stand for them$"
+    with pytest.raises(ValueError, match=told):
+        model.lanes.reset()
+
+
 def test_predict_keeps_to_the_mask_it_is_given():
     model = model_of(Masked(spaces.MultiDiscrete([2, 3])))
     mask = np.array([False, True, True, False, False])
