@@ -285,12 +285,20 @@ def point(run: Path, which: Which, checkpoint: Path) -> None:
     write_file(run / f"{which}.json", json_bytes({"checkpoint": inside}))
 
 
+PER_DECADE = 4
+"""Checkpoints that stay, from a number of decisions to ten times as many: curves reach over the whole run."""
+
+
 def prune(run: Path, present: Path, keep: int) -> None:
     """Remove the run's checkpoints beyond `keep`: first those behind `present`, a future that was given up.
 
-    Then the oldest. `present` and what `latest.json` and `best.json` name always stay.
+    Then the oldest. `present` and what `latest.json` and `best.json` name always stay; so does the first one
+    in every range of steps from 10 ** (k / PER_DECADE) to 10 ** ((k + 1) / PER_DECADE).
     """
     at, stay = _step(present), {present.resolve(), pointed(run, "latest"), pointed(run, "best")}
+    past = sorted((path for path in steps_of(run) if _step(path) <= at), key=_step, reverse=True)
+    ranges = {math.floor(PER_DECADE * math.log10(max(_step(path), 1))): path.resolve() for path in past}
+    stay |= {*ranges.values()}
     order = sorted(steps_of(run), key=lambda path: (_step(path) <= at, _step(path)), reverse=True)
     for path in order[keep:]:
         if path.resolve() not in stay:
@@ -355,12 +363,22 @@ def recover(run: Path) -> None:
 
 
 def found(path: str | os.PathLike[str]) -> Path:
-    """What `path` means: what has this name, or else the file that has it with `.zip` behind."""
-    path = Path(path)
+    """What `path` means: what has this name, or else the file that has it with `.zip` behind; or a run, see
+    `run_named`."""
+    path = run_named(path)
     zipped = Path(f"{path}.zip")
     known = ("latest.json", "best.json", MANIFEST, "checkpoints")
     is_other = path.is_dir() and not any((path / name).exists() for name in known)
     return zipped if zipped.is_file() and (is_other or not path.exists()) else path
+
+
+def run_named(path: str | os.PathLike[str]) -> Path:
+    """`path`; but FOLDER/latest, where nothing has that name, is the run in it that was begun last."""
+    path = Path(path)
+    if path.name != "latest" or path.exists() or not path.parent.is_dir():
+        return path
+    runs = [run for run in path.parent.iterdir() if (run / "config.yaml").is_file()]
+    return max(runs, key=lambda run: (run.name.rpartition("__")[2], run.name), default=path)
 
 
 def read(path: Source, which: Which = "latest") -> Stored:

@@ -11,7 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import gymnasium
 import numpy as np
@@ -127,6 +138,17 @@ def share_of_forfeit(low: float, seats: int, seat: int, offender: int) -> float:
     return low if seat == offender else -low / max(seats - 1, 1)
 
 
+class Spot(NamedTuple):
+    """Where on the drawing for a seat an action is made: in the square about (x, y), `side` wide."""
+
+    board: int  # of the drawing, from the left
+    cell: int  # of that board
+    x: float
+    y: float
+    side: float
+    to: int | None = None  # the cell where what moves arrives
+
+
 class Game:
     """Base of all games; see the module's docstring.
 
@@ -166,6 +188,10 @@ class Game:
 
     Drawn for a viewer, a seat number or REFEREE
         text(state, viewer), svg(state, viewer), action_name(action)
+
+    Optional, for those who play on a page
+        spots(seat)         where on the drawing for a seat its actions are made
+        spoken              what the signs on the board of `text` are called aloud
     """
 
     name: ClassVar[str]
@@ -179,6 +205,7 @@ class Game:
     observe: ClassVar[Callable[..., Any]]
     chance: ClassVar[Callable[..., Any]] = staticmethod(no_chance)
     potential: ClassVar[Callable[..., Any] | None] = None
+    spoken: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         """Check that every option has its declared type; a game adds its own limits."""
@@ -267,6 +294,11 @@ class Game:
     def action_name(self, action: int) -> str:
         """What a person calls the action."""
         raise NotImplementedError
+
+    def spots(self, seat: int) -> Mapping[int, Spot]:  # noqa: ARG002
+        """Where on the drawing for `seat` its actions are made, by action; they are no secret, as no state
+        decides them. None, unless a game is played on a board."""
+        return {}
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         """The match in letters, as `viewer` may see it."""

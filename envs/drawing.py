@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 
-from envs.core import CHANCE, REFEREE, State, Viewer
+from envs.core import CHANCE, REFEREE, Spot, State, Viewer
 
 PAPER: Final = "#f6f4ee"
 CELL: Final = "#ffffff"
@@ -163,6 +163,7 @@ class Board:
     centres: Sequence[Point]  # of each cell, by action
     outline: Sequence[Point]  # of a cell, about its centre
     stone: float  # radius of a stone
+    side: float  # of the square about a cell's centre that is surely the cell's
     surroundings: str  # edges and labels, drawn first
 
     def cell(self, cell: int, fill: str = CELL) -> str:
@@ -208,6 +209,7 @@ def square_board(rows: int, cols: int, side: float = 72.0) -> Board:
         centres=centres,
         outline=[(-half, -half), (half, -half), (half, half), (-half, half)],
         stone=0.36 * side,
+        side=side,
         surroundings=labels,
     )
 
@@ -237,6 +239,7 @@ def hex_board(rows: int, cols: int) -> Board:
         centres=[centre(r, c) for r in range(rows) for c in range(cols)],
         outline=circle_points(6, radius),
         stone=0.62 * radius,
+        side=1.5 * radius,
         surroundings=sides + labels,
     )
 
@@ -281,6 +284,21 @@ class Panel:
     content: str  # the cells and what lies on them, about the board's origin
     note: str = ""
     note_colour: str = MUTED
+
+
+def spots(board: Board, actions: Iterable[tuple[int, int, int | None]], panel: int = 0) -> dict[int, Spot]:
+    """Where actions are made on the board of a panel, by action.
+
+    Args:
+        actions: each with the cell where it is made, and the one where what moves arrives, if it moves.
+        panel: among those that `panels` draws side by side.
+    """
+    width = max(board.width, PANEL_WIDTH)
+    left, top = MARGIN + (width + MARGIN) * panel + (width - board.width) / 2, HEADER + 40
+    return {
+        action: Spot(panel, cell, left + board.centres[cell][0], top + board.centres[cell][1], board.side, to)
+        for action, cell, to in actions
+    }
 
 
 def panels(title: str, options: str, said: str, about: int | None, shown: Sequence[Panel]) -> str:

@@ -161,6 +161,10 @@ class Match:
         """The match drawn as an SVG document, as `viewer` (a seat or "referee") may see it."""
         return self.game.svg(self.state, self._viewer(viewer))
 
+    def _repr_svg_(self) -> str:
+        """The match as the referee sees it, which is what a notebook shows of it."""
+        return self.svg()
+
     def _viewer(self, viewer: Viewer) -> Viewer:
         if viewer != REFEREE and viewer not in range(self.game.seats):
             raise ValueError(

@@ -133,6 +133,10 @@ class Tree:
         """Of memory."""
         return sum(part.nbytes for part in vars(self).values() if isinstance(part, np.ndarray))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tree:
+        """Itself: it never changes, and may be a gigabyte."""
+        return self
+
     def seat(self) -> Array:
         """int8 [sets]: whose set it is."""
         seat: Array = (np.arange(self.sets) >= self.levels[1][0]).astype(np.int8)

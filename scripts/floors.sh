@@ -21,7 +21,7 @@ export UV_CACHE_DIR="$scratch/cache" UV_NO_CONFIG=1
 
 "${PYTHON:-python3}" -m venv "$scratch/venv"
 echo "${INSTEAD:-}" >"$scratch/instead"
-"$uv" pip compile --quiet --resolution lowest-direct --only-binary :all: pyproject.toml --extra window \
+"$uv" pip compile --quiet --resolution lowest-direct --only-binary :all: pyproject.toml --extra window --extra web \
     --no-header --no-annotate --python "$scratch/venv/bin/python" ${INSTEAD:+--override "$scratch/instead"} \
     ${FIND_LINKS:+--find-links "$FIND_LINKS"} -o "$scratch/lowest"
 printf 'pytest\nhypothesis\n' >>"$scratch/lowest"  # the newest: not what fogbound itself runs on

@@ -26,6 +26,7 @@ class Leaky(Cell):
     """
 
     gates = ("y",)
+    keeps = "y"
     blocks = 2
     saved = ("y", "n")
 

@@ -37,10 +37,13 @@ ONLY_IN = {
     "PIL": {"envs/drawing.py"},
     "matplotlib": {
         *("envs/drawing.py", "scripts/curves.py", "scripts/benchmarks/plot.py"),
-        "agents/commands/exploitability.py",
+        *("agents/commands/exploitability.py", "agents/commands/memory.py"),
     },
     "scipy": {"agents/play/ratings.py"},
     "pygame": {"envs/window.py"},
+    "starlette": {"agents/web/guard.py", "agents/web/server.py"},
+    "uvicorn": {"agents/web/server.py"},
+    "jinja2": {"agents/web/pages.py", "scripts/reference.py"},
     "onnx": {"agents/play/export.py"},
     "onnxscript": {"agents/play/export.py"},
     "yaml": {"agents/run/written.py"},
@@ -66,14 +69,16 @@ NEVER_IN = {
     "scripts": ("scripts", "tests"),
 }
 
-WINGS = ("commands", "gym", "run", "learn", "play", "net")
+WINGS = ("commands", "web", "gym", "run", "learn", "play", "net")
 """Of `agents`, from the top floor down; beside them stand files that know none of them."""
 
 TESTED_IN = {
     "envs/walk.py": "envs/test_tree.py",
     "agents/packaged.py": "scripts/test_console.py",
+    "agents/commands/doctor.py": "scripts/test_console.py",
     "agents/commands/exploitability.py": "scripts/test_scripts.py",
     "agents/commands/export.py": "scripts/test_export_script.py",
+    "agents/commands/memory.py": "scripts/test_memory_script.py",
     "agents/commands/play.py": "scripts/test_console.py",
     "agents/commands/selfplay.py": "scripts/test_scripts.py",
     "agents/commands/record.py": "scripts/test_records_script.py",

@@ -13,13 +13,15 @@ from envs.names import known
 COMMANDS = {
     "selfplay": "train an agent by self-play",
     "train": "train one agent in one Gymnasium world",
-    "watch": "watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window",
-    "play": "play against an agent or a bot in the terminal",
+    "watch": "watch matches of an agent: in the terminal, as SVG, GIF or HTML, in a window or on a page",
+    "play": "play against an agent or a bot: on a page in the browser, or in the terminal",
     "tournament": "let players meet; results with 95 % intervals",
     "exploitability": "what a best response gets against a player, exactly",
+    "memory": "what an agent's memory does: gradients, recall and time constants by lag",
     "record": "write matches between players down, one a line",
     "records": "check, count, import and export records",
     "solve": "write a player that can hardly be exploited, of a game whose tree fits the memory",
+    "doctor": "tell what is installed, and what is missing for which command",
     "export": "write one decision of an agent as a file for programs without torch",
 }
 """Every command, and what it does."""

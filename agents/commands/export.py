@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import tyro
 
 from agents import load
+from agents.files import Which
 from agents.play.export import export_onnx
 from agents.run import cli
 
@@ -24,6 +25,8 @@ class Arguments:
 
     agent: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="AGENT")]
     """A run, a checkpoint, or an agent's file."""
+    which: Which = "latest"
+    """The checkpoint that a run plays with: its latest or its best one."""
     format: Literal["onnx"] = "onnx"
     """ONNX, which onnxruntime and others compute; needs the extra `onnx`."""
     out: Path = Path("agent.onnx")
@@ -36,5 +39,5 @@ def main() -> None:
     """Write the file and say how it is called."""
     a = cli.parse(Arguments, __doc__)
     cli.use(a.uses)
-    told = export_onnx(load(a.agent), a.out)
+    told = export_onnx(load(a.agent, which=a.which), a.out)
     print(f"{a.out}: {a.out.stat().st_size:,} bytes\n\n{told}")

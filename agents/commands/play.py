@@ -1,31 +1,38 @@
-"""Play a match against an agent or a bot in the terminal; you see what your seat may know.
+"""Play against an agent or a bot: on a page of this machine's browser, or in the terminal.
 
-python scripts/play.py runs/<run> --seat 1
+You see what your seat may know. The page lets you choose among the agents named here, those of a folder, and
+the bots of every game.
+
+python scripts/play.py runs/<run>
 
 python scripts/play.py bot --game dark_hex --options.rows 3 --options.cols 3
 
-A move is typed by its name, by the beginning of its name, or by its number; `?` lists the legal ones.
-Ctrl-D leaves.
+python scripts/play.py runs/<run> --terminal --seat 1
+
+A move is typed by its name, by the beginning of its name, or by its number; in the terminal `?` lists the
+legal ones and Ctrl-D leaves. On the page one also clicks, or uses the arrow keys and Enter. The page needs
+the extra `web`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from agents.files import Which
+from agents.play import records
+from agents.play.person import PERSON, SeatedView, Sitting, understood
 from agents.play.players import Player
 from agents.run import cli
 from agents.run.choices import GAME
 from agents.run.config import OptionValue
 from agents.run.stream import SAY
-from envs import REFEREE, Game, Match
-from envs.names import known
-
-MOST = 30
-"""Moves that are listed at once."""
+from envs import Game, Match
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +42,23 @@ class Arguments:
     player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")] = "bot"
     """Who sits opposite: a run, a checkpoint, an agent's file, or a fixed player (random, bot, in generals
     greedy, expander); nobody does in a game for one seat."""
-    seat: int = 0
-    """Yours."""
+    seat: str = "0"
+    """Yours, or random."""
+    terminal: bool = False
+    """Play by text here instead of on a page."""
+    port: int = 0
+    """Of the page; 0 takes a free one."""
+    agents: Path | None = None
+    """A folder whose runs and agents' files the page offers, too, such as runs."""
+    record: Path | None = None
+    """A file to which every match that ends is added, as a line that scripts/records.py and scripts/watch.py
+    --replay read."""
     game: str | None = None
-    """The game, needed only against a fixed player."""
+    """The game, needed only against a fixed player, in the terminal."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
     """Options of that game."""
+    which: Which = "latest"
+    """The checkpoint that a run plays with: its latest or its best one."""
     deterministic: bool = False
     """An agent takes its most probable action instead of drawing one."""
     seed: int | None = None
@@ -52,84 +70,91 @@ class Arguments:
 
 
 def main() -> None:
-    """Play one match as the command line says."""
+    """Play as the command line says."""
     a = cli.parse(Arguments, __doc__, GAME)
     cli.use(a.uses)
-    seed = secrets.randbits(31) if a.seed is None else a.seed
+    if a.terminal:
+        in_terminal(a)
+    else:
+        on_page(a)
+
+
+def sit_down(a: Arguments, seed: int) -> tuple[Game, Player]:
+    """The game and the player that the command line names."""
     game, (player,) = cli.sit_down(
-        [a.player], a.game, a.options, device=a.device, deterministic=a.deterministic, seed=seed
+        [a.player],
+        a.game,
+        a.options,
+        device=a.device,
+        deterministic=a.deterministic,
+        seed=seed,
+        which=a.which,
     )
-    if not 0 <= a.seat < game.seats:
-        raise ValueError(f"{game.name}: --seat must be in 0..{game.seats - 1}, got {a.seat}")
-    opposite = f" against {player.name} (seat {1 - a.seat})" if game.seats == 2 else ""
-    SAY(f"{game.name}: you (seat {a.seat}){opposite}, seed {seed}; ? lists your moves, Ctrl-D leaves\n")
-    play(game, player, a.seat, seed)
+    return game, player
 
 
-def play(game: Game, player: Player, seat: int, seed: int) -> None:
-    """One match of a person in `seat`, who types, against `player`."""
-    match = Match(game, seed)
-    player.reset(1)
-    while not match.over:
-        if match.seat != seat:
-            match.play(player.act(match.observation(match.seat), match.mask(), match.seat))
-            continue
-        SAY(match.text(seat))
-        action = ask(match)
+def on_page(a: Arguments) -> None:
+    """Serve the page until Ctrl-C.
+
+    Raises:
+        RuntimeError: the extra `web` is not installed.
+    """
+    with cli.needing("web", ", or play by text with --terminal"):
+        from agents.web.lobby import Offer, agents_in, lobby_of, usual_games
+        from agents.web.server import serve
+        from agents.web.sessions import Sessions
+    is_open = a.player == "bot" and a.game is None  # nobody was chosen: the page lets one choose
+    first = [] if is_open else [Offer(*sit_down(a, a.seed or 0))]
+    lobby = lobby_of(first, usual_games(), agents_in(a.agents, a.device))
+    serve(Sessions(lobby, a.seed, a.seat, keeper(a.record)), a.port, SAY)
+
+
+def keeper(path: Path | None) -> Callable[[Match, Sequence[str]], None]:
+    """Adds matches that have ended to a file of records, if one was named."""
+
+    def keep(match: Match, names: Sequence[str]) -> None:
+        if path is not None:
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(records.written(records.of_match(match, names)))
+
+    return keep
+
+
+def in_terminal(a: Arguments) -> None:
+    """One match by text."""
+    seed = secrets.randbits(31) if a.seed is None else a.seed
+    game, player = sit_down(a, seed)
+    if a.seat != "random" and not a.seat.isdecimal():
+        raise ValueError(f"{game.name}: --seat must be random or in 0..{game.seats - 1}, got {a.seat}")
+    seat = secrets.randbelow(game.seats) if a.seat == "random" else int(a.seat)
+    sitting = Sitting(game, player, seat, seed)
+    opposite = f" against {player.name} (seat {1 - seat})" if game.seats == 2 else ""
+    SAY(f"{game.name}: you (seat {seat}){opposite}, seed {seed}; ? lists your moves, Ctrl-D leaves\n")
+    play(sitting, player.name, keeper(a.record))
+
+
+def play(sitting: Sitting, name: str, keep: Callable[[Match, Sequence[str]], None]) -> None:
+    """One match of a person who types, against the player of that name."""
+    while not (view := sitting.view()).over:
+        SAY(view.text)
+        action = ask(view)
         if action is None:
             SAY("\nleft before the end")
             return
-        match.play(action)
-    SAY(f"{match.text(REFEREE)}\n")
-    told = ("won", "lost") if game.seats == 2 else ("ended above 0", "ended below 0")
-    own = match.returns[seat]
-    SAY(f"you {told[0] if own > 0 else told[1] if own < 0 else 'drew' if game.seats == 2 else 'ended at 0'}")
-    SAY(f"returns: {', '.join(f'seat {p} {value:+.6g}' for p, value in enumerate(match.returns))}")
+        sitting.play(action)
+    keep(sitting.match, [PERSON if seat == view.seat else name for seat in range(len(view.returns))])
+    SAY(f"{view.text}\n\nyou {view.result}")
+    SAY(f"returns: {', '.join(f'seat {p} {value:+.6g}' for p, value in enumerate(view.returns))}")
 
 
-def ask(match: Match) -> int | None:
+def ask(view: SeatedView) -> int | None:
     """The action that the person types, asked again until it is a legal one; None where the input ends."""
     while True:
         try:
-            typed = input("your move> ").strip()
+            typed = input("your move> ")
         except EOFError:
             return None
         try:
-            return understood(match, typed)
+            return understood(view.moves, typed)
         except ValueError as error:
             SAY(str(error))
-
-
-def understood(match: Match, typed: str) -> int:
-    """The legal action that `typed` means: its name, its number, or a beginning that only its name has.
-
-    Raises:
-        ValueError: there is none, or more than one; the message lists them, the nearest first.
-    """
-    legal = match.legal()
-    names = {action: match.game.action_name(action) for action in legal}
-    wanted = typed.casefold()
-    for fits in (
-        [a for a in legal if names[a].casefold() == wanted],
-        [a for a in legal if typed.isdecimal() and a == int(typed)],
-        [a for a in legal if wanted and names[a].casefold().startswith(wanted)],
-    ):
-        if len(fits) == 1:
-            return fits[0]
-        if fits:
-            raise ValueError(f"{typed!r} begins {listed_names([names[a] for a in fits])}")
-    moves = _told(typed, [f"{names[a]} ({a})" if names[a] != str(a) else names[a] for a in legal])
-    if typed in ("", "?"):
-        raise ValueError(f"legal are {moves}")
-    raise ValueError(f"{typed!r} is not legal here; legal are {moves}")
-
-
-def _told(typed: str, moves: list[str]) -> str:
-    """Moves in one line, the nearest to what was typed first."""
-    return listed_names(known(typed, moves).split(", "))
-
-
-def listed_names(moves: list[str]) -> str:
-    """Moves in one line, as many as one can read."""
-    more = f", ...: {len(moves)} in all" if len(moves) > MOST else ""
-    return ", ".join(moves[:MOST]) + more

@@ -18,6 +18,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from agents.files import Which
 from agents.play import records
 from agents.run import cli
 from agents.run.choices import GAME
@@ -43,6 +44,8 @@ class Arguments:
     """The game, needed only among fixed players."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
     """Options of that game."""
+    which: Which = "latest"
+    """The checkpoint that a run plays with: its latest or its best one."""
     deterministic: bool = False
     """Agents take their most probable action instead of drawing one."""
     seed: int = 0
@@ -70,6 +73,7 @@ def main() -> None:
         device=device,
         deterministic=a.deterministic,
         seed=a.seed,
+        which=a.which,
     )
     is_shown = a.progress and sys.stderr.isatty()
     writer = records.Writer(a.out, game, records.Split(a.validation))

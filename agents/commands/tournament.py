@@ -22,6 +22,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from agents.files import Which, run_named
 from agents.play.arena import round_robin
 from agents.play.players import Player, is_player_name
 from agents.play.ratings import ANCHOR
@@ -56,6 +57,8 @@ class Arguments:
     """The game, needed only among fixed players."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
     """Options of that game."""
+    which: Which = "latest"
+    """The checkpoint that a run plays with: its latest or its best one."""
     deterministic: bool = False
     """Agents take their most probable action instead of drawing one."""
     seed: int = 0
@@ -86,6 +89,7 @@ def main() -> None:
         device=device,
         deterministic=a.deterministic,
         seed=a.seed,
+        which=a.which,
     )
     if a.out is not None or a.all_checkpoints:
         players = rated(game, players, a.seed)
@@ -105,7 +109,7 @@ def main() -> None:
 
 def checkpoints(spec: str) -> list[str]:
     """The checkpoints that stand for a run, as `sit_down` takes them; what is no run stands for itself."""
-    run = Path(spec)
+    run = run_named(spec)
     found = spaced(run) if not is_player_name(spec) and run.is_dir() else []
     return [str(path) for path in found] or [spec]
 

@@ -1,4 +1,4 @@
-"""Watch matches of an agent: in the terminal, as SVG files, as a GIF, or in a window.
+"""Watch matches of an agent: in the terminal, as SVG files, a GIF or an HTML file, in a window or on a page.
 
 An agent that scripts/train.py trained in a Gymnasium world is watched there, as the world draws itself;
 one of a world fogbound/<Game>-v0 at the game, too, if an opponent or the game is named.
@@ -6,6 +6,8 @@ one of a world fogbound/<Game>-v0 at the game, too, if an opponent or the game i
 python scripts/watch.py runs/<run> --opponent random --games 3
 
 python scripts/watch.py runs/<run> --opponent bot --render gif --out match.gif --viewer seat
+
+python scripts/watch.py runs/<run> --opponent bot --render web
 
 python scripts/watch.py --replay runs/<run>/replays/step_1000.json
 
@@ -24,19 +26,22 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from agents.files import with_ending
+from agents.files import Which, with_ending
 from agents.gym.config import WorldConfig, read_world
 from agents.gym.training import render_modes
 from agents.gym.training import watch as watch_in_world
 from agents.play import records
 from agents.play.arena import watch
 from agents.play.players import Player
+from agents.play.story import Story, story_of
 from agents.run import cli
 from agents.run.choices import GAME
 from agents.run.config import OptionValue
+from agents.run.stream import SAY
 from envs import REFEREE, Game, Match
 from envs.core import Viewer
 from envs.drawing import rasterise, save_gif
+from envs.film import Film, Frame
 from envs.window import Window
 
 PACE = 1.5
@@ -60,16 +65,23 @@ class Arguments:
     """Who sits opposite, named the same way (default: random); nobody does in a game for one seat."""
     games: int = 1
     """Matches, after each of which the players swap seats, or episodes in a world."""
-    render: Literal["ansi", "svg", "gif", "human"] = "ansi"
-    """Text in the terminal, one SVG file a move (not in a world), one GIF of all matches, or a window."""
+    render: Literal["ansi", "svg", "gif", "html", "human", "web"] = "ansi"
+    """Text in the terminal, one SVG file a move, one GIF of all matches, one HTML file of them with a slider,
+    a window, or a page in the browser with every view of one match and what agents thought (needs the
+    extra `web`). In a world ansi, gif or human."""
     viewer: Literal["referee", "seat"] = "referee"
     """See everything, or only what the player's seat may know (not in a world); of a replay, seat 0's."""
     out: Path | None = None
-    """Folder for SVG files (default: match), or the GIF's path (default: match.gif)."""
+    """Folder for SVG files (default: match), or the path of the GIF or HTML file (default: match.gif,
+    match.html)."""
+    port: int = 0
+    """Of the page; 0 takes a free one."""
     game: str | None = None
     """The game, needed only between fixed players and for files of agents from worlds."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
     """Options of that game."""
+    which: Which = "latest"
+    """The checkpoint that a run plays with: its latest or its best one."""
     deterministic: bool = False
     """Agents take their most probable action instead of drawing one."""
     frames_per_second: float | None = None
@@ -97,7 +109,11 @@ def main() -> None:
     if a.width is not None and a.width < 1:
         raise ValueError(f"--width must be at least 1, got {a.width}")
     if a.replay is not None:
-        show(replay(a.replay, a), a)
+        matches, headline = recorded(a.replay, a)
+        if a.render == "web":
+            on_page(story_of(*records.again(matches)), a)
+        else:
+            show(replay(matches, headline, a), a)
         return
     if not a.player:
         raise ValueError("expected a PLAYER, or --replay FILE[:LINE]")
@@ -112,17 +128,22 @@ def main() -> None:
         device=a.device,
         deterministic=a.deterministic,
         seed=a.seed,
+        which=a.which,
     )
-    show(play(game, players, a), a)
+    if a.render == "web":
+        on_page(played(game, players[: game.seats], a.seed), a)
+    else:
+        show(play(game, players, a), a)
 
 
 def show(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
     """The moments as it was asked for."""
-    {"ansi": in_terminal, "svg": as_svg, "gif": as_gif, "human": in_window}[a.render](moments, a)
+    ways = {"ansi": in_terminal, "svg": as_svg, "gif": as_gif, "html": as_html, "human": in_window}
+    ways[a.render](moments, a)
 
 
-def replay(spec: str, a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
-    """The moments of a recorded match, like `play`."""
+def recorded(spec: str, a: Arguments) -> tuple[records.Matches, str]:
+    """The one match that `--replay` names, and its headline."""
     if a.player or a.opponent is not None:
         raise ValueError(
             f"--replay shows who played in {spec}: expected no PLAYER and no --opponent beside it"
@@ -134,9 +155,14 @@ def replay(spec: str, a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
     names = (matches.names[p] for p in matches.players[0].tolist())
     seated = " against ".join(f"{name} (seat {seat})" for seat, name in enumerate(names))
     ended = "" if matches.ends[0] == records.OVER else f", {records.ENDS[matches.ends[0]]}"
+    return matches, f"{path}, line {line}: {seated}{ended}"
+
+
+def replay(matches: records.Matches, headline: str, a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
+    """The moments of a recorded match, like `play`."""
     viewer: Viewer = REFEREE if a.viewer == "referee" else 0
     for match in records.watch(matches, viewer=viewer):
-        yield 0, match, viewer, f"{path}, line {line}: {seated}{ended}"
+        yield 0, match, viewer, headline
 
 
 def play(game: Game, players: list[Player], a: Arguments) -> Iterator[tuple[int, Match, Viewer, str]]:
@@ -177,6 +203,28 @@ def as_gif(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
     frames = [rasterise(match.svg(viewer), a.width) for _, match, viewer, _ in bar(moments, a)]
     save_gif(path, frames, a.frames_per_second or PACE)
     print(f"{len(frames)} frames in {path}")
+
+
+def as_html(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
+    """One document of all moments, with a slider."""
+    path = with_ending(a.out or Path("match"), ".html")
+    frames = [Frame(match.svg(viewer), headline) for _, match, viewer, headline in bar(moments, a)]
+    path.write_text(Film("fogbound", frames).html(), encoding="utf-8")
+    print(f"{len(frames)} moments in {path}")
+
+
+def played(game: Game, players: list[Player], seed: int) -> Story:
+    """One match, and what its agents thought."""
+    *_, match = watch(game, players, seed)
+    return story_of(Match(game, seed), match.actions, [player.name for player in players], players)
+
+
+def on_page(story: Story, a: Arguments) -> None:
+    """Serve the page that shows a match, until Ctrl-C."""
+    with cli.needing("web", ", or use --render html, gif, svg or ansi"):
+        from agents.web.server import serve
+        from agents.web.sessions import Sessions
+    serve(Sessions({}, story=story), a.port, SAY)
 
 
 def in_window(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:

@@ -47,6 +47,8 @@ class EpisodesConfig(Paced):
 
     every: int = 25_000
     """Decisions between two evaluations."""
+    memory_every: int = 25_000
+    """Decisions between two evaluations that also show what the memory does; 0: none does."""
     episodes: int = 20
     """Episodes of each, during training."""
     final_episodes: int = 100

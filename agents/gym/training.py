@@ -39,7 +39,7 @@ from agents.learn.settings import NAMES
 from agents.net.cells import cell_class
 from agents.net.policy import ACTIVATIONS, RecurrentPolicy
 from agents.net.spaces import check_observations
-from agents.run import curves, folder, keeper
+from agents.run import folder, keeper
 from agents.run.choices import keywords
 from agents.run.keeper import Outcome, RunKeeper
 from agents.run.sizes import check_fits, sizes_of
@@ -381,6 +381,10 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
     def headline(self) -> tuple[str, ...]:
         return ("eval/mean_reward",)
 
+    def bands(self) -> dict[str, tuple[str, str, str]]:
+        mean = "eval/mean_reward"
+        return {"mean reward": (mean, f"{mean}_low", f"{mean}_high")}
+
     def parts(self) -> files.Parts:
         model = self.model
         if isinstance(model, MaskableRecurrentPPO):
@@ -421,8 +425,8 @@ class WorldKeeper(RunKeeper[WorldConfig, Episodes]):
             if model.ema is not None:
                 raw = self._play(self._player(seed, use_raw=True), episodes, seed)
                 record(f"{group}/raw_mean_reward", raw.mean)
-            if model.rollout is not None and not is_final:
-                curves.record_memory(model.logger, model.policy, model.rollout)
+            if not is_final:
+                self.memory.show(model)
         if is_final and self.config.eval.gif and "rgb_array" in render_modes(self.config):
             self._film()
         return {"agent": result}

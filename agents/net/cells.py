@@ -53,6 +53,10 @@ class Cell(nn.Module):
     gates: ClassVar[tuple[str, ...]] = ()
     """Names of the gates that the curves show; `open_gates` says how far they are open."""
 
+    keeps: ClassVar[str | None] = None
+    """Which of `gates` a unit's memory is multiplied by at each step, so that it has a time constant; None =
+    none."""
+
     blocks: ClassVar[int] = 1
     """G / H, blocks of pre-activations that the inputs make."""
 
@@ -234,6 +238,7 @@ class FourGates(Cell):
 
     parts = ("h", "c")
     gates = ("i", "f", "o")
+    keeps = "f"
     blocks = 4
     saved = ("i", "f", "o", "g", "tanh(c')")
     fused = "four_gates"
@@ -369,6 +374,7 @@ class GRU(Cell):
     """
 
     gates = ("r", "y")
+    keeps = "y"
     blocks = 3
     recurrent_blocks = 3
     saved = ("r", "y", "n", "u_n")

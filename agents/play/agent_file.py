@@ -25,8 +25,16 @@ from agents.net.policy import RecurrentPolicy
 from agents.net.spaces import check_observations, read_space, space_data
 from agents.net.task import Task, World, task_of
 from agents.packaged import shipped_agent
-from agents.play.players import FIXED_PLAYERS, Agent, Player, SeatedAgent, fixed_player, is_player_name
-from agents.play.tables import KIND, TablePlayer, read_table
+from agents.play.players import (
+    FIXED_PLAYERS,
+    Agent,
+    Player,
+    SeatedAgent,
+    fixed_player,
+    is_player_name,
+    player_class,
+)
+from agents.play.tables import KIND, TablePlayer, as_fixed, read_table
 from envs.adapters.gymnasium import game_played
 from envs.batch import usable_device
 from envs.names import known, registered
@@ -162,9 +170,11 @@ def load_player(
     spec: str | Path,
     game: envs.Game | None,
     *,
+    weights: Weights | None = None,
     device: str | torch.device = "cpu",
     deterministic: bool = False,
     seed: int = 0,
+    which: Which = "latest",
 ) -> Player:
     """A player of `game`: a fixed one by its name, or an agent by its path (see `load`), or a table.
 
@@ -173,6 +183,9 @@ def load_player(
 
     Args:
         game: None takes the agent's own.
+        weights: of an agent, as of `load`.
+        deterministic: agents and tables play the most probable action instead of drawing.
+        which: of a run, the "latest" or the "best" checkpoint.
 
     Raises:
         ValueError: `spec` is neither, the game has no such player, or the agent plays another game.
@@ -182,10 +195,10 @@ def load_player(
     spec = shipped_agent(spec)
     if not found(spec).exists():
         raise ValueError(f"{str(spec)!r} is neither a fixed player ({known(spec, FIXED_PLAYERS)}) nor a path")
-    device, stored = usable_device(device), read(spec)
+    device, stored = usable_device(device), read(spec, which)
     if stored.json("agent.json").get("policy_class") == KIND:
-        return _table_player(stored, spec, game, seed)
-    agent = _agent(stored, _name(spec), device, deterministic, seed)
+        return _table_player(stored, spec, game, deterministic, seed)
+    agent = _agent(stored, _name(spec), device, deterministic, seed, weights)
     played = (_game_of_world(stored) or game) if agent.task.rules is None else None
     player: Player = agent if played is None else SeatedAgent(agent, played)
     if game is not None and player.game != game:
@@ -193,14 +206,34 @@ def load_player(
     return player
 
 
-def _table_player(stored: Stored, spec: str | Path, game: envs.Game | None, seed: int) -> TablePlayer:
+def _table_player(
+    stored: Stored, spec: str | Path, game: envs.Game | None, deterministic: bool, seed: int
+) -> TablePlayer:
     """The player in a file of `TablePlayer.save`; what it plays is compared before its tree is walked."""
     told = _task(stored.json("agent.json"), stored, 0, 1).rules
     if told is None:
         raise stored.error("holds a table of no game")
     if game is not None and told != game:
         raise ValueError(f"{str(spec)!r} plays {told}, expected a player of {game}")
-    return read_table(stored, told, _name(spec), seed)
+    player = read_table(stored, told, _name(spec), seed)
+    return player.most_probable() if deterministic else player
+
+
+def find_player(name: str, game: envs.Game) -> type[Player]:
+    """The class of the fixed player that a person calls `name`, see `player_class`; or, if that is the path
+    of a table, one of the player in it, which is registered under this name.
+
+    Raises:
+        ValueError: it is neither, or a table of another game.
+    """
+    is_taken = name in FIXED_PLAYERS and not issubclass(FIXED_PLAYERS[name], TablePlayer)
+    if is_taken or not found(name).is_file():
+        return player_class(name)
+    stored = read(name)
+    if stored.json("agent.json").get("policy_class") != KIND:
+        raise ValueError(f"{name}: expected a fixed player or the file of a solved game, got an agent's file")
+    FIXED_PLAYERS[name] = as_fixed(_table_player(stored, name, game, False, 0))
+    return FIXED_PLAYERS[name]
 
 
 def _name(path: Source) -> str:

@@ -28,6 +28,9 @@ Array = npt.NDArray[Any]
 CHUNK: Final = 1024
 """Sets asked at once: 512 and 2,048 took as long, larger ones fall out of the processor's cache."""
 
+CHUNK_ON_GPU: Final = 1 << 16
+"""The same on a GPU, which would wait for its next kernel most of the time; not measured yet."""
+
 
 class Situations(NamedTuple):
     """The distinct situations of a tree, C of them."""
@@ -40,6 +43,8 @@ class Situations(NamedTuple):
 
 class Mind(Protocol):
     """A player that is asked at information sets; R sets at once."""
+
+    device: torch.device
 
     def meet(self, situations: Situations) -> None:
         """Compute what depends on the situation alone."""
@@ -99,27 +104,31 @@ class _Waiting(NamedTuple):
 def roll(
     tree: Tree,
     mind: Mind,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     on_progress: Progress = lambda _: None,
     prune: float = 0.0,
 ) -> Array:
     """The mind's probabilities at every set, float64 [sequences], see `Tree.checked`.
 
     It goes down in chunks of one depth, deepest first, so that only the memories of one chunk per depth are
-    held. The children of a chunk are neighbours.
+    held. The children of a chunk are neighbours. Sets with a single legal action and none of the seat's own
+    behind them need no question: of boards of nine cells these are three in ten.
 
     Args:
+        chunk: sets asked at once; None takes as many as suit the mind's device.
         on_progress: called with the share of the sets that have been asked, 0..1.
         prune: sets that its own decisions lead to with a smaller probability are not asked, as little
             depends on them (`Tree.uncertain` tells how little): there every action is as probable.
     """
     situations, which = situations_of(tree)
     mind.meet(situations)
-    table, owner, asked = tree.uniform(), tree.owner(), 0
+    chunk = chunk or (CHUNK if mind.device.type == "cpu" else CHUNK_ON_GPU)
+    table, owner, asked, decides = tree.uniform(), tree.owner(), 0, _decides(tree)
     reached = np.where(np.arange(tree.sequences) < 2, 1.0, 0.0) if prune > 0.0 else None
     for levels in tree.levels:
         first = np.arange(levels[0], levels[1], dtype=np.int32)
-        waiting = [_Waiting(0, first, None, np.empty(0, np.int64))]
+        first = first[decides[first]]
+        waiting = [_Waiting(0, first, None, np.empty(0, np.int64))] if len(first) > 0 else []
         while waiting:
             depth, sets, after, rows = waiting.pop()
             if len(sets) > chunk:
@@ -136,7 +145,8 @@ def roll(
             asked += len(sets)
             on_progress(asked / tree.sets)
             if depth + 2 < len(levels):
-                below = _below(tree, levels[depth + 1 : depth + 3], sets, told, owner, reached, prune)
+                level = levels[depth + 1 : depth + 3]
+                below = _below(tree, level, sets, told, owner, decides, reached, prune)
                 if len(below[0]) > 0:
                     waiting.append(_Waiting(depth + 1, below[0], after, below[1]))
     on_progress(1.0)
@@ -150,22 +160,34 @@ def _sequences_of(tree: Tree, sets: Array) -> tuple[Array, Array]:
     return begin[row] + np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many), row
 
 
+def _decides(tree: Tree) -> Array:
+    """bool [sets]: there is something to decide, here or, for the same seat, behind it."""
+    decides: Array = np.diff(tree.begin) > 1
+    leads_on = np.zeros(tree.sequences, np.bool_)
+    leads_on[tree.parent] = True
+    decides |= np.logical_or.reduceat(leads_on[2:], tree.begin[:-1] - 2)
+    return decides
+
+
 def _below(
     tree: Tree,
     level: Array,
     sets: Array,
     told: Array,
     owner: Array,
+    decides: Array,
     reached: Array | None,
     prune: float,
 ) -> tuple[Array, Array]:
     """The sets of the next depth that `sets` lead to and that are to be asked, and their rows in `sets`."""
     parents = tree.parent[level[0] : level[1]]
-    first, end = level[0] + np.searchsorted(parents, [told[0], told[-1] + 1])
+    ends = np.array([told[0], told[-1] + 1], parents.dtype)  # of another, all parents would be converted
+    first, end = level[0] + np.searchsorted(parents, ends)
     below, parent = np.arange(first, end, dtype=np.int32), tree.parent[first:end]
+    is_asked = decides[first:end]
     if reached is not None:  # 0 behind sets that are not asked
-        is_asked = reached[parent] >= prune
-        below, parent = below[is_asked], parent[is_asked]
+        is_asked = is_asked & (reached[parent] >= prune)
+    below, parent = below[is_asked], parent[is_asked]
     return below, np.searchsorted(sets, owner[parent - 2])
 
 
@@ -227,7 +249,9 @@ class PolicyMind:
     @torch.no_grad()
     def decide(self, situation: Array, memory: Any) -> tuple[Array, Any]:
         here = torch.from_numpy(situation.astype(np.int64)).to(self.device)
-        policy, x, after = self.policy, self.features[here], []
+        policy, after = self.policy, []
+        reads_features = self.share is None or policy.skip_connection
+        x = self.features[here] if reads_features else self.features[:0]
         h = x.flatten(0, -2)
         for layer, (cell, state) in enumerate(zip(self.cells, memory, strict=True)):
             z = self.share[here] if layer == 0 and self.share is not None else cell.project(h)
@@ -265,6 +289,7 @@ class BotMind:
 
     def __init__(self, name: str, rules: Rules, actions: int, columns: int) -> None:
         self.name, self.decide_all, self.columns = name, batched(rules), columns
+        self.device = torch.device("cpu")
         most = max(actions, 8)
         edges = np.unique([k / n for n in range(1, most + 1) for k in range(n + 1)])
         self.shares = np.diff(edges)

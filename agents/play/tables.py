@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +15,7 @@ from torch import Tensor
 from agents.files import FORMAT, Source, Stored, packed, save_zip
 from agents.play.players import ScriptedPlayer
 from envs import Game, name_of
+from envs.compiled import compiled
 from envs.tree import Progress, Tree, build
 
 Array = npt.NDArray[Any]
@@ -58,23 +60,33 @@ class TablePlayer(ScriptedPlayer):
         self.sequence[over.cpu()] = torch.arange(2)
 
     def choose(self, observation: Tensor, legal: Tensor, seat: Tensor, rows: Tensor | None) -> Tensor:  # noqa: ARG002
-        tree, shown, ties = self.tree, observation.cpu().numpy(), self.ties(len(seat)).tolist()
-        here = range(self.matches) if rows is None else rows.tolist()
-        actions = torch.empty(len(seat), dtype=torch.int64)
-        for k, (row, p) in enumerate(zip(here, seat.tolist(), strict=True)):
-            i = tree.find(int(self.sequence[row, p]), shown[k])
-            if i < 0:
-                raise ValueError(f"{self.name}: match {row} is at no information set of {tree.game}")
-            own = slice(tree.begin[i], tree.begin[i + 1])
-            below = np.cumsum(self.probabilities[own])
-            chosen = min(int(np.searchsorted(below, ties[k] * below[-1], side="right")), len(below) - 1)
-            self.sequence[row, p] = own.start + chosen
-            actions[k] = int(tree.action[own.start + chosen])
+        tree, R = self.tree, len(seat)
+        here = torch.arange(self.matches) if rows is None else rows.cpu()
+        shown = observation.cpu().numpy().reshape(R, -1).astype(tree.observations.dtype, copy=False)
+        actions = torch.empty(R, dtype=torch.int64)
+        failed = _play(
+            tree.parent, tree.begin, tree.sees, tree.observations.reshape(len(tree.observations), -1),
+            tree.action, np.array([levels[[0, -1]] for levels in tree.levels]), self.probabilities,
+            np.ascontiguousarray(shown), seat.cpu().numpy(), here.numpy(), self.ties(R).numpy(),
+            self.sequence.numpy(), actions.numpy(),
+        )  # fmt: skip
+        if failed < R:
+            raise ValueError(f"{self.name}: match {here[failed]} is at no information set of {tree.game}")
         return actions.to(observation.device)
 
     def table(self, tree: Tree, on_progress: Progress = lambda _: None, prune: float = 0.0) -> Array:  # noqa: ARG002
         on_progress(1.0)
         return tree.checked(self.probabilities)  # trees of one game are numbered alike
+
+    def most_probable(self) -> TablePlayer:
+        """The player that takes at every set the most probable action, the first among equals."""
+        own = slice(2, None)
+        largest = np.maximum.reduceat(self.probabilities[own], self.tree.begin[:-1] - 2)
+        is_largest = self.probabilities[own] == np.repeat(largest, np.diff(self.tree.begin))
+        _, first = np.unique(self.tree.owner()[is_largest], return_index=True)
+        table = np.zeros(self.tree.sequences)
+        table[:2] = table[2 + np.flatnonzero(is_largest)[first]] = 1.0
+        return TablePlayer(self.tree, table, self.name, self.generator.initial_seed())
 
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | {"sequence": self.sequence.clone()}
@@ -98,6 +110,67 @@ class TablePlayer(ScriptedPlayer):
         }
         table = torch.from_numpy(self.probabilities.astype(np.float32))
         save_zip(packed({"agent.json": agent, "policy.safetensors": {PART: table}}), path)
+
+
+@functools.partial(compiled, nogil=True)
+def _play(
+    parent: Array, begin: Array, sees: Array, observations: Array, action: Array, own: Array,
+    probabilities: Array, shown: Array, seat: Array, rows: Array, ties: Array, sequence: Array,
+    actions: Array,
+) -> int:  # fmt: skip
+    """One decision in each of the matches `rows`: finds the set (as `Tree.find`), draws, and goes on there.
+
+    Args:
+        own: int64 [2, 2], by seat its first set and the one behind its last; the others are the tree's.
+        sequence: int64 [B, 2], each seat's own latest one; changes.
+        actions: int64 [R], is written.
+
+    Returns:
+        the first row whose match is at no set; R if all are.
+    """
+    for k in range(rows.shape[0]):
+        q, (low, end) = sequence[rows[k], seat[k]], own[seat[k]]
+        high = end
+        while low < high:
+            middle = (low + high) // 2
+            if parent[middle] < q:
+                low = middle + 1
+            else:
+                high = middle
+        while low < end and parent[low] == q and not _is_shown(observations[sees[low]], shown[k]):
+            low += 1
+        if low >= end or parent[low] != q:
+            return k
+        total, below, chosen = 0.0, 0.0, begin[low]
+        for i in range(begin[low], begin[low + 1]):
+            total += probabilities[i]
+        for i in range(begin[low], begin[low + 1]):
+            below += probabilities[i]
+            chosen = i
+            if below > ties[k] * total:
+                break
+        sequence[rows[k], seat[k]], actions[k] = chosen, action[chosen]
+    return int(rows.shape[0])
+
+
+@compiled
+def _is_shown(one: Array, other: Array) -> bool:
+    k = 0
+    while k < one.shape[0] and one[k] == other[k]:
+        k += 1
+    return bool(k == one.shape[0])
+
+
+def as_fixed(player: TablePlayer) -> type[TablePlayer]:
+    """A class of it that is made as fixed players are, with a game, a name and a seed."""
+
+    class Fixed(TablePlayer):
+        def __init__(self, game: Game, name: str, seed: int = 0) -> None:
+            if game != player.game:
+                raise ValueError(f"{name!r} plays {player.game}, expected a player of {game}")
+            super().__init__(player.tree, player.probabilities, name, seed, player.exploitability)
+
+    return Fixed
 
 
 def rounded(tree: Tree, table: Array) -> Array:

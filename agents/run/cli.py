@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
+from agents.files import Which
 from agents.net.cells import Cell, cell_class
 from agents.play.agent_file import load_player
 from agents.play.arena import NOBODY, Result
@@ -151,10 +153,12 @@ def sit_down(
     device: str = "cpu",
     deterministic: bool = False,
     seed: int = 0,
+    which: Which = "latest",
 ) -> tuple[envs.Game, list[Player]]:
     """The game and the players that `specs` name: fixed players, or paths of runs and agents.
 
     The game is the agents' own; `game` and `options` are needed only among fixed players.
+    Runs play with the checkpoint that `which` says.
 
     Raises:
         ValueError: agents of different games, no game at all, or a path that leads nowhere.
@@ -164,7 +168,9 @@ def sit_down(
     for k, spec in enumerate(specs):
         if is_player_name(spec):
             continue
-        agent = load_player(spec, world, device=device, deterministic=deterministic, seed=seed + k)
+        agent = load_player(
+            spec, world, device=device, deterministic=deterministic, seed=seed + k, which=which
+        )
         if agent.task.rules is None:
             raise ValueError(
                 f"{spec!r} was trained in a Gymnasium world; expected an agent of a game (of a file from a "
@@ -187,6 +193,22 @@ FOUND_BY: dict[type, tuple[str, Callable[[str], type]]] = {
     Player: (PLAYERS, player_class),
 }
 """What may come from outside the package: the entry points of each kind, and who finds one by its name."""
+
+
+@contextlib.contextmanager
+def needing(extra: str, instead: str = "") -> Iterator[None]:
+    """Around imports of what only that extra installs: what is missing is told with how to get it.
+
+    Args:
+        instead: what else one can do.
+
+    Raises:
+        RuntimeError: something is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise RuntimeError(f"this needs {error.name}: pip install 'fogbound[{extra}]'{instead}") from None
 
 
 def use(names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, overload
 
 import tyro
 
+from agents.files import run_named
 from agents.learn.schedules import Linear
 from agents.learn.settings import Settings
 from agents.net.settings import Network
@@ -47,7 +48,7 @@ class OpponentsConfig:
     share: float = 0.0
     """Share of the matches against others, 0..1."""
     players: list[str] = dataclasses.field(default_factory=list)
-    """Fixed players among them: random, bot."""
+    """Fixed players among them: random, bot, or the file of a solved game (scripts/solve.py)."""
     pool_size: int = 0
     """Past selves among them, at most."""
     snapshot_every: int = 50
@@ -60,6 +61,9 @@ class Paced:
 
     every: int = 250_000
     """Decisions between two evaluations."""
+    memory_every: int = 500_000
+    """Decisions between two evaluations that also show what the memory does (`docs/memory.md`); 0: none
+    does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,7 @@ class EvalConfig(Paced):
     """Matches in each seating of each other pair of the agent, its kept checkpoints and the fixed players,
     for its rating; 0: no ratings."""
     players: list[str] = dataclasses.field(default_factory=lambda: ["random", "bot"])
-    """The fixed players."""
+    """The fixed players; they may be those of `opponents.players`, too."""
     exploitability: Literal["auto", "always", "never"] = "auto"
     """Also how exploitable the averaged and the raw weights are, exactly, in games for two seats: auto where
     the game's tree is small. The best checkpoint is chosen by it then."""
@@ -95,7 +99,8 @@ class RunConfig:
     checkpoint_every: int = 250_000
     """Decisions between two checkpoints."""
     keep_checkpoints: int = 3
-    """How many of the latest checkpoints stay (the best one always does)."""
+    """How many of the latest checkpoints stay. The best one always does, and of the older ones about four
+    from a number of decisions to ten times as many, so that curves reach over the whole run."""
     progress: bool = True
     """Show a progress bar (never without a terminal)."""
     eval: Paced = dataclasses.field(default_factory=Paced)
@@ -107,6 +112,7 @@ class RunConfig:
             ValueError: names the setting, what came and what is allowed.
         """
         self.at_least(1, "total_timesteps", "checkpoint_every", "keep_checkpoints", "eval.every")
+        self.at_least(0, "eval.memory_every")
 
     def at_least(self, least: int, *keys: str) -> None:
         """Refuse smaller numbers; a key may name a part, as `eval.every`.
@@ -214,7 +220,7 @@ def world_of(path: str | Path) -> WorldNamed | None:
 
 def run_config(path: str | Path) -> Path:
     """Where the configuration lies of the run that `path` is or is a checkpoint of, if it is either."""
-    path = Path(path).resolve()
+    path = run_named(path).resolve()
     return (path.parent.parent if path.parent.name == "checkpoints" else path) / "config.yaml"
 
 

@@ -10,23 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.logger import HParam, Image, KVWriter, Logger, TensorBoardOutputFormat
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from agents.files import STEP, write_file
-from agents.learn.rollout import Rollout
-from agents.net.cells import Cell
-from agents.net.policy import RecurrentPolicy
 from agents.play.arena import NOBODY, Result
 from agents.play.ratings import ANCHOR
 from agents.play.standings import Standings
 from agents.run.records import plain
 from envs.drawing import rasterise
-
-SATURATED = 0.05
-"""A gate this close to 0 or 1 counts as saturated."""
 
 
 class TensorBoard(TensorBoardOutputFormat):
@@ -148,50 +140,10 @@ def record_hparams(logger: Logger, config: Any, headline: tuple[str, ...]) -> No
     logger.record("hparams", HParam(told, dict.fromkeys(headline, 0.0)), exclude="json")
 
 
-def record_memory(logger: Logger, policy: RecurrentPolicy, rollout: Rollout) -> None:
-    """How the memory is used, and how far back learning reaches."""
-    for tag, value in (memory_statistics(policy, rollout) | gradient_by_lag(policy, rollout)).items():
-        logger.record(tag, value)
-
-
-@torch.no_grad()
-def memory_statistics(policy: RecurrentPolicy, rollout: Rollout) -> dict[str, float]:
-    """How the memory is used in a rollout: norm of h, and mean and saturation of the gates that the cell has.
-
-    Taken at the rollout's first step from the state that was stored there, first layer of the actor.
-    """
-    cell = policy.core.cells[0]
-    assert isinstance(cell, Cell)
-    seat = rollout.seat[0]
-    state = tuple(
-        part[0]
-        .masked_fill(rollout.start[0, :, None, None], 0.0)[torch.arange(len(seat)), seat]
-        .reshape(-1, cell.hidden_size)  # a spatial policy has one on every square
-        for part in rollout.memory.cores[: policy.core.parts]
-    )
-    statistics = {"rnn/hidden_norm": float(state[0].norm(dim=-1).mean())}
-    if not cell.gates:
-        return statistics
-    features = policy.features(rollout.observation[0], seat, rollout.previous[0])
-    z = cell.project(features.reshape(-1, cell.input_size))
-    named = dict(zip(cell.gates, cell.open_gates(z, state), strict=True))
-    everything = torch.cat(list(named.values()))
-    is_saturated = (everything < SATURATED) | (everything > 1.0 - SATURATED)
-    statistics |= {f"rnn/gate_mean/{name}": float(gate.mean()) for name, gate in named.items()}
-    return statistics | {"rnn/gate_saturation": float(is_saturated.float().mean())}
-
-
-def gradient_by_lag(
-    policy: RecurrentPolicy, rollout: Rollout, lags: tuple[int, ...] = (1, 2, 4, 8, 16)
-) -> dict[str, float]:
-    """How far back learning reaches: norm of d(output at the last step)/d(features k steps earlier).
-
-    Steps count the decisions of all seats; a lag across a match's start gives 0 by construction.
-    """
-    T = rollout.shape[0]
-    features = policy.features(rollout.observation, rollout.seat, rollout.previous).detach().requires_grad_()
-    state = rollout.memory.cores[: policy.core.parts]
-    outputs, _ = policy.core(features, state, rollout.start, rollout.seat)
-    (gradient,) = torch.autograd.grad(outputs[-1].sum(), features)
-    norms: Tensor = gradient.flatten(2).norm(dim=-1).mean(1)
-    return {f"rnn/grad_norm_by_lag/{k}": float(norms[T - 1 - k]) for k in lags if k < T}
+def record_layout(logger: Logger, layout: Mapping[str, Mapping[str, Any]], config: str) -> None:
+    """TensorBoard's page of charts side by side, as `SummaryWriter.add_custom_scalars` takes it; and the
+    configuration, YAML, as text."""
+    for output in logger.output_formats:
+        if isinstance(output, TensorBoard):
+            output.writer.add_custom_scalars(layout)
+            output.writer.add_text("config", "".join(f"    {line}\n" for line in config.splitlines()))

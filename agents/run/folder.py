@@ -107,7 +107,7 @@ def found(path: str | Path) -> tuple[Path, Path | None]:
     Raises:
         FileNotFoundError: it is neither.
     """
-    path = Path(path)
+    path = files.run_named(path)
     if (path / "config.yaml").is_file():
         return path, None
     for part in (path, path.resolve()):

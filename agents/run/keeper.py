@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from agents import files
 from agents.learn.saving import check_finite
-from agents.run import curves
-from agents.run.config import RunConfig
+from agents.run import curves, memory
+from agents.run.config import RunConfig, write_config
 from agents.run.folder import kept_of
 from agents.run.stream import Say, Unfailing
 from agents.run.written import typed
@@ -93,6 +93,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
     def __init__(self, config: K, run: Path, say: Say) -> None:
         super().__init__()
         self.config, self.run, self.say = config, run, say
+        self.memory = memory.MemoryCurves(run, config)
         self.results: dict[str, R] = {}
         self.anchors: dict[str, R] = {}
         self.signal: int | None = None
@@ -111,6 +112,10 @@ class RunKeeper(BaseCallback, Generic[K, R]):
 
     def headline(self) -> tuple[str, ...]:
         """The tags whose sum decides which checkpoint is the best."""
+        raise NotImplementedError
+
+    def bands(self) -> dict[str, tuple[str, str, str]]:
+        """The tags of means and of their 95 % intervals' ends, by what the first page calls them."""
         raise NotImplementedError
 
     is_lowest_best: bool = False
@@ -221,7 +226,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         self._handlers.clear()
 
     def save(self) -> Path:
-        """A checkpoint; the older ones beyond `keep_checkpoints` go, the best one stays.
+        """A checkpoint; of the older ones beyond `keep_checkpoints` those go that `files.prune` says.
 
         Raises:
             FloatingPointError: the weights are no longer finite; the checkpoints stay as they are.
@@ -322,6 +327,8 @@ def learn(model: BaseAlgorithm, keeper: RunKeeper[K, R], resumed_at: int | None)
             model.set_logger(logger)
             if resumed_at is None:
                 curves.record_hparams(logger, config, keeper.headline())
+                shown = model.policy if config.eval.memory_every > 0 else None
+                curves.record_layout(logger, memory.layout_of(keeper.bands(), shown), write_config(config))
             keeper.say(f"run folder   {run}")
             keeper.say(f"curves       {typed('tensorboard', '--logdir', Path(config.run_dir))}")
             if left > 0:

@@ -47,15 +47,23 @@ def rated(
     return standings_of(game, [player.name for player in pool], known)
 
 
+EARLIER = 4
+"""Earlier checkpoints that meet at an evaluation, at most: each pair costs as much as an opponent."""
+
+
 def earlier(run: Path, game: Game, step: int, seed: int, device: str | torch.device) -> list[Player]:
-    """The agents of a run's checkpoints before `step`, see `spaced`; what cannot be read is left out."""
-    players = []
-    for path in spaced(run):
-        if int(path.name.removeprefix("step_")) < step:
-            try:
-                player = load_player(path, game, device=device, seed=derived_seed(seed, path.name))
-            except (ValueError, OSError):  # damaged: `files` says so to whoever goes on from it
-                continue
-            player.name = path.name
-            players.append(player)
+    """The agents of a run's checkpoints before `step`, see `spaced`; what cannot be read is left out.
+
+    Of many `EARLIER`, from the oldest to the latest.
+    """
+    before = [path for path in spaced(run) if int(path.name.removeprefix("step_")) < step]
+    many, players = min(len(before), EARLIER), []
+    for k in range(many):
+        path = before[round(k * (len(before) - 1) / max(many - 1, 1))]
+        try:
+            player = load_player(path, game, device=device, seed=derived_seed(seed, path.name))
+        except (ValueError, OSError):  # damaged: `files` says so to whoever goes on from it
+            continue
+        player.name = path.name
+        players.append(player)
     return players

@@ -17,11 +17,11 @@ from agents import files
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy
-from agents.play.agent_file import load
+from agents.play.agent_file import find_player, load
 from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
 from agents.play.exploit import Exploitability, exploitability
 from agents.play.opposition import make_opposition
-from agents.play.players import Agent, fixed_player, frozen, player_class
+from agents.play.players import Agent, fixed_player, frozen
 from agents.play.records import of_match, written
 from agents.run import curves, folder, keeper
 from agents.run.config import Config
@@ -72,15 +72,16 @@ def resume(
 
 
 def _find_names(config: Config) -> None:
-    """Import what the configuration names from outside the package.
+    """Import what the configuration names from outside the package, and read the solved games it names.
 
     Raises:
         ValueError: there is none of a name.
     """
     envs.find_game(config.game)
     cell_class(config.policy.cell)
+    game = envs.make(config.game, **config.options)
     for name in (*config.opponents.players, *config.eval.players):
-        player_class(name)
+        find_player(name, game)
 
 
 def make_model(config: Config) -> MaskableRecurrentPPO:
@@ -228,6 +229,12 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             return ("eval/exploitability",)
         return tuple(f"eval/vs/{name}/mean" for name in opponents(self.config))
 
+    def bands(self) -> dict[str, tuple[str, str, str]]:
+        def tags(name: str) -> tuple[str, str, str]:
+            return f"eval/vs/{name}/mean", f"eval/vs/{name}/low", f"eval/vs/{name}/high"
+
+        return {f"mean return against {name}": tags(name) for name in opponents(self.config)}
+
     def score(self, results: dict[str, Result]) -> float:
         return super().score(results) if self.exploitability is None else self.exploitability.exploitability
 
@@ -263,8 +270,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             told = self.exploitability
             off = f", at most {told.error:.4f} off" if told.error > 0.0 else ""
             self.say(f"exploitability {told.exploitability:.4f} (NashConv / 2{off})")
-        if model.rollout is not None and not is_final:
-            curves.record_memory(logger, model.policy, model.rollout)
+        if not is_final:
+            self.memory.show(model)
         if model.batch.game.seats == 2 and settings.rating_matches_per_seat > 0:
             self._rate(results, is_final)
         self._replay(is_final)
@@ -320,7 +327,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             policies["exploitability_raw"] = model.policy
         if self._told is None or self._told[0] != model.num_timesteps:
             players = [Agent(frozen(policy), tree.game) for policy in policies.values()]
-            found = at_once([partial(exploitability, tree, player, prune=prune) for player in players])
+            judge = partial(exploitability, tree, prune=prune, device=model.device)
+            found = at_once([partial(judge, player) for player in players])
             self._told = model.num_timesteps, found
         for tag, one in zip(policies, self._told[1], strict=True):
             model.logger.record(f"{group}/{tag}", one.exploitability)

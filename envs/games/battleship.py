@@ -23,17 +23,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 
-from envs.core import REFEREE, Array, Game, State, Viewer, verb
+from envs.core import REFEREE, Array, Game, Spot, State, Viewer, verb
 from envs.games import battleship_alone as alone
 from envs.games import battleship_duel as duel
 from envs.games.battleship_alone import BattleshipAlone
 from envs.games.battleship_duel import BattleshipDuel
-from envs.rules.fleet import FleetGame
+from envs.rules.fleet import SIGNS, FleetGame
 
 LEFT_OPEN = ("rows", "cols", "ships", "values", "shots")
 """Options that take their form's value where they are left open."""
@@ -108,6 +109,7 @@ class Battleship(Game):
     """Weight of own losses, 0..100, with two seats."""
 
     name = "battleship"
+    spoken = SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(legal)
@@ -177,6 +179,9 @@ class Battleship(Game):
 
     def action_name(self, action: int) -> str:
         return self.form.action_name(action)
+
+    def spots(self, seat: int) -> Mapping[int, Spot]:
+        return self.form.spots(seat)
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         return self.form.text(state, viewer)

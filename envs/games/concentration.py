@@ -42,23 +42,26 @@ Source of the rules: POPGym `ConcentrationEasy`, `ConcentrationMedium`, `Concent
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 
-from envs.core import REFEREE, Array, Game, State, Viewer, codes, draw_below, record, verb
+from envs.core import REFEREE, Array, Game, Spot, State, Viewer, codes, draw_below, record, verb
 from envs.drawing import (
     COLLISION,
     INK,
     LATEST,
     PAPER,
     SEATS,
+    Board,
     Panel,
     cell_name,
     grid_text,
     panels,
     rectangle,
+    spots,
     square_board,
     words,
 )
@@ -66,6 +69,16 @@ from envs.drawing import (
 LEVELS = {"easy": (52, 2), "medium": (104, 2), "hard": (52, 13)}  # cards, faces that tell them apart
 COLUMNS = 13
 COLOURS = "br"
+SIGNS = {
+    ".": "face down",
+    "b": "black",
+    "r": "red",
+    "A": "ace",
+    "T": "ten",
+    "J": "jack",
+    "Q": "queen",
+    "K": "king",
+}  # aloud
 RANKS = "A23456789TJQK"
 NONE = -1
 
@@ -161,6 +174,7 @@ class Concentration(Game):
 
     name = "concentration"
     seats = 1
+    spoken = SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(legal)
@@ -216,6 +230,14 @@ class Concentration(Game):
     def action_name(self, action: int) -> str:
         return cell_name(action, COLUMNS)
 
+    @property
+    def board(self) -> Board:
+        """Where the cards lie."""
+        return square_board(self.actions // COLUMNS, COLUMNS, 44.0)
+
+    def spots(self, seat: int) -> Mapping[int, Spot]:  # noqa: ARG002
+        return spots(self.board, ((cell, cell, None) for cell in range(self.actions)))
+
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         """Cards face up by their sign; face down a point, after their sign for the referee."""
         signs = []
@@ -226,16 +248,15 @@ class Concentration(Game):
         return f"{grid_text(signs, COLUMNS)}\n{self._situation(state)}"
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
-        board = square_board(self.actions // COLUMNS, COLUMNS, 44.0)
         drawn = []
-        for card, (x, y) in enumerate(board.centres):
+        for card, (x, y) in enumerate(self.board.centres):
             is_up = self._is_up(state, card)
             face = LATEST if card in state.turned else "#ffffff" if is_up else "#8d9bb8"
             drawn.append(rectangle(x - 18, y - 20, 36, 40, rx=5, fill=face, stroke=INK))
             if is_up or viewer == REFEREE:
                 drawn.append(self._drawn_face(state, card, x, y, faint=not is_up))
         heading = "the cards" if viewer == REFEREE else "face up"
-        panel = Panel(heading, SEATS[0], board, "".join(drawn))
+        panel = Panel(heading, SEATS[0], self.board, "".join(drawn))
         options = f"{self.level}: pairs of equal {'colour' if self.faces == 2 else 'rank'}"
         return panels("Concentration", options, self._situation(state), 0, [panel])
 

@@ -29,13 +29,14 @@ Source of the rules: OpenSpiel `dark_hex` (gameversion cdh / adh).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from envs.core import REFEREE, Game, State, Viewer, record, verb
-from envs.drawing import cell_name, hex_board
+from envs.core import REFEREE, Game, Spot, State, Viewer, record, verb
+from envs.drawing import cell_name, hex_board, spots
 from envs.rules import phantom
 from envs.rules.phantom import attempt
 
@@ -152,6 +153,7 @@ class DarkHex(Game):
 
     name = "dark_hex"
     private = phantom.PRIVATE
+    spoken = phantom.SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)
@@ -196,6 +198,9 @@ class DarkHex(Game):
 
     def action_name(self, action: int) -> str:
         return cell_name(action, self.cols)
+
+    def spots(self, seat: int) -> Mapping[int, Spot]:  # noqa: ARG002
+        return spots(hex_board(self.rows, self.cols), ((cell, cell, None) for cell in range(self.actions)))
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         stones = phantom.seen(state, viewer)

@@ -67,13 +67,14 @@ are called cities.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from envs.core import REFEREE, Array, Game, State, Viewer, record, verb
-from envs.drawing import cell_name
+from envs.core import REFEREE, Array, Game, Spot, State, Viewer, record, verb
+from envs.drawing import cell_name, spots
 from envs.games import generals_picture
 from envs.games.generals_maps import (
     CASTLE,
@@ -359,6 +360,7 @@ class Generals(Game):
 
     name = "generals"
     simultaneous = True
+    spoken = generals_picture.SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(legal)
@@ -482,6 +484,19 @@ class Generals(Game):
             return "pass"
         half = " (half)" if move % 2 else ""
         return f"{cell_name(cell, self.cols)} {('up', 'down', 'left', 'right')[move // 2]}{half}"
+
+    def spots(self, seat: int) -> Mapping[int, Spot]:  # noqa: ARG002
+        """A move goes from cell to cell; one off the board, which is never legal, leads nowhere."""
+
+        def arrival(cell: int, direction: int) -> int | None:
+            row, col = cell // self.cols, cell % self.cols
+            row, col = row + (-1, 1, 0, 0)[direction], col + (0, 0, -1, 1)[direction]
+            on_board = 0 <= row < self.rows and 0 <= col < self.cols
+            return row * self.cols + col if on_board else None
+
+        moves = (divmod(action, 8) for action in range(8 * self.cells))
+        made = ((8 * cell + move, cell, arrival(cell, move // 2)) for cell, move in moves)
+        return spots(generals_picture.board_of(self), made)
 
     def seen(self, state: State, viewer: Viewer) -> list[bool]:
         """Of each cell: does `viewer` see it?"""

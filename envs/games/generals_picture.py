@@ -24,6 +24,16 @@ from envs.games.generals_maps import CASTLE, GENERAL, MOUNTAIN, NAMES, NOBODY, P
 LAND = ("#a9c8ec", "#f6c397")  # a seat's plain cells
 HAZE, HAZE_SIGN = "#b4bac2", "#8a929c"  # a cell in fog
 ROCK, SNOW, WALL = "#8c8577", "#e9e6de", "#ddd6c2"  # a mountain's cell and its top, a neutral castle's cell
+SIGNS = {
+    ".": "plain",
+    "#": "mountain",
+    "~": "fog",
+    "?": "mountain or castle in fog",
+    "a": "land of A, army",
+    "b": "land of B, army",
+    "A": "general of A, army",
+    "B": "general of B, army",
+}  # aloud; behind an army `*` is a castle
 
 
 class Shown(Protocol):
@@ -47,8 +57,7 @@ def text(game: Shown, state: State, viewer: Viewer) -> str:
 
 def svg(game: Shown, state: State, viewer: Viewer) -> str:
     """The match as a document: the referee sees the true board between what the two seats see of it."""
-    rows, cols = game.rows, game.cols
-    board = square_board(rows, cols, min(80.0, max(26.0, 448.0 / max(rows, cols))))
+    board = board_of(game)
     viewers: list[Viewer] = [0, REFEREE, 1] if viewer == REFEREE else [viewer]
     shown = [
         Panel(
@@ -60,8 +69,13 @@ def svg(game: Shown, state: State, viewer: Viewer) -> str:
         )
         for seer in viewers
     ]
-    options = f"{rows} x {cols}, a draw after {game.max_ticks} ticks"
+    options = f"{game.rows} x {game.cols}, a draw after {game.max_ticks} ticks"
     return panels("Generals", options, *_situation(state, viewer), shown)
+
+
+def board_of(game: Shown) -> Board:
+    """Where the cells lie."""
+    return square_board(game.rows, game.cols, min(80.0, max(26.0, 448.0 / max(game.rows, game.cols))))
 
 
 def _sign(state: State, cell: int, is_seen: bool) -> str:

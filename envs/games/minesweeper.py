@@ -40,12 +40,13 @@ where an action is the pair (row, column) and the limit of clicks is a truncatio
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 
-from envs.core import REFEREE, Array, Game, State, Viewer, codes, draw, record, verb
+from envs.core import REFEREE, Array, Game, Spot, State, Viewer, codes, draw, record, verb
 from envs.drawing import (
     CELL,
     COLLISION_PALE,
@@ -54,16 +55,19 @@ from envs.drawing import (
     MUTED,
     PAPER,
     SEATS,
+    Board,
     Panel,
     cell_name,
     disc,
     grid_text,
     panels,
+    spots,
     square_board,
     words,
 )
 
 LEVELS = {"easy": (4, 2), "medium": (6, 6), "hard": (8, 10)}  # side of the board, mines
+SIGNS = {".": "covered", "*": "mine"}  # aloud
 
 
 def minesweeper_record(cells: int) -> np.dtype[Any]:
@@ -148,6 +152,7 @@ class Minesweeper(Game):
 
     name = "minesweeper"
     seats = 1
+    spoken = SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(legal)
@@ -210,12 +215,20 @@ class Minesweeper(Game):
     def action_name(self, action: int) -> str:
         return cell_name(action, self.side)
 
+    @property
+    def board(self) -> Board:
+        """Where the cells lie."""
+        return square_board(self.side, self.side, 64.0)
+
+    def spots(self, seat: int) -> Mapping[int, Spot]:  # noqa: ARG002
+        return spots(self.board, ((cell, cell, None) for cell in range(self.actions)))
+
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         signs = [self._sign(state, cell, viewer) or "." for cell in range(self.actions)]
         return f"{grid_text(signs, self.side)}\n{self._situation(state)}"
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
-        board = square_board(self.side, self.side, 64.0)
+        board = self.board
         drawn = []
         for cell, (x, y) in enumerate(board.centres):
             sign = self._sign(state, cell, viewer)

@@ -28,11 +28,12 @@ Source of the rules: OpenSpiel `phantom_ttt` (gameversion classical / abrupt).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import gymnasium
 
-from envs.core import REFEREE, Game, State, Viewer, record, verb
-from envs.drawing import cell_name, grid_text, square_board
+from envs.core import REFEREE, Game, Spot, State, Viewer, record, verb
+from envs.drawing import cell_name, grid_text, spots, square_board
 from envs.rules import phantom
 from envs.rules.phantom import attempt
 
@@ -96,6 +97,7 @@ class PhantomTicTacToe(Game):
     name = "phantom_tictactoe"
     private = phantom.PRIVATE
     state = RECORD
+    spoken = phantom.SIGNS
 
     deal = staticmethod(deal)
     legal = staticmethod(phantom.legal)
@@ -125,6 +127,9 @@ class PhantomTicTacToe(Game):
 
     def action_name(self, action: int) -> str:
         return cell_name(action, 3)
+
+    def spots(self, seat: int) -> Mapping[int, Spot]:  # noqa: ARG002
+        return spots(square_board(3, 3), ((cell, cell, None) for cell in range(self.actions)))
 
     def text(self, state: State, viewer: Viewer = REFEREE) -> str:
         signs = [phantom.STONES[stone] for stone in phantom.seen(state, viewer)]

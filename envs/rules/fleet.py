@@ -7,11 +7,12 @@ column from c on.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from envs.core import REFEREE, Game, State, Viewer, record, verb
+from envs.core import REFEREE, Game, Spot, State, Viewer, record, verb
 from envs.drawing import (
     CELL,
     INK,
@@ -26,11 +27,13 @@ from envs.drawing import (
     disc,
     grid_text,
     panels,
+    spots,
     square_board,
 )
 
 UNKNOWN, WATER, HIT, SUNK = 0, 1, 2, 3  # what a shooter was told of a cell
 NOWHERE = -1
+SIGNS = {".": "unknown or water", "#": "ship", "o": "water, shot at", "x": "hit", "X": "sunk"}  # aloud
 
 
 def fleet_record(seats: int, cells: int, ships: int) -> np.dtype[Any]:
@@ -147,6 +150,11 @@ class FleetGame(Game):
         """Of every board."""
 
     @property
+    def board(self) -> Board:
+        """Where the cells of every board lie."""
+        return square_board(self.rows, self.cols, 40.0)
+
+    @property
     @abstractmethod
     def cols(self) -> int:
         """Of every board."""
@@ -210,6 +218,12 @@ class FleetGame(Game):
         kind, cell = divmod(action, self.cells)
         return cell_name(cell, self.cols) + ("", " across", " down")[kind]
 
+    def spots(self, seat: int) -> Mapping[int, Spot]:
+        """A ship is placed on the own board; a shot is made at the last of those that a seat is shown."""
+        places = ((a, a % self.cells, None) for a in range(self.cells, self.actions))
+        shots = ((a, a, None) for a in range(self.cells))
+        return spots(self.board, places) | spots(self.board, shots, len(self.headings(seat)) - 1)
+
     # ---------------------------------------------------------------- drawn for a viewer
 
     @abstractmethod
@@ -242,7 +256,7 @@ class FleetGame(Game):
         return "\n".join([*shown, self.situation(state, viewer)[0]])
 
     def svg(self, state: State, viewer: Viewer = REFEREE) -> str:
-        board = square_board(self.rows, self.cols, 40.0)
+        board = self.board
         shown = [
             Panel(heading, SEATS[owner], board, self._drawn(board, state, owner, viewer))
             for owner, heading in self.headings(viewer)

@@ -32,6 +32,7 @@ Reveal = Literal["nothing", "turns"]
 DIGIT = 128  # the attempts are counted in base 128, so that a digit is a uint8 code
 NAMES = ("x", "o")  # of the seats
 STONES = (".", *NAMES)  # in letters
+SIGNS = {".": "unknown"}  # aloud
 PRIVATE = ("known", "last", "collided")
 """What only the seat's own verbs read: a classical collision is no business of the other seat's."""
 

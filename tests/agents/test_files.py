@@ -242,7 +242,8 @@ def survivors(run):
 def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
     make_model, tmp_path, monkeypatch, case
 ):
-    """`next` is a later step, which prunes; else the first there is, or the same step with other bits."""
+    """`next` is a later step, which prunes 64 and leaves 60, the first above 10 ** (7/4) = 56; else the first
+    there is, or the same step with other bits."""
     model = make_model()
     old, new = files_of(model.learn(64)), files_of(model.learn(64, reset_num_timesteps=False))
 
@@ -250,6 +251,8 @@ def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
         if case == "only":
             (run / "checkpoints").mkdir(parents=True)
             return
+        if case == "next":
+            save_folder(old, step(run, 60))
         save_folder(old, step(run, 64))
         point(run, "latest", step(run, 64))
         point(run, "best", step(run, 64))
@@ -258,7 +261,7 @@ def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
             damage(step(run, 64))
 
     def save(run):
-        path = step(run, 128 if case == "next" else 64)
+        path = step(run, 80 if case == "next" else 64)
         save_folder(new, path)
         point(run, "latest", path)
         point(run, "best", path)
@@ -286,7 +289,7 @@ def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
         seen.append(found == new)
         save(run)  # the run that goes on ends as one that was never killed
         assert read(run) == new
-        assert names(run / "checkpoints")[-1:] == [step(run, 128 if case == "next" else 64).name]
+        assert names(run / "checkpoints")[-1:] == [step(run, 80 if case == "next" else 64).name]
         shutil.rmtree(run)
     assert n == len(begun) + 1 > 15
     assert seen == sorted(seen)  # once the new one is found, it always is
@@ -309,9 +312,20 @@ def test_killed_at_any_file_operation_a_whole_checkpoint_is_found_again(
     ],
 )
 def test_a_future_that_was_given_up_goes_first_then_the_oldest(tmp_path, present, best, keep, stay):
-    for n in range(1, 6):
-        step(tmp_path, n).mkdir(parents=True)
-    point(tmp_path, "latest", step(tmp_path, present))
-    point(tmp_path, "best", step(tmp_path, best))
-    prune(tmp_path, step(tmp_path, present), keep)
-    assert names(tmp_path / "checkpoints") == [f"step_{n}" for n in stay]
+    """Of 101 .. 105, here by their last figure; 100 is the first of all up to 10 ** (9/4) = 177: it stays."""
+    for n in range(6):
+        step(tmp_path, 100 + n).mkdir(parents=True)
+    point(tmp_path, "latest", step(tmp_path, 100 + present))
+    point(tmp_path, "best", step(tmp_path, 100 + best))
+    prune(tmp_path, step(tmp_path, 100 + present), keep)
+    assert names(tmp_path / "checkpoints") == [f"step_{100 + n}" for n in (0, *stay)]
+
+
+def test_checkpoints_of_the_whole_run_stay(tmp_path):
+    """Of one every 250,000 decisions up to 10 million, keeping the latest 3: from 1 to 10 million the first
+    above 1, 1.78, 3.16 and 5.62 million, and before that those above 178, 316 and 562 thousand."""
+    for thousands in range(250, 10_001, 250):
+        step(tmp_path, 1_000 * thousands).mkdir(parents=True)
+        prune(tmp_path, step(tmp_path, 1_000 * thousands), 3)
+    kept = sorted(int(name.removeprefix("step_")) // 1_000 for name in names(tmp_path / "checkpoints"))
+    assert kept == [250, 500, 750, 1_000, 2_000, 3_250, 5_750, 9_500, 9_750, 10_000]

@@ -475,7 +475,7 @@ def test_a_match_that_is_over_refuses_moves():
 
 def test_what_a_match_refuses_otherwise():
     game = make("kuhn_poker")
-    with pytest.raises(ValueError, match="chance must be 'draw' or 'ask', got 'roll'"):
+    with pytest.raises(ValueError, match="chance must be 'draw', 'ask' or a list of outcomes, got 'roll'"):
         Match(game, chance="roll")
     with pytest.raises(TypeError, match="integer"):
         Match(game, seed=1.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 
 import gymnasium
@@ -242,16 +243,19 @@ def test_the_walk_of_the_world_is_that_of_joint_histories(options):
     ("name", "options"),
     [("kuhn_poker", {}), ("leduc_poker", {}), ("dark_hex", HEX22), ("dark_hex", {"rows": 2, "abrupt": True})],
 )
-def test_products_on_the_fly_are_those_of_the_kept_matrix(tree_of, name, options):
-    """For play at random and two random tables, the same bits every time."""
+def test_products_on_the_fly_are_those_of_the_kept_matrix(tree_of, monkeypatch, name, options):
+    """For play at random and two random tables; the same bits every time, by one thread or by two."""
     kept, lean = tree_of(name, **options), build(envs.make(name, **options), keeps_products=False)
     assert len(lean.column) == 0
     assert lean.counts == kept.counts
     for table in (kept.uniform(), random_table(kept, 0), random_table(kept, 1)):
-        here, there, again = kept.evaluate(table), lean.evaluate(table), lean.evaluate(table)
-        assert there.best_response == pytest.approx(here.best_response, abs=1e-12)
-        assert there.value == pytest.approx(here.value, abs=1e-12)
-        assert there[:3] == again[:3]
+        here, told = kept.evaluate(table), []
+        for threads in (1, 2, 2):
+            monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
+            told.append(lean.evaluate(table))
+        assert told[0].best_response == pytest.approx(here.best_response, abs=1e-12)
+        assert told[0].value == pytest.approx(here.value, abs=1e-12)
+        assert told[0][:3] == told[1][:3] == told[2][:3]
 
 
 def test_a_best_response_is_worth_what_it_says(tree_of):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
 import agents
 import envs
-from agents.commands import COMMANDS, fogbound
-from agents.commands.play import understood
+from agents.commands import COMMANDS, doctor, fogbound
+from agents.files import run_named
 from agents.packaged import CONFIGS, SHIPPED, shipped_agent, version
 from tests.scripts.conftest import Ended
 
@@ -77,7 +80,7 @@ def test_a_run_by_the_name_of_a_configuration_then_what_it_says_to_type(console,
     assert console(*typed[0][1:]).code == 0
     assert (tmp_path / "match.gif").stat().st_size > 0
     assert console(*typed[1][1:], "--matches-per-seat", 4).code == 0
-    assert "seat 1)" in console("play", run, typed="").out
+    assert "seat 1)" in console("play", run, "--terminal", typed="").out
 
 
 def test_what_is_no_configuration_names_those_there_are(console):
@@ -107,7 +110,7 @@ def test_a_shipped_agent_is_named_like_a_player(console, tmp_path, monkeypatch):
 # ---------------------------------------------------------------- a person plays
 
 
-KUHN = ["play", "bot", "--game", "kuhn_poker", "--seed", 3]
+KUHN = ["play", "bot", "--terminal", "--game", "kuhn_poker", "--seed", 3]
 
 
 def test_a_person_bets_with_the_jack_and_loses(console):
@@ -148,14 +151,15 @@ def test_ctrl_c_leaves(console, monkeypatch):
 
 def test_a_game_for_one_is_played_alone(console):
     moves = "".join(f"{a}\n" for a in range(16)) * 2
-    ended = console("play", "--game", "minesweeper", "--seed", 1, "--seat", 0, typed=moves)
+    ended = console("play", "--terminal", "--game", "minesweeper", "--seed", 1, "--seat", 0, typed=moves)
     assert ended.code == 0, ended
     assert "minesweeper: you (seat 0), seed 1;" in ended.out
 
 
 def test_moves_at_once_are_typed_before_the_other_is_seen(console):
     board = ["--options.rows", 4, "--options.cols", 4, "--options.max-ticks", 2]
-    ended = console("play", "greedy", "--game", "generals", *board, "--seat", 1, typed="pass\npass\n")
+    who = ["play", "greedy", "--terminal", "--game", "generals", "--seat", 1]
+    ended = console(*who, *board, typed="pass\npass\n")
     assert ended.code == 0, ended
     assert ended.out.count("your move> ") == 2
     assert "you drew\n" in ended.out
@@ -164,17 +168,69 @@ def test_moves_at_once_are_typed_before_the_other_is_seen(console):
 def test_what_cannot_be_played(console):
     ended = console(*KUHN, "--seat", 2)
     assert (ended.code, ended.err) == (2, "error: kuhn_poker: --seat must be in 0..1, got 2\n")
-    assert "say which game with --game" in console("play").err
+    assert "--seat must be random or in 0..1, got x" in console(*KUHN, "--seat", "x").err
+    assert "say which game with --game" in console("play", "--terminal").err
 
 
-def test_a_beginning_is_enough_where_only_one_move_has_it():
-    match = envs.Match(envs.make("dark_hex", rows=3, cols=12), seed=0)
-    names = {match.game.action_name(a): a for a in match.legal()}
-    assert understood(match, "A2") == names["a2"]  # whatever case
-    assert understood(match, str(names["b2"])) == names["b2"]
-    with pytest.raises(ValueError, match=r"'b' begins b1, b2, b3$"):
-        understood(match, "b")
-    with pytest.raises(ValueError, match=r"'a9' is not legal here; legal are .* 36 in all$"):
-        understood(match, "a9")
-    with pytest.raises(ValueError, match=r"^legal are "):
-        understood(match, "")
+# ---------------------------------------------------------------- what there is
+
+
+def test_the_doctor_tells_versions_threads_devices_and_what_is_missing(console, monkeypatch):
+    ended = console("doctor")
+    assert (ended.code, ended.err) == (0, "")
+    lines = dict(line.split(maxsplit=1) for line in ended.out.splitlines())
+    assert lines["fogbound"].startswith(f"{agents.__version__}, Python 3.")
+    assert f"torch {importlib.metadata.version('torch')}" in lines["versions"]
+    assert lines["threads"].endswith(f"{os.cpu_count()} cores")
+    assert "cpu" in lines["device"]
+    found = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "onnx" else found(name))
+    told = dict(line.split(maxsplit=1) for line in doctor.told())
+    assert told["onnx"] == "missing onnx: pip install 'fogbound[onnx]' (export)"
+
+
+def test_the_doctor_knows_every_extra_that_a_command_needs():
+    known = set(doctor.requirements()) - {"", "dev", "oracles"}
+    assert known <= set(doctor.NEEDED_FOR)
+
+
+def test_the_latest_run_and_the_best_checkpoint_have_names(console, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        assert console("selfplay", "kuhn_poker_gated", *SMALL, "--seed", seed).code == 0
+    (last,) = (tmp_path / "runs").glob("*__s1__*")
+    assert run_named("runs/latest") == Path("runs") / last.name
+    ended = console("watch", "runs/latest", "--which", "best")
+    assert ended.code == 0, ended
+    assert f"{last.name} (seat 0) against random" in ended.out
+    assert console("tournament", "runs/latest", "random", "--matches-per-seat", 4).code == 0
+    assert console("watch", "runs/latst").code == 2
+    (tmp_path / "empty").mkdir()
+    assert run_named("empty/latest") == Path("empty/latest")
+
+
+# ---------------------------------------------------------------- looking back
+
+
+def test_a_film_is_one_file(console, tmp_path):
+    path = tmp_path / "match.html"
+    ended = console("watch", "bot", "--game", "kuhn_poker", "--render", "html", "--out", path)
+    assert ended.code == 0, ended
+    text = path.read_text(encoding="utf-8")
+    assert text.count("<figure>") == int(ended.out.split()[0]) >= 3
+    assert "bot (seat 0) against random (seat 1)" in text
+
+
+def test_a_typed_match_is_a_record_that_is_watched(console, tmp_path, monkeypatch):
+    path = tmp_path / "played.jsonl"
+    assert console(*KUHN, "--record", path, typed="bet\n").code == 0
+    ended = console("records", "check", path)
+    assert ended.code == 0, ended
+    assert "person (seat 0) against bot (seat 1)" in console("watch", "--replay", path).out
+    served = []
+    monkeypatch.setattr("agents.web.server.serve", lambda sessions, *_: served.append(sessions))
+    for told in (["--replay", path], ["bot", "--game", "kuhn_poker"]):
+        assert console("watch", *told, "--render", "web").code == 0
+    recorded, live = (sessions.story(sessions.enter()) for sessions in served)
+    assert recorded.title == "kuhn_poker: person (seat 0) against bot (seat 1)"
+    assert live.title == "kuhn_poker: bot (seat 0) against random (seat 1)"

@@ -12,7 +12,7 @@ from agents.play.records.folder import Writer, load, load_line, split_at
 from agents.play.records.laid import Laid, lay
 from agents.play.records.lines import written
 from agents.play.records.matches import ENDS, OVER, Matches, RecordError, Split, check, played
-from agents.play.records.recorder import of_match, record, watch
+from agents.play.records.recorder import again, of_match, record, watch
 
 __all__ = [
     "ENDS",
@@ -22,6 +22,7 @@ __all__ = [
     "RecordError",
     "Split",
     "Writer",
+    "again",
     "check",
     "lay",
     "load",

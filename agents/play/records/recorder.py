@@ -86,9 +86,20 @@ def watch(matches: Matches, number: int = 0, viewer: Viewer = REFEREE) -> Iterat
         number: of the match among them.
         viewer: who watches.
     """
+    match, actions, _ = again(matches, number)
+    return arena.moments(match, actions, viewer)
+
+
+def again(matches: Matches, number: int = 0) -> tuple[Match, list[int], list[str]]:
+    """A recorded match to be played again: as it began, its moves, and the players' names, one a seat.
+
+    Args:
+        number: of the match among them.
+    """
     one = matches.of(np.array([number]))
     match = Match(matches.game, one.seeds[0] or 0, one.script.outcomes.tolist(), one.deals[0])
-    return arena.moments(match, one.script.actions[: one.lengths[0]].tolist(), viewer)
+    names = [matches.names[p] for p in one.players[0].tolist()]
+    return match, one.script.actions[: one.lengths[0]].tolist(), names
 
 
 def of_match(match: Match, names: Sequence[str]) -> Matches:

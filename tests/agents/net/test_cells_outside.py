@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 
 import leaky
@@ -18,13 +19,14 @@ from sb3_contrib import RecurrentPPO
 from agents import CELLS, MaskableRecurrentPPO, load
 from agents.files import CheckpointError, save_folder
 from agents.gym.sb3 import RecurrentCellPolicy
+from agents.learn.ppo import decisions_of
 from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy
 from agents.run import folder
 from agents.run.choices import SELF_PLAY_CHOICES
 from agents.run.config import SELF_PLAY_NETWORK, Config, read_config
-from agents.run.curves import memory_statistics
 from agents.run.flags import read_flags
+from agents.run.memory import looked_at
 
 NAME = "leaky:Leaky"
 
@@ -41,9 +43,10 @@ def test_it_learns_and_shows_its_gates_by_its_name_alone(make_model):
     """y starts at sigmoid(2) = 0.881: its bias is what the weights, small as yet, move a little."""
     model = make_model(policy_kwargs={"cell": NAME, "lstm_kwargs": {"keeping": 2.0}}).learn(64)
     assert [type(cell) for cell in model.policy.core.cells] == [leaky.Leaky]
-    shown = memory_statistics(model.policy, model.rollout)
-    assert shown.keys() == {"rnn/hidden_norm", "rnn/gate_mean/y", "rnn/gate_saturation"}
-    assert shown["rnn/gate_mean/y"] == pytest.approx(0.881, abs=0.05)
+    decisions = decisions_of(model.rollout, 1.0, 0.95)
+    gates = looked_at(model.policy, model.rollout, decisions, 8, [], [1], 1).layers["layer1"].gates
+    assert gates.mean == {"y": pytest.approx(0.881, abs=0.05)}
+    assert gates.time_constant.mean() == pytest.approx(-1.0 / math.log(0.881), rel=0.5)
 
 
 def test_its_options_are_those_of_its_constructor(make_model):

@@ -11,13 +11,13 @@ from gymnasium import spaces
 import agents
 import envs
 from agents import CELLS, RecurrentPolicy
-from agents.learn.ppo import replay_drift
+from agents.learn.ppo import decisions_of, replay_drift
 from agents.learn.rollout import Collector
 from agents.net.encoders import Board, BoardContext, PlaneEncoder, board_of
 from agents.net.policy import BoardCore, Core
 from agents.play.export import onnx_model
 from agents.play.players import Agent
-from agents.run import curves
+from agents.run.memory import looked_at
 
 SIZES = {"features_dim": 6, "lstm_hidden_size": 5, "spatial": True}
 SHARED = {"shared_lstm": True, "enable_critic_lstm": False}
@@ -316,11 +316,19 @@ def test_an_agent_plays_on_from_its_file(make_model, tmp_path):
 
 
 def test_its_memory_is_measured(played):
-    model, rollout = played(**SHARED)
-    numbers = curves.memory_statistics(model.policy, rollout) | curves.gradient_by_lag(model.policy, rollout)
-    assert numbers["rnn/hidden_norm"] > 0.0
-    assert 0.0 < numbers["rnn/gate_mean/f"] < 1.0
-    assert numbers["rnn/grad_norm_by_lag/2"] > 0.0  # a seat's own previous decision
+    """Of a state of all squares; two seats take turns: of 7 decisions lags 0 to 3 are one's own."""
+    model, _ = played(**SHARED)
+    rollout = Collector(model.batch, model.policy).collect(model.policy, 7, model.generator)
+    decisions = decisions_of(rollout, 1.0, 0.95)
+    told = looked_at(model.policy, rollout, decisions, 8, [1], [1, 2], 2)
+    layer = told.layers["layer1"]
+    assert told.pairs[1] > 0
+    assert told.pairs[4:].sum() == 0
+    assert torch.equal((layer.gradient["policy"].values > 0.0).sum(1), told.pairs)
+    assert 0.0 < layer.gates.mean["f"] < 1.0
+    H = model.policy.core.cells[0].hidden_size
+    assert layer.gates.time_constant.shape == (H,)
+    assert all(len(values) <= 2 and bool((values > 0.0).all()) for values in layer.singular.values())
 
 
 def test_the_exported_file_decides_the_same(played):

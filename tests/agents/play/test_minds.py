@@ -80,12 +80,50 @@ def test_a_situation_is_what_is_shown_and_legal_the_seat_and_the_last_action(tre
         assert told.previous[c] == (6 if q < 2 else tree.action[q])
 
 
+class Counting:
+    """A mind that takes the first legal action and notes at how many sets it is asked."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.asked = 0
+
+    def meet(self, situations):
+        self.legal = situations.legal
+
+    def begin(self, situation):  # noqa: ARG002
+        return None
+
+    def decide(self, situation, memory):  # noqa: ARG002
+        self.asked += len(situation)
+        return np.eye(self.legal.shape[1])[self.legal[situation].argmax(1)], None
+
+    def remember(self, after, rows, action):  # noqa: ARG002
+        return None
+
+
+def test_sets_that_leave_no_choice_are_not_asked(tree):
+    """On 2 x 3 boards the last move of all, which nothing follows; the other sets have two actions or more,
+    or another decision behind them."""
+    mind = Counting()
+    table = roll(tree, mind)
+    leads_on = np.isin(np.arange(tree.sequences), tree.parent)
+    forced = [
+        i for i in range(tree.sets) if tree.begin[i + 1] - tree.begin[i] == 1 and not leads_on[tree.begin[i]]
+    ]
+    assert len(forced) > tree.sets / 5
+    assert mind.asked == tree.sets - len(forced)
+    first = np.zeros(tree.sequences)
+    first[:2] = first[tree.begin[:-1]] = 1.0
+    assert (table == first).all()
+
+
 @pytest.mark.parametrize("spatial", [False, True])
 def test_chunks_change_nothing(tree, planes, spatial):
     here = planes if spatial else tree
     policy = policy_of(here.game, spatial=spatial)
     expected = here.evaluate(roll(here, mind_of(here, policy)))
-    for chunk in (7, 64, 100_000):
+    for chunk in (1, 7, 64, 100_000):
         told = here.evaluate(roll(here, mind_of(here, policy), chunk))
         assert told.exploitability == pytest.approx(expected.exploitability, abs=1e-12)
         assert told.value == pytest.approx(expected.value, abs=1e-12)

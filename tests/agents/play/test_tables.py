@@ -1,6 +1,7 @@
 """Players by table: their file, and what of it is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import agents
 import envs
 from agents.files import CheckpointError, packed, save_zip, tensor_bytes
 from agents.play.agent_file import load_player
+from agents.play.exploit import best_response
 from agents.play.solver import solve
 from agents.play.tables import TablePlayer, rounded
 from envs.tree import build
@@ -46,6 +48,57 @@ def test_a_seed_decides_what_it_draws(solved):
         player.reset(64)
         told.append(player.act(seen, np.ones((64, 2), bool), np.zeros(64, int)).tolist())
     assert told[0] == told[1] != told[2]
+
+
+def test_the_most_probable_action_is_taken_and_of_equals_the_first(solved):
+    """A solved seat 0 of Kuhn poker passes the jack more often than it bets it; play at random knows only
+    equals. Who bluffs never, or always, is exploited."""
+    player, path = solved
+    steady = load_player(path, KUHN, deterministic=True)
+    tree, own = player.tree, player.probabilities
+    for i in range(tree.sets):
+        rows = slice(tree.begin[i], tree.begin[i + 1])
+        assert steady.probabilities[rows].argmax() == own[rows].argmax()
+        assert sorted(steady.probabilities[rows]) == [0.0, 1.0]
+    assert steady.exploitability is None
+    assert agents.exploitability(KUHN, steady).exploitability > 0.1
+    passes = TablePlayer(tree, tree.uniform()).most_probable()
+    assert (tree.action[2:][passes.probabilities[2:] == 1.0] == 0).all()
+
+
+def test_many_matches_at_once_go_the_ways_of_single_sets():
+    """64 matches of dark hex 2 x 3 with itself, asked in two parts: at every decision the set is the one that
+    `Tree.find` tells, and the action the first whose probabilities add up to more than the draw."""
+    tree = build(envs.make("dark_hex", rows=2))
+    player = TablePlayer(tree, (best_response(tree, tree.uniform()).probabilities + tree.uniform()) / 2)
+    batch, own = envs.Batch(tree.game, 64, seed=1), np.tile([0, 1], (64, 1))
+    player.reset(64)
+    for _ in range(30):
+        actions = torch.full((64,), -1)
+        for rows in (torch.arange(1, 64, 2), torch.arange(62, -1, -2)):
+            ties = torch.rand(len(rows), generator=player.generator.clone_state()).tolist()
+            actions[rows] = player.act(batch.observation[rows], batch.legal[rows], batch.seat[rows], rows)
+            for row, tie in zip(rows.tolist(), ties, strict=True):
+                p = int(batch.seat[row])
+                i = tree.find(own[row, p], batch.observation[row].numpy())
+                below = np.cumsum(player.probabilities[tree.begin[i] : tree.begin[i + 1]])
+                own[row, p] = tree.begin[i] + np.flatnonzero(below > tie * below[-1])[0]
+                assert tree.action[own[row, p]] == actions[row]
+        batch.step(actions)
+        player.restart(batch.over)
+        own[batch.over.numpy()] = (0, 1)
+    assert (player.sequence.numpy() == own).all()
+
+
+def test_a_match_that_is_nowhere_is_named(solved):
+    player = solved[0]
+    player.reset(2)
+    shown, legal = torch.zeros(2, 4, dtype=torch.uint8), torch.ones(2, 2, dtype=torch.bool)
+    shown[0, 0] = 1  # a card; in the other match none is dealt
+    with pytest.raises(
+        ValueError, match=re.escape("solved: match 1 is at no information set of KuhnPoker()")
+    ):
+        player.act(shown, legal, torch.zeros(2, dtype=torch.int64))
 
 
 def test_rounding_twice_changes_nothing():

@@ -157,23 +157,25 @@ def test_a_second_ctrl_c_stops_at_once_and_the_latest_checkpoint_stands(tmp_path
 
 
 def test_the_latest_checkpoints_stay_and_the_best_one(tmp_path, monkeypatch):
-    """Six updates, of which the second is made the best: it outlives the others."""
+    """Eight updates, of which the fourth is made the best: it outlives the others. Those of 64, 128, 192 and
+    320 decisions are the first above 10 ** (7/4) = 56, 100, 178 and 316, and stay for the curve."""
     original = SelfPlayKeeper._against
 
     def against(self, name, policy, matches_per_seat):
         result = original(self, name, policy, matches_per_seat)
-        wins = self.model.num_timesteps == 2 * UPDATE
+        wins = self.model.num_timesteps == 4 * UPDATE
         return dataclasses.replace(result, returns=torch.full_like(result.returns, 1.0 if wins else -1.0))
 
     monkeypatch.setattr(SelfPlayKeeper, "_against", against)
-    config = tiny(tmp_path, total_timesteps=6 * UPDATE, keep_checkpoints=2, eval=BY_MATCHES)
+    config = tiny(tmp_path, total_timesteps=8 * UPDATE, keep_checkpoints=2, eval=BY_MATCHES)
     run = train(config, say=quiet).run
-    assert names(run / "checkpoints") == ["step_128", "step_320", "step_384"]
+    kept = {*names(run / "checkpoints")}
+    assert kept == {f"step_{step}" for step in (64, 128, 192, 320, 256, 448, 512)}
     assert json.loads((run / "best.json").read_text(encoding="utf-8")) == {
-        "checkpoint": "checkpoints/step_128"
+        "checkpoint": "checkpoints/step_256"
     }
     assert json.loads((run / "latest.json").read_text(encoding="utf-8")) == {
-        "checkpoint": "checkpoints/step_384"
+        "checkpoint": "checkpoints/step_512"
     }
 
 
@@ -260,7 +262,7 @@ def test_what_has_another_name_is_left_alone(tmp_path):
     for path in folder.iterdir():
         shutil.move(path, run / "checkpoints" / path.name)
     resume(run, longer(3 * UPDATE), quiet)
-    kept = {*names(run / "checkpoints")} - {"step_192", "step_64"}
+    kept = {*names(run / "checkpoints")} - {"step_192", "step_128", "step_64"}
     assert kept == {*strange, "step_5", "step_6"}
 
 

@@ -18,7 +18,7 @@ from agents.files import save_folder
 from agents.play.arena import play_matches
 from agents.run.config import Config, EvalConfig
 from agents.run.folder import spaced
-from agents.run.rated import rated
+from agents.run.rated import earlier, rated
 from agents.run.selfplay import train
 
 KUHN = envs.make("kuhn_poker")
@@ -66,6 +66,18 @@ def test_the_agent_meets_nobody_twice_and_damaged_checkpoints_are_left_out(finis
     assert set(told.names) == {"step_192", "step_128", "bot", "random"}
     assert told.results["step_192", "bot"] is results["bot"]
     assert told.results["step_128", "bot"].matches == 10
+
+
+def test_of_many_checkpoints_four_meet_from_the_oldest_to_the_latest(finished, tmp_path):
+    """Of those of 64, 128, ... 448 decisions that lie before 512."""
+    run = tmp_path / "run"
+    shutil.copytree(finished.run, run)
+    for step in range(256, 513, 64):
+        shutil.copytree(run / "checkpoints" / "step_64", run / "checkpoints" / f"step_{step}")
+    told = [player.name for player in earlier(run, KUHN, 512, 0, "cpu")]
+    assert told == ["step_64", "step_192", "step_320", "step_448"]
+    assert [player.name for player in earlier(run, KUHN, 128, 0, "cpu")] == ["step_64"]
+    assert earlier(run, KUHN, 64, 0, "cpu") == []
 
 
 def test_ratings_can_be_left_out(tmp_path):

@@ -5,19 +5,22 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import re
 
 import pytest
 import torch
-from game_runs import BY_MATCHES, EVERYTHING, UPDATE, tiny
+from game_runs import BY_MATCHES, EVERYTHING, UPDATE, newest, press_ctrl_c, tiny
 from PIL import Image
-from reading import lines, quiet
+from reading import at_decision, lines, quiet
 from saved import KUHN, same
 
 import agents
 import envs
 from agents import fixed_player
-from agents.files import save_folder
+from agents.files import CheckpointError, save_folder
 from agents.play.arena import round_robin
+from agents.play.players import FIXED_PLAYERS, Bot
+from agents.play.solver import solve
 from agents.run import selfplay as training
 from agents.run.config import (
     SELF_PLAY,
@@ -79,6 +82,48 @@ def test_a_player_named_twice_is_met_once(tmp_path):
     run = train(config, say=quiet)
     assert list(run.results) == ["bot", "random"]
     assert SelfPlayKeeper(config, run.run, quiet).headline() == ("eval/vs/bot/mean", "eval/vs/random/mean")
+
+
+def test_a_solved_game_sits_opposite_and_judges(tmp_path, monkeypatch):
+    """By its path. Who is nearly perfect loses at most its exploitability on average; an interrupted run goes
+    on bit for bit, and its file names nothing that is read without the configuration."""
+    path = tmp_path / "solved.zip"
+    solve(KUHN, target=1e-3).save(path)
+    changes = {
+        "opponents": OpponentsConfig(share=0.5, players=[str(path), "bot"], pool_size=1, snapshot_every=1),
+        "eval": dataclasses.replace(BY_MATCHES, players=[str(path)], final_matches_per_seat=5_000),
+    }
+    straight = train(tiny(tmp_path / "straight", **changes), say=quiet)
+    assert straight.results[str(path)].mean < 0.05  # 10,000 matches of 1 or 2 chips: two standard errors
+    with monkeypatch.context() as patch:
+        at_decision(patch, UPDATE + 20, press_ctrl_c)
+        first = train(tiny(tmp_path / "broken", **changes), say=quiet)
+    second = resume(first.run, say=quiet)
+    assert newest(second.run) == newest(straight.run)
+    opposition = agents.MaskableRecurrentPPO.load(second.run).opposition
+    assert [type(opposition.players[k]) for k in (0, 1)] == [FIXED_PLAYERS[str(path)], Bot]
+    FIXED_PLAYERS.pop(str(path))
+    with pytest.raises(CheckpointError, match=r"unknown player .*solved\.zip'; known are"):
+        agents.MaskableRecurrentPPO.load(second.run)
+
+
+@pytest.mark.parametrize(
+    ("game", "told"),
+    [
+        ("leduc_poker", "expected a player of KuhnPoker()"),
+        (None, "the file of a solved game, got an agent's"),
+    ],
+)
+def test_a_file_that_cannot_sit_opposite_is_refused(make_model, tmp_path, game, told):
+    path = tmp_path / "other.zip"
+    if game is None:
+        make_model().save(path)
+    else:
+        solve(envs.make(game), iterations=1).save(path)
+    opponents = OpponentsConfig(share=0.5, players=[str(path)])
+    with pytest.raises(ValueError, match=re.escape(told)):
+        train(tiny(tmp_path / "runs", opponents=opponents), say=quiet)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_without_fixed_players_the_best_is_the_least_exploitable(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Play and watch in the browser: a page on the loopback address (edge: starlette, uvicorn, jinja2)."""
