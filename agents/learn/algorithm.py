@@ -419,7 +419,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
             and self.magnet is not None
             and self._n_updates % self.magnet_every == 0
         ):
-            follow(self.magnet, self.policy, 0.0)
+            follow(self.magnet, self.ema or self.policy, 0.0)
         if self.opposition is not None and self._n_updates % self.snapshot_every == 0:
             self.opposition.add(self.policy, f"past self {self.num_timesteps}")
 

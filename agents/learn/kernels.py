@@ -93,8 +93,10 @@ def advantages(
 
 # ---------------------------------------------------------------- the loss
 
-PARTS: Final = ("loss", *("policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction"))
-"""What the kernel tells of the loss, in its order."""
+PARTS: Final = (
+    "loss", "policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction", "kl_magnet",
+)  # fmt: skip
+"""What the kernel tells of the loss, in its order; the last only where there is a magnet."""
 
 
 def _moments(advantage: Any, counts: Any) -> tuple[float, float, float]:
@@ -115,14 +117,54 @@ def _moments(advantage: Any, counts: Any) -> tuple[float, float, float]:
 moments_of = _compiled(_moments)
 
 
+def _policy(logits: Any, legal: Any, i: int, q: Any) -> tuple[Any, float]:
+    """The probabilities q [A] of decision i; returns what its logits lie above ln q, and the entropy."""
+    actions = logits.shape[1]
+    top, whole, entropy = np.float32(-np.inf), np.float32(0.0), 0.0
+    for k in range(actions):
+        if legal[i, k] and not logits[i, k] <= top:
+            top = logits[i, k]
+    for k in range(actions):
+        if legal[i, k]:
+            q[k] = np.exp(logits[i, k] - top)
+            whole += q[k]
+    offset, share = top + np.log(whole), np.float32(1.0) / whole
+    for k in range(actions):
+        if legal[i, k]:
+            q[k] *= share
+            entropy -= q[k] * (logits[i, k] - offset)
+    return offset, entropy
+
+
+def _distance(logits: Any, legal: Any, i: int, offset: Any, q: Any, magnet: Any, below: Any) -> float:
+    """KL(q || m) of decision i; writes ln q_k - ln m_k to `below` [A]. A magnet [0, A] is uniform."""
+    actions, lowest = logits.shape[1], np.float32(np.finfo(np.float32).min)
+    choices, distance = np.float32(0.0), 0.0
+    for k in range(actions):
+        choices += np.float32(legal[i, k])
+    even = -np.log(choices)
+    for k in range(actions):
+        if legal[i, k]:
+            drawn_to = even if magnet.shape[0] == 0 else max(magnet[i, k], lowest)
+            below[k] = logits[i, k] - offset - drawn_to
+            distance += q[k] * below[k]
+    return distance
+
+
+policy_of, distance_of = _compiled(_policy), _compiled(_distance)
+
+
 def _loss(
     logits: Any, value: Any, legal: Any, action: Any, log_prob: Any, advantage: Any, target: Any, counts: Any,
-    clip: float, normalises: bool, ent_coef: float, vf_coef: float, d_logits: Any, d_value: Any, parts: Any,
+    magnet: Any, clip: float, normalises: bool, ent_coef: float, vf_coef: float, magnet_coef: float,
+    d_logits: Any, d_value: Any, parts: Any,
 ) -> None:  # fmt: skip
     """`agents.learn.ppo.ppo_loss` of unmasked logits [N, A], and its derivatives by them and the values.
 
-    With q the probabilities, H their entropy, A the advantage, r the ratio and n the decisions that count:
-        d loss / d logit_k = (g ([k is the action] - q_k) + ent_coef q_k (ln q_k + H)) / n
+    With q the probabilities, H their entropy, m the magnet's, K the divergence KL(q || m), A the advantage, r
+    the ratio and n the decisions that count:
+        d loss / d logit_k = (g ([k is the action] - q_k) + ent_coef q_k (ln q_k + H)
+                              + magnet_coef q_k (ln q_k - ln m_k - K)) / n
         g = -A r where A r <= A clamp(r, 1 - clip, 1 + clip), else 0.
     """
     rows, actions = logits.shape
@@ -130,27 +172,16 @@ def _loss(
     if not normalises:
         mean, scale = 0.0, 1.0
     q = np.zeros(actions, np.float32)
-    gains, errors, entropies, kl, clipped = 0.0, 0.0, 0.0, 0.0, 0.0
+    gains, errors, entropies, kl, clipped, distances = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    below = np.zeros(actions, np.float32)  # ln q_k - ln m_k
     for i in range(rows):
         if not counts[i]:
             d_value[i] = 0.0
             for k in range(actions):
                 d_logits[i, k] = 0.0
             continue
-        top = np.float32(-np.inf)
-        for k in range(actions):
-            if legal[i, k] and not logits[i, k] <= top:
-                top = logits[i, k]
-        whole = np.float32(0.0)
-        for k in range(actions):
-            if legal[i, k]:
-                q[k] = np.exp(logits[i, k] - top)
-                whole += q[k]
-        offset, share, entropy = top + np.log(whole), np.float32(1.0) / whole, 0.0
-        for k in range(actions):
-            if legal[i, k]:
-                q[k] *= share
-                entropy -= q[k] * (logits[i, k] - offset)
+        offset, entropy = policy_of(logits, legal, i, q)
+        distance = distance_of(logits, legal, i, offset, q, magnet, below)
         a = action[i]
         log_ratio = (logits[i, a] - offset if legal[i, a] else -np.inf) - log_prob[i]
         ratio, gain = np.exp(log_ratio), (advantage[i] - mean) * scale
@@ -160,6 +191,7 @@ def _loss(
         gains += least
         errors += error * error
         entropies += entropy
+        distances += distance
         kl += ratio - 1.0 - log_ratio
         clipped += abs(ratio - 1.0) > clip
         d_value[i] = 2.0 * vf_coef * error / count
@@ -167,11 +199,12 @@ def _loss(
             d_logits[i, k] = 0.0
             if legal[i, k]:
                 by_entropy = ent_coef / count * (logits[i, k] - offset + entropy)
-                d_logits[i, k] = q[k] * (by_entropy - by_log_prob)
+                by_magnet = magnet_coef / count * (below[k] - distance)
+                d_logits[i, k] = q[k] * (by_entropy + by_magnet - by_log_prob)
         d_logits[i, a] += by_log_prob
     parts[1], parts[2], parts[3] = -gains / count, errors / count, -entropies / count
-    parts[4], parts[5] = kl / count, clipped / count
-    parts[0] = parts[1] + vf_coef * parts[2] + ent_coef * parts[3]
+    parts[4], parts[5], parts[6] = kl / count, clipped / count, distances / count
+    parts[0] = parts[1] + vf_coef * parts[2] + ent_coef * parts[3] + magnet_coef * parts[6]
 
 
 loss_and_derivatives = _compiled(_loss)
@@ -179,8 +212,8 @@ loss_and_derivatives = _compiled(_loss)
 
 def _compile_loss() -> None:
     numbers, line, double = _of(types.float32, 2), _of(types.float32, 1), types.float64
-    played = _of(types.boolean, 2), _of(types.int64, 1), line, line, line, _of(types.boolean, 1)
-    coefficients = double, types.boolean, double, double
+    played = _of(types.boolean, 2), _of(types.int64, 1), line, line, line, _of(types.boolean, 1), numbers
+    coefficients = double, types.boolean, double, double, double
     loss_and_derivatives.compile((numbers, line, *played, *coefficients, numbers, line, _of(double, 1)))
 
 
@@ -198,15 +231,18 @@ class Loss(NamedTuple):
 
 
 def clipped_loss(
-    logits: Tensor, value: Tensor, played: Sequence[Tensor], coefficients: tuple[float, bool, float, float]
+    logits: Tensor,
+    value: Tensor,
+    played: Sequence[Tensor],
+    coefficients: tuple[float, bool, float, float, float],
 ) -> Loss | None:
     """`agents.learn.ppo.ppo_loss` of one choice among actions; None if the kernel cannot tell.
 
     Args:
         logits: [N, A], unmasked; N stands for any leading dimensions.
         value: [N].
-        played: legal, action, log_prob, advantage, target, counts, see `agents.learn.ppo.Sample`.
-        coefficients: clip_range, normalize_advantage, ent_coef, vf_coef.
+        played: legal, action, log_prob, advantage, target, counts, magnet, see `agents.learn.ppo.Sample`.
+        coefficients: clip_range, normalize_advantage, ent_coef, vf_coef, magnet_coef.
     """
     if not (is_readable(logits) and is_readable(value)) or not usable("loss", _compile_loss):
         return None
@@ -215,12 +251,14 @@ def clipped_loss(
     def flat(x: Tensor, *row: int) -> Any:
         return x.detach().contiguous().view(-1, *row).numpy()
 
-    A, (legal, *lines) = logits.shape[-1], played
-    told = flat(logits, A), flat(value), flat(legal, A), *map(flat, lines)
+    A, (legal, *lines, magnet) = logits.shape[-1], played
+    drawn_to = magnet.new_empty(0, A) if magnet.dim() == 1 else magnet
+    told = flat(logits, A), flat(value), flat(legal, A), *map(flat, lines), flat(drawn_to, A)
     d_logits, d_value = flat(derivatives[0], A), flat(derivatives[1])
     parts = np.empty(len(PARTS))
     loss_and_derivatives(*told, *coefficients, d_logits, d_value, parts)
-    return Loss(None, derivatives, dict(zip(PARTS, parts.tolist(), strict=True)))
+    known = PARTS if coefficients[-1] > 0.0 else PARTS[:-1]
+    return Loss(None, derivatives, dict(zip(known, parts.tolist(), strict=False)))
 
 
 # ---------------------------------------------------------------- clipping and Adam

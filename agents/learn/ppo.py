@@ -265,9 +265,9 @@ def _loss_of(family: Family, replayed: Replay, s: Sample, c: Moment) -> kernels.
         FloatingPointError: it is not finite.
     """
     outputs, value, found = replayed.outputs, replayed.value, None
-    if type(family) is Categorical and c.clip_range_vf is None and c.kl_coef == c.magnet_coef == 0.0:
-        played = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts
-        coefficients = c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef
+    if type(family) is Categorical and c.clip_range_vf is None and c.kl_coef == 0.0:
+        played = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts, s.magnet
+        coefficients = c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef, c.magnet_coef
         found = kernels.clipped_loss(outputs, value, played, coefficients)
     if found is None:
         loss, parts = ppo_loss(family, family.normalise(outputs, s.legal), value, s, c)

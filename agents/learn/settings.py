@@ -123,12 +123,16 @@ class Settings:
     """Weight of the KL to the magnet. Usual are 0 to 0.2, as {power: 0.1} or constant; it draws self-play
     towards an equilibrium, as the entropy does, but towards the magnet."""
     magnet: Literal["uniform", "snapshot", "ema", "start"] = "uniform"
-    """What the policy is drawn to: uniform (over the legal actions), snapshot (itself as it was at the latest
-    multiple of magnet_every updates), ema (its averaged weights; needs an ema_decay) or start (what it began
-    with, 1.5 % of it uniform). Begin with uniform; snapshot and ema keep a strategy near what it was. Give a
-    policy that begins as a clone start, with a magnet_coef that falls to 0: {linear: 0.2}."""
+    """What the policy is drawn to: uniform (over the legal actions), snapshot (its averaged weights, or its
+    own where none are kept, as they were at the latest multiple of magnet_every updates; its first ones until
+    then), ema (its averaged weights; needs an ema_decay) or start (what it began with, 1.5 % of it uniform).
+    Begin with uniform. A strategy that is drawn to uniform stops short of the equilibrium, the further the
+    larger the weight; a snapshot renewed two or three times a run takes it most of the rest of the way
+    (`docs/strength.md`). Give a policy that begins as a clone start, with a magnet_coef that falls to 0:
+    {linear: 0.2}."""
     magnet_every: Count = 100
-    """Updates between two snapshots of the magnet. Usual are 50 to 500; the more, the slower it follows."""
+    """Updates between two snapshots of the magnet. Usual are a half to a quarter of the run's: play must come
+    to rest in between, as each snapshot keeps what is wrong with it."""
     l1_coef: Penalty = 0.0
     """Weight of the sum of |w| over all matrices of the policy, biases left out, added to the loss. Usual are
     0 to 1e-5; it makes weights zero that are of little use."""

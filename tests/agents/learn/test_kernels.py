@@ -67,9 +67,9 @@ def played(N=200, A=7, seed=1):
 
 def both_losses(logits, value, s, c):
     """The kernel's parts and derivatives, and those of `ppo_loss` in float64."""
-    told = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts
+    told = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts, s.magnet
     found = kernels.clipped_loss(
-        logits, value, told, (c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef)
+        logits, value, told, (c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef, c.magnet_coef)
     )
     logits, value = logits.double().requires_grad_(), value.double().requires_grad_()
     s = Sample(*(x.double() if x.is_floating_point() else x for x in s))
@@ -110,6 +110,28 @@ def test_nothing_that_counts_moves_nothing():
     found, *_ = both_losses(logits, value, s._replace(counts=torch.zeros_like(s.counts)), Moment())
     assert found.parts["loss"] == 0.0
     assert not any(x.any() for x in found.derivatives)
+
+
+@pytest.mark.parametrize("is_uniform", [True, False])
+def test_a_magnet_draws_as_the_readable_loss_says(is_uniform):
+    logits, value, s = played()
+    if not is_uniform:
+        g = torch.Generator().manual_seed(5)
+        others = torch.randn(logits.shape, generator=g).masked_fill(~s.legal, -torch.inf)
+        s = s._replace(magnet=others.log_softmax(-1))
+    found, parts, derivatives = both_losses(logits, value, s, Moment(ent_coef=0.05, magnet_coef=0.3))
+    assert found.parts == pytest.approx({name: float(x) for name, x in parts.items()}, abs=1e-6, rel=1e-6)
+    assert found.parts["kl_magnet"] > 0.1
+    assert all(near(a, b) for a, b in zip(found.derivatives, derivatives, strict=True))
+
+
+def test_a_magnet_where_the_policy_is_draws_nowhere():
+    logits, value, s = played()
+    own = logits.masked_fill(~s.legal, -torch.inf).log_softmax(-1)
+    found, *_ = both_losses(logits, value, s._replace(magnet=own), Moment(magnet_coef=0.3))
+    without, *_ = both_losses(logits, value, s, Moment())
+    assert found.parts["kl_magnet"] == pytest.approx(0.0, abs=1e-6)
+    assert near(found.derivatives[0], without.derivatives[0])
 
 
 @pytest.mark.parametrize("field", ["log_prob", "advantage", "target"])

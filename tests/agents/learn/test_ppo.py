@@ -380,13 +380,17 @@ def test_a_strong_magnet_draws_the_policy_to_itself(make_model, magnet):
     assert distance[100.0] < 0.5 * distance[0.01]
 
 
-def test_a_snapshot_is_renewed_every_so_many_updates(make_model):
-    model = make_model(magnet="snapshot", magnet_coef=0.1, magnet_every=2)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_snapshot_is_renewed_every_so_many_updates(make_model, ema_decay):
+    """It is of the averaged weights where there are any."""
+    model = make_model(magnet="snapshot", magnet_coef=0.1, magnet_every=2, ema_decay=ema_decay)
     first = weights(model.magnet)
     model.learn(64)
     assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), first, strict=True))
     model.learn(64, reset_num_timesteps=False)
-    assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), weights(model.policy), strict=True))
+    steadiest = model.policy if ema_decay == 0.0 else model.ema
+    assert all(torch.equal(a, b) for a, b in zip(weights(model.magnet), weights(steadiest), strict=True))
+    assert ema_decay == 0.0 or not torch.equal(weights(model.ema)[0], weights(model.policy)[0])
 
 
 def test_what_it_began_with_stays_a_magnet(make_model, tmp_path):
