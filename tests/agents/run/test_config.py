@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parents[3] / "configs"
 FILES = sorted(FOLDER.glob("*.yaml"))
 WORLDS = [path for path in FILES if re.search(r"^env:", path.read_text(encoding="utf-8"), re.MULTILINE)]
 BOARDS = [path for path in FILES if re.search(r"_\d+x\d+$", path.stem)]
-SEQUENCES = [path for path in FILES if path.stem.startswith("setups_")]
+SEQUENCES = [path for path in FILES if path.stem.startswith(("setups_", "clone_"))]
 CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS + SEQUENCES]
 
 
@@ -35,7 +35,7 @@ CONFIGS = [path for path in FILES if path not in WORLDS + BOARDS + SEQUENCES]
 
 def test_there_is_one_file_an_experiment_and_each_says_what_it_is_for():
     """The cell is a flag: a game or world has one file, named by the cell that it says; boards one a size."""
-    assert len(FILES) == 14
+    assert len(FILES) == 15
     assert len(BOARDS) == 3
     for path in CONFIGS + WORLDS + SEQUENCES:
         assert path.stem.endswith("_gated")
@@ -93,9 +93,10 @@ def test_a_file_for_a_world_makes_the_model_its_name_says(path):
 
 
 @pytest.mark.parametrize("path", SEQUENCES, ids=lambda path: path.stem)
-def test_a_file_for_records_says_the_textbook_s_network(path):
+def test_a_file_for_records_says_its_model_and_the_textbook_s_network(path):
     config = read_config(path, SequenceConfig)
-    assert (config.model, config.cell) == ("tokens", path.stem.rsplit("_", 1)[1])
+    model = {"setups": "tokens", "clone": "clone"}[path.stem.split("_")[0]]
+    assert (config.model, config.cell) == (model, path.stem.rsplit("_", 1)[1])
     assert (config.tokens.embedding_dim, config.tokens.lstm_hidden_size, config.tokens.n_lstm_layers) == (
         64, 128, 2,
     )  # fmt: skip

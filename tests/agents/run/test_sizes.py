@@ -88,11 +88,12 @@ def test_a_size_without_room_is_refused_in_worlds_too(change, key):
 
 def test_every_shipped_configuration_has_room_on_a_small_machine():
     for path in CONFIGS.glob("*.yaml"):
-        if "env: " in path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        if "env: " in text:
             config = read_config(path, WorldConfig)
             with world_training.make_world(config) as world:
                 world_training.check_sizes(config, world)
-        else:
+        elif "game: " in text:  # the others learn from records, whose game is not known before
             check_sizes(config := read_config(path), envs.make(config.game, **config.options))
 
 
