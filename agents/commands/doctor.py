@@ -50,7 +50,7 @@ def told() -> list[str]:
     lines += [f"device       {device}" for device in devices()]
     for extra, commands in NEEDED_FOR.items():
         lacking = [name for name in needs.get(extra, ()) if version_of(name) is None]
-        state = f"missing {', '.join(lacking)}: pip install 'fogbound[{extra}]'" if lacking else "ready"
+        state = f"missing {', '.join(lacking)}: pip install 'fogbound[{extra}]'" if lacking else "installed"
         lines.append(f"{extra:<13}{state} ({commands})")
     lines.append(f"agents       {', '.join(shipped_agents()) or 'none come with the package'}")
     return lines
