@@ -51,8 +51,7 @@ class Arguments:
     agents: Path | None = None
     """A folder whose runs and agents' files the page offers, too, such as runs."""
     record: Path | None = None
-    """A file to which every match that ends is added, as a line that scripts/records.py and scripts/watch.py
-    --replay read."""
+    """A file to which every match that ends is added, as a line that `records` and `watch --replay` read."""
     game: str | None = None
     """The game, needed only against a fixed player, in the terminal."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)

@@ -47,7 +47,7 @@ def main() -> None:
     """Do what the first word says."""
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in ("", "-h", "--help"):
-        print(f"usage: {' '.join(cli.called('sequence'))} fit|score|sample ...\n\n{__doc__}")
+        print(f"usage: {' '.join(cli.called('sequence'))} fit|score|sample ...\n\n{cli.described(__doc__)}")
         sys.exit(0 if verb else 2)
     if verb not in VERBS:
         raise ValueError(f"unknown command {verb!r}; known are {known(verb, VERBS)}")

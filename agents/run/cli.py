@@ -76,7 +76,7 @@ def print_anything() -> None:
 
 def parse(kind: type[K], description: str | None, choices: Choices | None = None) -> K:
     """What the command line says, as a record of `kind`; `choices` as `read_flags` takes them."""
-    return read_flags(kind, sys.argv[1:], choices=choices, description=_described(description))
+    return read_flags(kind, sys.argv[1:], choices=choices, description=described(description))
 
 
 def called(command: str) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def _is_console() -> bool:
     return sys.argv[0].startswith(f"{CONSOLE} ")
 
 
-def _described(text: str | None) -> str | None:
+def described(text: str | None) -> str | None:
     """A command's docstring with its examples as one types them here."""
     return (
         re.sub(r"(?:python )?scripts/(\w+)\.py", rf"{CONSOLE} \1", text) if text and _is_console() else text
@@ -120,7 +120,7 @@ def start_or_resume(
             choices=choices,
             default=config,
             prog=f"{script} CONFIG.yaml",
-            description=_described(description),
+            description=described(description),
         )
 
     arguments = [part for word in arguments for part in _apart(word, "--resume")]

@@ -48,7 +48,7 @@ class OpponentsConfig:
     share: float = 0.0
     """Share of the matches against others, 0..1."""
     players: list[str] = dataclasses.field(default_factory=list)
-    """Fixed players among them: random, bot, or the file of a solved game (scripts/solve.py)."""
+    """Fixed players among them: random, bot, or the file of a solved game."""
     pool_size: int = 0
     """Past selves among them, at most."""
     snapshot_every: int = 50

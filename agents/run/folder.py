@@ -179,14 +179,12 @@ def changed(run: Path, kind: type[C], change: Callable[[C], C]) -> C:
     """
     old = read_config(run / "config.yaml", kind)
     new = change(old)
-    kept = [
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.name not in MAY_CHANGE and getattr(old, field.name) != getattr(new, field.name)
-    ]
+    names = [field.name for field in dataclasses.fields(kind)]
+    kept = [name for name in names if name not in MAY_CHANGE and getattr(old, name) != getattr(new, name)]
     if kept:
         raise ValueError(
-            f"{run}: a resumed run keeps its {', '.join(kept)}; only {', '.join(MAY_CHANGE)} may change"
+            f"{run}: a resumed run keeps its {', '.join(kept)}; only "
+            f"{', '.join(name for name in MAY_CHANGE if name in names)} may change"
         )
     return new
 

@@ -133,7 +133,10 @@ def test_the_zip_is_an_ordinary_one(model, tmp_path):
     model.save(tmp_path / "agent.zip")
     with zipfile.ZipFile(io.BytesIO((tmp_path / "agent.zip").read_bytes())) as archive:
         assert archive.testzip() is None
-        expected = set(FILES) - {"normalizer.safetensors"}  # of worlds alone
+        expected = set(FILES) - {
+            "normalizer.safetensors",
+            "fit.safetensors",
+        }  # of worlds, of models of records
         assert set(archive.namelist()) == {*expected, MANIFEST}
 
 

@@ -47,7 +47,7 @@ def copy(tmp_path_factory):
     ("path", "games"),
     [
         ("rules/phantom.py", {"phantom_tictactoe", "dark_hex"}),
-        ("rules/grids.py", {"dark_hex", "generals"}),
+        ("rules/grids.py", {"generals"}),
         ("rules/fleet.py", {"battleship"}),
         ("games/battleship_duel.py", {"battleship"}),
         ("games/kuhn_poker.py", {"kuhn_poker"}),
