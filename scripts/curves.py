@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
 import tyro
 from matplotlib.figure import Figure
 
-from agents.run import cli
+from agents.run import cli, figures
 from agents.run.curves import read_lines
 
 
@@ -93,13 +92,11 @@ def draw(curves: dict[str, list[tuple[int, float, float, float]]], tag: str, tit
         step, value, low, high = zip(*found, strict=True)
         (line,) = axes.plot(step, value, label=label)
         axes.fill_between(step, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set(xlabel="decisions", ylabel=tag, title=title)
-    axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
+    axes.set(ylabel=tag, title=title)
+    figures.count_decisions(axes)
+    figures.plain(axes)
     axes.legend(frameon=False)
-    with matplotlib.rc_context({"svg.hashsalt": "fogbound"}):
-        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None, dpi=150)
+    figures.save(figure, out)
 
 
 if __name__ == "__main__":

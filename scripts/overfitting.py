@@ -12,13 +12,12 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
 import tyro
 from matplotlib.figure import Figure
 
 from agents.learn.sequence import FitSettings
 from agents.net.settings import TokenNetwork
-from agents.run import cli
+from agents.run import cli, figures
 from agents.run.curves import read_lines
 from agents.run.sequence import FitEval, SequenceConfig, train
 
@@ -72,7 +71,7 @@ def main() -> None:
         )
         for name, curve in curves.items()
     ]
-    columns = ("player", "training loss", "validation loss", "gap", "narrower by")
+    columns = ("cure", "training loss", "validation loss", "gap", "narrower by")
     cli.show(cli.as_table(f"after {a.decisions:,} decisions", columns, rows))
     draw(curves, a.out)
     print(f"{a.out}: {a.out.stat().st_size:,} bytes")
@@ -107,13 +106,11 @@ def draw(curves: dict[str, Curve], out: Path) -> None:
         steps, training, validation = zip(*curve, strict=True)
         (line,) = axes.plot(steps, validation, label=name)
         axes.plot(steps, training, color=line.get_color(), linestyle="--", linewidth=1.0)
-    axes.set(xlabel="decisions", ylabel="loss in nats; broken: on what was learned from")
-    axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
+    axes.set_ylabel("loss in nats; broken: on what was learned from")
+    figures.count_decisions(axes)
+    figures.plain(axes)
     axes.legend(frameon=False)
-    with matplotlib.rc_context({"svg.hashsalt": "fogbound"}):
-        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None, dpi=150)
+    figures.save(figure, out)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ ONLY_IN = {
     "PIL": {"envs/drawing.py"},
     "matplotlib": {
         *("envs/drawing.py", "scripts/curves.py", "scripts/overfitting.py", "scripts/benchmarks/plot.py"),
-        *("agents/commands/exploitability.py", "agents/commands/memory.py"),
+        *("agents/run/figures.py", "agents/commands/exploitability.py", "agents/commands/memory.py"),
     },
     "scipy": {"agents/play/ratings.py"},
     "pygame": {"envs/window.py"},

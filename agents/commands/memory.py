@@ -10,7 +10,6 @@ python scripts/memory.py runs/<run> --against runs/<run> runs/<run> --labels gat
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Final
 import torch
 import tyro
 
-from agents.files import read, write_file
+from agents.files import read
 from agents.learn.ppo import decisions_of
 from agents.learn.rollout import Collector
 from agents.net.cells import Cell
@@ -236,8 +235,9 @@ def layer_row(name: str, told: Diagnosis) -> tuple[str, ...]:
 
 def draw(seen: list[Seen], game: Game, out: Path) -> None:
     """Write the figure; the same findings give the same bytes."""
-    import matplotlib
     from matplotlib.figure import Figure
+
+    from agents.run import figures
 
     has_returns = all(one.returns for one in seen)
     figure = Figure(figsize=(11 if has_returns else 7.5, 3.4), layout="constrained")
@@ -247,18 +247,13 @@ def draw(seen: list[Seen], game: Game, out: Path) -> None:
     if has_returns:
         for one in seen:
             axes[2].plot(*zip(*one.returns, strict=True), marker="o", markersize=3)
-        axes[2].set(xlabel="decisions", title="mean return while trained")
-        axes[2].xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
+        axes[2].set_title("mean return while trained")
+        figures.count_decisions(axes[2])
     for panel in axes:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(alpha=0.3)
+        figures.plain(panel)
         panel.title.set_fontsize(10)
     figure.suptitle(str(game), fontsize=10)
-    drawn = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "fogbound"}):
-        metadata = {"Date": None} if out.suffix == ".svg" else None
-        figure.savefig(drawn, format=out.suffix[1:], metadata=metadata, dpi=150)
-    write_file(out, drawn.getvalue())
+    figures.save(figure, out)
 
 
 def draw_gradients(axes: Any, seen: list[Seen]) -> None:

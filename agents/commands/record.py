@@ -62,9 +62,7 @@ def main() -> None:
     """Play and write."""
     a = cli.parse(Arguments, __doc__, GAME)
     cli.use(a.uses)
-    for path in (a.out, *a.out.parents):
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"--out must be a folder, {path} is a file")
+    cli.check_folder(a.out)
     device = resolve_device(a.device)
     game, players = cli.sit_down(
         list(a.players),

@@ -75,9 +75,8 @@ def main() -> None:
     """Play everyone against every other and print the tables."""
     a = cli.parse(Arguments, __doc__, GAME)
     cli.use(a.uses)
-    for path in () if a.out is None else (a.out, *a.out.parents):
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"--out must be a folder, {path} is a file")
+    if a.out is not None:
+        cli.check_folder(a.out)
     specs = [part for spec in a.players for part in (checkpoints(spec) if a.all_checkpoints else [spec])]
     if not specs:
         raise ValueError("a tournament needs at least two players, got 0")

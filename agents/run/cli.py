@@ -218,6 +218,13 @@ def needing(extra: str, instead: str = "") -> Iterator[None]:
         raise RuntimeError(f"this needs {error.name}: pip install 'fogbound[{extra}]'{instead}") from None
 
 
+def check_folder(out: Path) -> None:
+    """ValueError if a folder cannot be made at `out`, because it, or what it would lie in, is a file."""
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"--out must be a folder, {path} is a file")
+
+
 def use(names: Sequence[str]) -> None:
     """Import games, cells, players and worlds from outside the package, so that a file may name them.
 

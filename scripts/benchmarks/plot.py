@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from agents.run import figures
 from benchmarks.telling import Row
 
 TITLES = {"matches": "matches of phantom tic-tac-toe", "worlds": "Gymnasium worlds"}
@@ -36,8 +37,6 @@ def draw(rows: Sequence[Row], out: Path) -> None:
         axes.minorticks_off()
         axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.3)
+        figures.plain(axes)
         axes.legend(frameon=False, fontsize="small")
-    with matplotlib.rc_context({"svg.hashsalt": "fogbound"}):
-        figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None, dpi=150)
+    figures.save(figure, out)
