@@ -19,7 +19,7 @@ from agents.learn.rollout import Rollout
 from agents.learn.settings import Moment
 from agents.net.distributions import Categorical, Family
 from agents.net.policy import RecurrentPolicy
-from agents.net.replay import Replay, Told, is_known, replay
+from agents.net.replay import Replay, Replayer, Told
 from envs.core import Array
 
 
@@ -165,11 +165,11 @@ def update(
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
     played = decisions_of(rollout, c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef)
-    parameters, by_hand = list(policy.parameters()), is_known(policy)
+    parameters, replay = list(policy.parameters()), Replayer(policy)
     sums: dict[str, Tensor | float] = {}
     drift, steps = None, 0
     for batch in _minibatches(rollout, played, c, generator):
-        replayed = replay(policy, batch.told, by_hand)
+        replayed = replay(batch.told)
         if drift is None:
             drift = _drift_of(policy, rollout, batch, replayed)
         loss = _loss_of(policy.family, replayed, batch.sample, c)
@@ -287,8 +287,9 @@ def _descend(
     c: Moment,
 ) -> Tensor | float:
     """One gradient step, penalties added; returns the gradient's norm before it was clipped."""
-    for parameter in parameters:
-        parameter.grad = None
+    if replayed.back is None:  # else all are written anew
+        for parameter in parameters:
+            parameter.grad = None
     _go_back(replayed, loss)
     add_penalties(parameters, c.l1_coef, c.l2_coef)
     norm = kernels.clip_gradients(parameters, c.max_grad_norm)

@@ -75,7 +75,7 @@ class Room:
 
 def _array(x: Tensor) -> Any:
     """On the CPU NumPy's array of the same memory, which is written in a fifth of the time."""
-    return x.numpy() if x.device.type == "cpu" else x
+    return x.numpy() if x.is_cpu else x
 
 
 class StepGraph:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents.learn.lanes import lanes_of
 from agents.learn.record import Room, StepGraph, warn_of_launches
+from agents.net.playing import Playing
 from agents.net.policy import Memory, RecurrentPolicy
 from agents.net.task import Lanes
 from agents.play.opposition import Opposition, below
@@ -132,6 +133,8 @@ class Collector:
         self.cuda_graph = cuda_graph
         self._room: Room | None = None
         self._graph: StepGraph | None = None
+        self._playing: Playing | None = None
+        """Makes the decisions of a rollout by hand, where that can be."""
         self.memory = policy.initial_memory(lanes.matches)
         self.magnet_cores = self.memory.cores
         self.start = torch.ones_like(lanes.over)
@@ -168,6 +171,8 @@ class Collector:
             before = None  # a magnet came or went in between
         room = self._begin(n_steps, policy, magnet is not None)
         step = self._stepper(room, policy, generator, magnet)
+        shown = self.lanes.observation, self.lanes.legal, self.lanes.seat, self.start
+        self._playing = None if self._graph is not None else Playing.of(policy, *shown, self.memory)
         memory = late = self._remembered()
         for t in range(n_steps):
             if t == n_steps - carried:
@@ -258,7 +263,8 @@ class Collector:
 
     def _remembered(self) -> Memory:
         """What is remembered now, whatever comes."""
-        return self.memory if self._graph is None else self._copied(self.memory)
+        stays = self._graph is None and self._playing is None
+        return self.memory if stays else self._copied(self.memory)
 
     @staticmethod
     def _copied(memory: Memory) -> Memory:
@@ -301,9 +307,12 @@ class Collector:
     def _decide(self, room: Room, policy: RecurrentPolicy, generator: torch.Generator | None) -> Tensor:
         """The actions [B, *] of a step, the policy's or those of the players opposite."""
         lanes = self.lanes
-        decision, memory = policy.act(
-            lanes.observation, lanes.legal, lanes.seat, self.start, self.memory, generator
-        )
+        if self._playing is not None:
+            decision, memory = self._playing.act(self.memory, generator)
+        else:
+            decision, memory = policy.act(
+                lanes.observation, lanes.legal, lanes.seat, self.start, self.memory, generator
+            )
         room.put(log_prob=decision.log_prob, distribution=decision.distribution, value=decision.value)
         room.put(previous=decision.previous)
         self._keep(memory=memory)

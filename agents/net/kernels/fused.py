@@ -51,6 +51,7 @@ from agents.net.kernels.vector import (
     sum_rows,
 )
 from envs.compiled import compiled
+from envs.core import Array
 from envs.threads import at_once
 
 BLOCK: Final = 32
@@ -304,6 +305,20 @@ def _add_up(sums: int, slices: int, length: int) -> None:
     sum_rows(table.ctypes.data + 8, slices - 1, sums, length)
 
 
+def _lay(matrix: Any, there: Any, back: Any) -> None:
+    """[N, K] as `panels_of` its transpose [K, N] and as those of itself; `back` has whole panels, K or more
+    columns, of which the others stay as they are."""
+    N, K = matrix.shape
+    for j in range(N // COLUMNS):
+        for c in range(COLUMNS):
+            for k in range(K):
+                there[j, k, c] = matrix[j * COLUMNS + c, k]
+    for n in range(N):
+        for j in range(back.shape[0]):
+            for c in range(min(COLUMNS, K - j * COLUMNS)):
+                back[j, n, c] = matrix[n, j * COLUMNS + c]
+
+
 def _changed(old: int, new: int, numbers: int) -> bool:
     """Whether any bit of two pieces of memory differs."""
     return bool(differ(old, new, numbers))
@@ -313,7 +328,7 @@ def _changed(old: int, new: int, numbers: int) -> bool:
 
 
 forward, backward = _inline(_forward), _inline(_backward)
-add_up, changed = _inline(_add_up), _inline(_changed)
+add_up, changed, lay = _inline(_add_up), _inline(_changed), _inline(_lay)
 
 
 @functools.cache
@@ -336,6 +351,9 @@ def _compile(kernel: Any, sums: bool) -> None:
     tables = [types.Array(dtype, 2, "C") for dtype in (types.boolean, long, long)]
     kernel.compile((long, long, *tuples, *tables, *[long] * (2 if sums else 1)))
     (add_up if sums else changed).compile((long, long, long))
+    if sums:
+        panels = types.Array(types.float32, 3, "C")
+        lay.compile((types.Array(types.float32, 2, "C"), panels, panels))
 
 
 @functools.cache
@@ -395,6 +413,14 @@ def panels_of(matrix: Tensor) -> Tensor:
     return matrix.reshape(len(matrix), -1, COLUMNS).transpose(0, 1).contiguous()
 
 
+def _check_shapes(cell: Cell, weights: list[Tensor]) -> None:
+    """W, U, b and d are as its sizes say, or ValueError."""
+    G, R = (blocks * cell.hidden_size for blocks in (cell.blocks, cell.recurrent_blocks))
+    expected = [(G, cell.input_size), (R, cell.hidden_size), (G,), (R,)][: len(weights)]
+    if expected != (shapes := [tuple(x.shape) for x in weights]):
+        raise ValueError(f"{cell} must have weights of the shapes {expected}, got {shapes}")
+
+
 @torch.no_grad()
 def _packed(cell: Cell) -> _Packed:
     """The cell's weights, packed anew if they changed.
@@ -407,10 +433,7 @@ def _packed(cell: Cell) -> _Packed:
     known = _PACKED.get(cell)
     if known is not None and known.is_of(weights):
         return known
-    G, R = (blocks * cell.hidden_size for blocks in (cell.blocks, cell.recurrent_blocks))
-    expected = [(G, cell.input_size), (R, cell.hidden_size), (G,), (R,)][: len(weights)]
-    if expected != (shapes := [tuple(x.shape) for x in weights]):
-        raise ValueError(f"{cell} must have weights of the shapes {expected}, got {shapes}")
+    _check_shapes(cell, weights)
     W, U, b, d = _padded(cell)
     _PACKED[cell] = made = _Packed(
         [x.clone() for x in weights],
@@ -422,6 +445,37 @@ def _packed(cell: Cell) -> _Packed:
         cell.fused_gates or "",
     )
     return made
+
+
+class Laid:
+    """A cell's weights as both kernels read them, for one who knows when they change.
+
+    Args:
+        cell: of whole tiles, its weights float32 on the CPU; they stay where they are.
+
+    Raises:
+        ValueError: they have other shapes than its sizes say.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        W, U, bias = cell.W.detach(), cell.U.detach(), cell.recurrent_bias()
+        _check_shapes(cell, [W, U, cell.b, *([] if bias is None else [bias])])
+        (G, I), (R, H) = W.shape, U.shape  # noqa: E741
+        there = [torch.empty(n // COLUMNS, k, COLUMNS) for n, k in ((G, I), (R, H))]
+        self.panels = W.new_zeros(-(-I // COLUMNS), G, COLUMNS), U.new_empty(H // COLUMNS, R, COLUMNS)
+        """For `Back`."""
+        zeros = W.new_zeros(max(G, R, I, H) + COLUMNS)
+        d = W.new_zeros(R) if bias is None else bias.detach()
+        self.packed = _Packed([], *there, cell.b.detach(), d, zeros, cell.fused_gates or "")
+        """For `Pass`."""
+        told = zip((W, U), there, self.panels, strict=True)
+        self._told = [[x.numpy() for x in matrix] for matrix in told]
+        self.renew()
+
+    def renew(self) -> None:
+        """They have changed."""
+        for matrix in self._told:
+            lay(*matrix)
 
 
 # ---------------------------------------------------------------- calls
@@ -470,15 +524,6 @@ class _Lent:
             self.spare.append(self.memory)
 
 
-class _Done(NamedTuple):
-    """What a forward pass leaves."""
-
-    outputs: Tensor  # [T, B, H]
-    last: CellState  # [B, P, H]
-    saved: _Lent  # what the gates save [T, B, S], c [T, B, H]
-    read: Tensor  # int64 [T, B]
-
-
 def edges_of(matches: int, slices: int) -> Iterable[tuple[int, int]]:
     """The matches cut into slices, of whole tiles as far as they go."""
     edges = [matches * i // slices // ROWS * ROWS for i in range(slices)]
@@ -496,38 +541,141 @@ def _block(matches: int) -> int:
     return min(BLOCK, max(1, -(-matches // ROWS)) * ROWS)
 
 
-def _run_forward(
-    packed: _Packed, x: Tensor, start: Tensor, seat: Tensor, state: CellState, renewed: int, keeps: bool
-) -> _Done:
-    """One forward pass; everything contiguous and of the right kind. The state is [2 B, P, H] if it is
-    `renewed` at a step."""
-    gates = GATES[packed.gates]
-    (T, B, I), (_, P, H) = x.shape, state[0].shape  # noqa: E741
-    G, R, S = packed.b.shape[0], packed.d.shape[0], gates.saved * H
-    outputs = _empty(T, B, H)
-    last = tuple(_empty(B, P, H) for _ in state)
-    kept = T * B * S if keeps else 0
-    saved, read = _Lent(kept + T * B * H * (gates.parts - 1)), torch.empty(T, B, dtype=torch.int64)
-    sizes = Sizes(
-        gates.number, gates.parts, T, B, P, I, H, G, R, S, int(keeps),
-        u_block=H if R == G else 0, own_du=0, block=_block(B), needs_dx=0, renewed=renewed,
-    )  # fmt: skip
-    threads = _threads(sizes, max(1, B // ROWS))
-    scratch = _empty(threads, scratch_forward(sizes))
-    places = Places(
-        x.data_ptr(), packed.W.data_ptr(), packed.U.data_ptr(), packed.b.data_ptr(), packed.d.data_ptr(),
-        packed.zeros.data_ptr(), state[0].data_ptr(), state[-1].data_ptr(), outputs.data_ptr(),
-        saved.memory.data_ptr() + kept * FLOAT, saved.memory.data_ptr(), last[0].data_ptr(),
-        last[-1].data_ptr(), 0, 0, 0,
-    )  # fmt: skip
-    tables = start.numpy(), seat.numpy(), read.numpy()
-    calls = [
-        functools.partial(forward, *edges, sizes, places, *tables, rows.data_ptr())
-        for edges, rows in zip(edges_of(B, threads), scratch.unbind(0), strict=True)
-    ]
-    if not all(at_once(calls)):
-        raise IndexError(f"seat must be in 0..{P - 1}, got {int(seat.min())}..{int(seat.max())}")
-    return _Done(outputs, last, saved, read)
+class Pass:
+    """A forward pass, which may be made again and again: its memory is laid once, and written anew.
+
+    Everything is float32, contiguous and of the right kind, and stays where it is.
+
+    Args:
+        packed: the weights.
+        x: [T, B, I].
+        state: parts [B, P, H], of which the second half [2 B, P, H] comes at the step that is `renewed`.
+        renewed: that step, 0 = none.
+        keeps: somebody goes back.
+        last: where the last parts [B, P, H] go; None = to memory of its own.
+
+    Attributes:
+        outputs: [T, B, H].
+        last: the last parts.
+        saved: what the gates save [T, B, S], then c [T, B, H].
+        read: int64 [T, B], which rows were read.
+    """
+
+    def __init__(
+        self, packed: _Packed, x: Tensor, state: CellState, renewed: int, keeps: bool, last: CellState = ()
+    ) -> None:
+        gates = GATES[packed.gates]
+        (T, B, I), (_, P, H) = x.shape, state[0].shape  # noqa: E741
+        G, R, S = packed.b.shape[0], packed.d.shape[0], gates.saved * H
+        self.outputs = outputs = _empty(T, B, H)
+        self.last = last = last or tuple(_empty(B, P, H) for _ in state)
+        kept = T * B * S if keeps else 0
+        self.saved = saved = _Lent(kept + T * B * H * (gates.parts - 1))
+        self.read = torch.empty(T, B, dtype=torch.int64)
+        sizes = Sizes(
+            gates.number, gates.parts, T, B, P, I, H, G, R, S, int(keeps),
+            u_block=H if R == G else 0, own_du=0, block=_block(B), needs_dx=0, renewed=renewed,
+        )  # fmt: skip
+        threads = _threads(sizes, max(1, B // ROWS))
+        scratch = _empty(threads, scratch_forward(sizes))
+        places = Places(
+            x.data_ptr(), packed.W.data_ptr(), packed.U.data_ptr(), packed.b.data_ptr(), packed.d.data_ptr(),
+            packed.zeros.data_ptr(), state[0].data_ptr(), state[-1].data_ptr(), outputs.data_ptr(),
+            saved.memory.data_ptr() + kept * FLOAT, saved.memory.data_ptr(), last[0].data_ptr(),
+            last[-1].data_ptr(), 0, 0, 0,
+        )  # fmt: skip
+        self._used = packed, x, state, scratch  # whose addresses are told
+        self._told = sizes, places
+        self._slices = [
+            (*edges, rows.data_ptr()) for edges, rows in zip(edges_of(B, threads), scratch, strict=True)
+        ]
+        self._read = self.read.numpy()
+
+    def run(self, start: Array, seat: Array) -> None:
+        """Make it: bool and int64 [T, B], contiguous.
+
+        Raises:
+            IndexError: a seat is none.
+        """
+        calls = [
+            functools.partial(forward, first, last, *self._told, start, seat, self._read, scratch)
+            for first, last, scratch in self._slices
+        ]
+        if not all(at_once(calls)):
+            P = self._told[0].P
+            raise IndexError(f"seat must be in 0..{P - 1}, got {int(seat.min())}..{int(seat.max())}")
+
+
+class Back:
+    """The way back of a `Pass`, which may be gone again and again, too.
+
+    Args:
+        gone: outputs, saved and read of the pass.
+        panels: of W [G, I] and U [R, H], see `panels_of`.
+        x: [T, B, I], I a multiple of COLUMNS.
+        state: as the pass had it.
+        renewed: as the pass had it.
+        d_outputs: [T, B, H].
+        grad: derivatives by the last parts, which become those by the first ones.
+        is_told: somebody told them; else they begin as zeros.
+        dx: [T, B, I], None = nobody wants it.
+    """
+
+    def __init__(
+        self, packed: _Packed, gone: tuple[Tensor, _Lent, Tensor], panels: tuple[Tensor, Tensor], x: Tensor,
+        state: CellState, renewed: int, d_outputs: Tensor, grad: CellState, is_told: bool, dx: Tensor | None,
+    ) -> None:  # fmt: skip
+        outputs, saved, read = gone
+        gates, zeros, (W_panels, U_panels) = GATES[packed.gates], packed.zeros, panels
+        (T, B, I), (_, P, H) = x.shape, state[0].shape  # noqa: E741
+        G, R = W_panels.shape[1], U_panels.shape[1]
+        sizes = Sizes(
+            gates.number, gates.parts, T, B, P, I, H, G, R, gates.saved * H,
+            keeps=int(is_told), u_block=0, own_du=int(R != G or gates.own_du), block=_block(B),
+            needs_dx=int(dx is not None), renewed=renewed,
+        )  # fmt: skip
+        memory = saved.memory.data_ptr()
+        places = Places(
+            x.data_ptr(), W_panels.data_ptr(), U_panels.data_ptr(), zeros.data_ptr(), 0, zeros.data_ptr(),
+            state[0].data_ptr(), state[-1].data_ptr(), outputs.data_ptr(),
+            memory + T * B * gates.saved * H * FLOAT, memory, d_outputs.data_ptr(), 0,
+            grad[0].data_ptr(), grad[-1].data_ptr(), x.data_ptr() if dx is None else dx.data_ptr(),
+        )  # fmt: skip
+        slices = max(1, min(SLICES, B // BLOCK))
+        self._threads = _threads(sizes, slices)
+        numbers = slices * sums_backward(sizes)
+        self._lent = _Lent(numbers)
+        self._sums = self._lent.memory[:numbers].view(slices, -1)
+        self._edges = list(edges_of(B, slices))
+        scratch = _empty(self._threads, scratch_backward(sizes))
+        self._used = packed, gone, panels, x, state, d_outputs, grad, dx, scratch  # whose addresses are told
+        self._told, self._read = (sizes, places), read.numpy()
+        self._scratch = [rows.data_ptr() for rows in scratch]
+        self._at = [rows.data_ptr() for rows in self._sums]
+
+    def run(self, start: Array, seat: Array) -> tuple[Tensor, ...]:
+        """Go it, start and seat as on the way there.
+
+        Returns:
+            derivatives by W [G, I], U [R, H], b [G] and d [R], in memory that is written again.
+        """
+        slices, threads = len(self._edges), self._threads
+
+        def some(thread: int) -> None:
+            for k in range(slices * thread // threads, slices * (thread + 1) // threads):
+                tables = start, seat, self._read
+                backward(*self._edges[k], *self._told, *tables, self._scratch[thread], self._at[k])
+
+        at_once([functools.partial(some, thread) for thread in range(threads)])
+        add_up(self._at[0], slices, self._sums.shape[1])
+        return self.derivatives
+
+    @functools.cached_property
+    def derivatives(self) -> tuple[Tensor, ...]:
+        """Where `run` leaves them."""
+        s = self._told[0]
+        dW, dU, db, dd = self._sums[0].split([s.G * s.I, s.R * s.H, s.G, s.R])
+        return dW.view(s.G, s.I), dU.view(s.R, s.H), db, dd
 
 
 class Scan(torch.autograd.Function):
@@ -548,7 +696,8 @@ class Scan(torch.autograd.Function):
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
         keeps = any(ctx.needs_input_grad)
-        done = _run_forward(packed, x, start, seat, state, renewed, keeps)
+        done = Pass(packed, x, state, renewed, keeps)
+        done.run(start.numpy(), seat.numpy())
         ctx.set_materialize_grads(False)
         ctx.packed, ctx.has_d, ctx.saved, ctx.renewed = packed, d is not None, done.saved, renewed
         if keeps:
@@ -560,38 +709,25 @@ class Scan(torch.autograd.Function):
     def backward(ctx: Any, d_outputs: Tensor | None, *d_last: Tensor | None) -> tuple[Tensor | None, ...]:
         x, W, U, start, seat, read, outputs, *state = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        T, B, I = x.shape  # noqa: E741
+        I, B = x.shape[2], x.shape[1]  # noqa: E741
         more = -I % COLUMNS
         if more:
             x, W = (nn.functional.pad(matrix, [0, more]) for matrix in (x, W))
-        W_panels, U_panels, zeros = panels_of(W), panels_of(U), ctx.packed.zeros
         is_told = any(part is not None for part in d_last)
-        grad = [
+        grad = tuple(
             _copied(part, like) if is_told else _empty(*like.shape)
             for part, like in zip(d_last, (part[:B] for part in state), strict=True)
-        ]
+        )
         d_outputs = _copied(None, outputs) if d_outputs is None else d_outputs.contiguous()
-        dx = _empty(*x.shape) if needs[1] else x
-        (G, _), (R, H), gates = W.shape, U.shape, GATES[ctx.packed.gates]
-        sizes = Sizes(
-            gates.number, gates.parts, T, B, state[0].shape[1], I + more, H, G, R, gates.saved * H,
-            keeps=int(is_told), u_block=0, own_du=int(R != G or gates.own_du), block=_block(B),
-            needs_dx=int(needs[1]), renewed=ctx.renewed,
-        )  # fmt: skip
-        memory = ctx.saved.memory.data_ptr()
-        places = Places(
-            x.data_ptr(), W_panels.data_ptr(), U_panels.data_ptr(), zeros.data_ptr(), 0, zeros.data_ptr(),
-            state[0].data_ptr(), state[-1].data_ptr(), outputs.data_ptr(),
-            memory + T * B * gates.saved * H * FLOAT, memory, d_outputs.data_ptr(), 0,
-            grad[0].data_ptr(), grad[-1].data_ptr(), dx.data_ptr(),
-        )  # fmt: skip
-        sums = _sliced_back(sizes, places, start, seat, read)
-        dW, dU, db, dd = sums.split([G * (I + more), R * H, G, R])
+        dx = _empty(*x.shape) if needs[1] else None
+        gone, panels = (outputs, ctx.saved, read), (panels_of(W), panels_of(U))
+        back = Back(ctx.packed, gone, panels, x, tuple(state), ctx.renewed, d_outputs, grad, is_told, dx)
+        dW, dU, db, dd = (part.clone() for part in back.run(start.numpy(), seat.numpy()))
         return (
             None,
-            dx[..., :I] if needs[1] else None,
-            dW.view(G, -1)[:, :I],
-            dU.view(R, H),
+            None if dx is None else dx[..., :I],
+            dW[:, :I],
+            dU,
             db,
             dd if ctx.has_d else None,
             None,
@@ -605,26 +741,6 @@ def _copied(derivatives: Tensor | None, like: Tensor) -> Tensor:
     """Of their own; zeros where nobody asked."""
     memory = _empty(*like.shape)
     return memory.zero_() if derivatives is None else memory.copy_(derivatives)
-
-
-def _sliced_back(sizes: Sizes, places: Places, start: Tensor, seat: Tensor, read: Tensor) -> Tensor:
-    """One backward pass; returns the weights' gradients, as `sums_backward` has them."""
-    slices = max(1, min(SLICES, sizes.B // BLOCK))
-    threads = _threads(sizes, slices)
-    numbers = slices * sums_backward(sizes)
-    lent = _Lent(numbers)
-    sums = lent.memory[:numbers].view(slices, -1)
-    scratch = _empty(threads, scratch_backward(sizes))
-    tables = start.numpy(), seat.numpy(), read.numpy()
-    edges = list(edges_of(sizes.B, slices))
-
-    def some(thread: int) -> None:
-        for k in range(slices * thread // threads, slices * (thread + 1) // threads):
-            backward(*edges[k], sizes, places, *tables, scratch[thread].data_ptr(), sums[k].data_ptr())
-
-    at_once([functools.partial(some, thread) for thread in range(threads)])
-    add_up(sums.data_ptr(), slices, sums.shape[1])
-    return sums[0].clone()
 
 
 _differentiable: Callable[..., tuple[Tensor, ...]] = Scan.apply
@@ -650,7 +766,8 @@ def recurrence(
         outputs, *last = _differentiable(*told)
     else:
         packed, x, *_, start, seat, at = told[:9]
-        done = _run_forward(packed, x, start, seat, told[9:], at, keeps=False)
+        done = Pass(packed, x, told[9:], at, keeps=False)
+        done.run(start.numpy(), seat.numpy())
         outputs, last = done.outputs, list(done.last)
     H = cell.hidden_size
     if H % COLUMNS:

@@ -226,14 +226,31 @@ def _layout(shapes: tuple[tuple[int, int], ...], heads: int) -> _Layout:
     return _Layout(in_order, layers_, numbers, length, ends, widths, sizes, max(map(max, sizes)))
 
 
-class Packed(NamedTuple):
-    """The weights of heads as the kernels read them."""
+class Packed:
+    """The weights of heads as the kernels read them.
 
-    made_of: Tensor  # a copy of what they were made of
-    layout: _Layout
-    layers: Any  # with addresses
-    memory: Tensor  # what is there
-    zeros: Tensor
+    Args:
+        weights: W and b of a head's layers, head after head.
+        heads: how many.
+    """
+
+    made_of: Tensor
+    """A copy of what they were made of, where `packed_of` keeps them."""
+
+    @torch.no_grad()
+    def __init__(self, weights: Sequence[Tensor], heads: int) -> None:
+        self.layout = _layout(tuple(W.shape for W in weights[::2]), heads)
+        self.memory = torch.zeros(self.layout.numbers + self.layout.most)
+        self.zeros = self.memory[self.layout.numbers :]
+        self.layers = self.layout.layers.copy()
+        """With addresses."""
+        self.layers[:, 2:5] = self.layers[:, 2:5] * FLOAT + self.memory.data_ptr()
+        self._places = np.array([x.data_ptr() for x in weights], np.int64)
+        self.renew()
+
+    def renew(self) -> None:
+        """The weights, which lie where they did, have changed."""
+        pack(self.layout.blocks, self._places, self.layout.layers, self.memory.data_ptr())
 
 
 _PACKED: weakref.WeakKeyDictionary[nn.Module, Packed] = weakref.WeakKeyDictionary()
@@ -252,12 +269,8 @@ def packed_of(first: nn.Module, weights: Sequence[Tensor], heads: int) -> Packed
         and not is_new(layout.blocks, places, known.made_of.data_ptr())
     ):
         return known
-    memory = torch.zeros(layout.numbers + layout.most)
-    pack(layout.blocks, places, layout.layers, memory.data_ptr())
-    layers = layout.layers.copy()
-    layers[:, 2:5] = layers[:, 2:5] * FLOAT + memory.data_ptr()
-    made_of = torch.cat([w.reshape(-1) for w in weights])
-    _PACKED[first] = made = Packed(made_of, layout, layers, memory, memory[layout.numbers :])
+    _PACKED[first] = made = Packed(weights, heads)
+    made.made_of = torch.cat([w.reshape(-1) for w in weights])
     return made
 
 
@@ -283,24 +296,85 @@ def _table_of(outputs: Sequence[Tensor], packed: Packed) -> Any:
     return table
 
 
-def _run_forward(packed: Packed, x: Tensor, keeps: bool) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs [N, *] of each head, and what lies between the layers [N, *]."""
-    N, layers = x.shape[0], packed.layers
-    outputs = [_empty(N, width) for width in packed.layout.widths]
-    sizes = packed.layout.sizes
-    threads = _threads(sizes, N, max(1, N // ROWS))
-    hidden = [_empty(N if keeps else threads * BLOCK, width) for _, width in sizes[:-1]]
-    scratch = _empty(threads, BLOCK * (packed.layout.most + GAP))
-    heads, zeros = _table_of(outputs, packed), packed.zeros.data_ptr()
+class Pass:
+    """A forward pass over rows, which may be made again and again: its memory is laid once.
 
-    def slice_of(thread: int, edges: tuple[int, int]) -> None:
-        places = [h.data_ptr() + (0 if keeps else thread * BLOCK * h.shape[1] * FLOAT) for h in hidden]
-        table = np.array(places, np.int64)
-        at = scratch.data_ptr() + thread * scratch.shape[1] * FLOAT
-        forward(*edges, layers, table, heads, x.data_ptr(), zeros, int(keeps), at)
+    Args:
+        packed: the weights.
+        x: [N, I], which `can_run` has looked at.
+        keeps: somebody goes back.
 
-    at_once([functools.partial(slice_of, *told) for told in enumerate(edges_of(N, threads))])
-    return outputs, hidden
+    Attributes:
+        outputs: [N, *] of each head.
+        hidden: what lies between the layers, [N, *] if it `keeps` them.
+    """
+
+    def __init__(self, packed: Packed, x: Tensor, keeps: bool) -> None:
+        N, layout = x.shape[0], packed.layout
+        self.outputs = [_empty(N, width) for width in layout.widths]
+        threads = _threads(layout.sizes, N, max(1, N // ROWS))
+        rows = N if keeps else threads * BLOCK
+        self.hidden = [_empty(rows, width) for _, width in layout.sizes[:-1]]
+        scratch = _empty(threads, BLOCK * (layout.most + GAP))
+        heads, zeros = _table_of(self.outputs, packed), packed.zeros.data_ptr()
+        self._used = packed, x, scratch  # whose addresses are told
+        self._calls = []
+        for thread, edges in enumerate(edges_of(N, threads)):
+            first = 0 if keeps else thread * BLOCK * FLOAT
+            places = np.array([h.data_ptr() + first * h.shape[1] for h in self.hidden], np.int64)
+            told = packed.layers, places, heads, x.data_ptr(), zeros, int(keeps), scratch[thread].data_ptr()
+            self._calls.append(functools.partial(forward, *edges, *told))
+
+    def run(self) -> None:
+        """Make it."""
+        at_once(self._calls)
+
+
+class Back:
+    """The way back of a `Pass` that kept its rows, which may be gone again and again, too.
+
+    Args:
+        hidden: what the pass kept.
+        dx: [N, I], None = nobody wants it.
+    """
+
+    def __init__(self, packed: Packed, x: Tensor, hidden: Sequence[Tensor], dx: Tensor | None) -> None:
+        N, layout = x.shape[0], packed.layout
+        slices = max(1, min(SLICES, N // SLICE))
+        self._threads = _threads(layout.sizes, N, slices)
+        wide = layout.most + GAP
+        scratch = _empty(self._threads, (2 * BLOCK + 1) * wide)
+        self._sums = _empty(slices, layout.length)
+        self._edges = list(edges_of(N, slices))
+        places = np.array([h.data_ptr() for h in hidden], np.int64)
+        ends = x.data_ptr(), packed.zeros.data_ptr(), 0 if dx is None else dx.data_ptr()
+        self._used, self._packed = (x, hidden, dx, scratch), packed  # whose addresses are told
+        self._told, self._ends, self._wide = (packed.layers, places), ends, wide
+        self._scratch = [rows.data_ptr() for rows in scratch]
+        self._at = [rows.data_ptr() for rows in self._sums]
+
+    def run(self, d_outputs: Sequence[Tensor]) -> list[Tensor]:
+        """Go it from the derivatives [N, *] by the outputs, contiguous.
+
+        Returns:
+            those by W and b of each head's layers, in memory that is written again.
+        """
+        slices, threads, length = len(self._edges), self._threads, self._sums.shape[1]
+        heads = _table_of(d_outputs, self._packed)
+
+        def some(thread: int) -> None:
+            for k in range(slices * thread // threads, slices * (thread + 1) // threads):
+                rows = self._scratch[thread], self._wide, self._at[k], length
+                backward(*self._edges[k], *self._told, heads, *self._ends, *rows)
+
+        at_once([functools.partial(some, thread) for thread in range(threads)])
+        add_up(self._at[0], slices, length)
+        return self.derivatives
+
+    @functools.cached_property
+    def derivatives(self) -> list[Tensor]:
+        """Where `run` leaves them; of a layer that is one of several they are no single piece."""
+        return _gradients(self._packed.layout, self._sums[0])
 
 
 class Heads(torch.autograd.Function):
@@ -308,41 +382,20 @@ class Heads(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, packed: Packed, x: Tensor, *_weights: Tensor) -> tuple[Tensor, ...]:
-        keeps = any(ctx.needs_input_grad)
-        outputs, hidden = _run_forward(packed, x, keeps)
+        made = Pass(packed, x, keeps=any(ctx.needs_input_grad))
+        made.run()
         ctx.packed = packed
-        ctx.save_for_backward(x, *hidden)
-        return tuple(outputs)
+        ctx.save_for_backward(x, *made.hidden)
+        return tuple(made.outputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, *hidden = ctx.saved_tensors
-        packed: Packed = ctx.packed
-        layers, length, N = packed.layers, packed.layout.length, x.shape[0]
-        d_outputs = tuple(d.contiguous() for d in d_outputs)
         dx = _empty(*x.shape) if ctx.needs_input_grad[1] else None
-        sizes = packed.layout.sizes
-        slices = max(1, min(SLICES, N // SLICE))
-        threads = _threads(sizes, N, slices)
-        sums = _empty(slices, length)
-        wide = packed.layout.most + GAP
-        scratch = _empty(threads, (2 * BLOCK + 1) * wide)
-        heads, edges = _table_of(d_outputs, packed), list(edges_of(N, slices))
-        places = np.array([h.data_ptr() for h in hidden], np.int64)
-
-        def some(thread: int) -> None:
-            at = scratch.data_ptr() + thread * scratch.shape[1] * FLOAT
-            for k in range(slices * thread // threads, slices * (thread + 1) // threads):
-                backward(
-                    *edges[k], layers, places, heads, x.data_ptr(), packed.zeros.data_ptr(),
-                    0 if dx is None else dx.data_ptr(), at, wide, sums.data_ptr() + k * length * FLOAT,
-                    length,
-                )  # fmt: skip
-
-        at_once([functools.partial(some, thread) for thread in range(threads)])
-        add_up(sums.data_ptr(), slices, length)
-        return None, dx, *_gradients(packed.layout, sums[0])
+        back = Back(ctx.packed, x, hidden, dx)
+        found = back.run([d.contiguous() for d in d_outputs])
+        return None, dx, *(part.contiguous() for part in found)
 
 
 def _gradients(layout: _Layout, sums: Tensor) -> list[Tensor]:
@@ -354,7 +407,7 @@ def _gradients(layout: _Layout, sums: Tensor) -> list[Tensor]:
             found.append(sums[dW + top * inputs : dW + (top + height) * inputs].view(height, width))
         else:
             rows = sums[dW + top * inputs : dW + (top + height) * inputs].view(height, inputs)
-            found.append(rows[:, left : left + width].contiguous())
+            found.append(rows[:, left : left + width])
         found.append(sums[db + top : db + top + height])
     return found
 
@@ -400,5 +453,7 @@ def run(heads: Sequence[nn.Module], x: Tensor) -> tuple[Tensor, ...] | None:
     if torch.is_grad_enabled():
         outputs = _differentiable(packed, rows, *weights)
     else:
-        outputs = tuple(_run_forward(packed, rows, keeps=False)[0])
+        made = Pass(packed, rows, keeps=False)
+        made.run()
+        outputs = tuple(made.outputs)
     return tuple(y.view(*x.shape[:-1], -1) for y in outputs)

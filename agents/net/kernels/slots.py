@@ -139,9 +139,14 @@ def _arrays(slots: Slots) -> list[Any]:
 def _run_forward(slots: Slots, squashes: bool, table: Tensor, table_told: Tensor) -> Tensor:
     out = torch.empty(slots.seen.shape[0], table.shape[1])
     tables = (x.detach().numpy() for x in (table, table_told))
-    if not forward(*_arrays(slots), *tables, squashes, out.numpy()):
-        raise IndexError("a code of an observation, a seat or a previous action is out of its range")
+    check(forward(*_arrays(slots), *tables, squashes, out.numpy()))
     return out
+
+
+def check(is_known: bool) -> None:
+    """What `forward` says of the codes, or IndexError."""
+    if not is_known:
+        raise IndexError("a code of an observation, a seat or a previous action is out of its range")
 
 
 class Sums(torch.autograd.Function):

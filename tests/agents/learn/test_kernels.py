@@ -9,10 +9,11 @@ import torch
 from models import weights
 from torch import nn
 
-from agents.learn import kernels, ppo, returns
+from agents.learn import kernels, returns
 from agents.learn.kernels import Adam
 from agents.learn.ppo import Sample, ppo_loss
 from agents.learn.settings import Moment
+from agents.net import hand
 from agents.net.distributions import Categorical
 
 
@@ -258,7 +259,7 @@ def test_a_compiled_update_learns_what_the_readable_one_learns(make_model, monke
         with monkeypatch.context() as patch:
             if is_readable:
                 patch.setattr(kernels, "is_readable", lambda _: False)
-                patch.setattr(ppo, "is_known", lambda _: False)
+                patch.setattr(hand, "is_known", lambda _: False)
             model.learn(16 * 8)
         found.append(weights(model.policy))
     for a, b in zip(*found, strict=True):

@@ -15,8 +15,7 @@ from agents.net.encoders import SlotEncoder
 from agents.net.heads import make_head
 from agents.net.kernels import choice, heads, slots
 from agents.net.policy import RecurrentPolicy
-from agents.net.replay import Told, is_known
-from agents.net.replay import replay as _replay
+from agents.net.replay import Replayer, Told
 
 NEAR = 2e-6
 """Of the largest number of a result in float64."""
@@ -240,7 +239,7 @@ def network(**changed):
 
 
 def replay(policy, told):
-    return _replay(policy, told, is_known(policy))
+    return Replayer(policy)(told)
 
 
 def gradients(policy, made):

@@ -1,0 +1,147 @@
+"""Parts of a policy's network that are called by hand, where compiled kernels make all of it.
+
+`agents.net.replay` and `agents.net.playing` put them together. The network is that of
+`agents.net.policy.RecurrentPolicy.forward`, and so are the numbers and gradients, bit for bit: the same kernels
+are called in the same order, in memory that is laid once and by calls that are prepared once.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from agents.net.cells import Cell
+from agents.net.distributions import Categorical
+from agents.net.encoders import LinearEncoder, SlotEncoder
+from agents.net.kernels import fused, heads, is_plain, is_readable, slots
+from agents.net.kernels.vector import COLUMNS
+from agents.net.policy import Core, RecurrentPolicy
+
+
+def is_known(policy: RecurrentPolicy) -> bool:
+    """It is a network of slots or numbers, one core that both heads read, and the heads, and nobody listens."""
+    parts = [policy, policy.encoder, policy.core, policy.activation]
+    parts += [] if policy.context is None else [policy.context]
+    return (
+        type(policy) is RecurrentPolicy
+        and type(policy.family) is Categorical
+        and (type(policy.encoder), type(policy.context)) in ENCODERS
+        and type(policy.core) is Core
+        and len(policy.core.cells) == 1
+        and type(policy.activation) is nn.Tanh
+        and policy.shared_lstm
+        and not (policy.detach_critic or policy.skip_connection)
+        and all(is_plain(module) for part in parts for module in part.modules() if module is not policy)
+        and is_plain(policy)
+        and all(p.requires_grad and not p._backward_hooks for p in policy.parameters())
+    )
+
+
+def cell_of(policy: RecurrentPolicy) -> Cell | None:
+    """The core's only cell, if it fills whole tiles and has its biases as they are."""
+    cell = policy.core.cells[0]
+    assert isinstance(cell, Cell)
+    is_whole = not cell.hidden_size % COLUMNS and isinstance(cell.recurrent_bias(), nn.Parameter | None)
+    return cell if is_whole and all(map(is_readable, cell.parameters())) else None
+
+
+class Encoder(Protocol):
+    """`RecurrentPolicy.features` of N decisions."""
+
+    x: Tensor
+    """[N, E], what `run` makes."""
+
+    gradients: list[tuple[nn.Parameter, Tensor]]
+    """What `back` makes."""
+
+    def run(self, observation: Tensor, seat: Tensor, previous: Tensor) -> None:
+        """From [N, ...], [N] and [N]."""
+
+    def back(self, dx: Tensor) -> None:
+        """From the derivatives [N, E], contiguous, to those by all weights."""
+
+
+class Slots:
+    """Of codes: an `Encoder`."""
+
+    def __init__(self, policy: RecurrentPolicy, N: int) -> None:
+        self.tables = policy.tables()
+        self.x = torch.empty(N, self.tables[0].shape[1])
+        self.gradients = [(table, torch.empty_like(table)) for table in self.tables]  # type: ignore[misc]
+        told = *(table.detach() for table in self.tables), self.x, *(d for _, d in self.gradients)
+        self._table, self._table_told, self._x, *self._d_tables = (x.numpy() for x in told)
+        starts = policy.codes_of(*(torch.zeros(1, n, dtype=torch.int64) for n in (1, 1, 1)))[3:]
+        self._starts = [x.numpy() for x in starts]
+        self._nothing = torch.empty(N, 0, dtype=torch.int64)
+        self._feeds_previous = policy.feeds_previous
+
+    def run(self, observation: Tensor, seat: Tensor, previous: Tensor) -> None:
+        """See `Encoder`.
+
+        Raises:
+            IndexError: a code is none of its slot.
+        """
+        codes = previous[:, None] if self._feeds_previous else self._nothing
+        self._codes = [x.contiguous().numpy() for x in (observation, seat, codes)] + self._starts
+        slots.check(slots.forward(*self._codes, self._table, self._table_told, True, self._x))
+
+    def back(self, dx: Tensor) -> None:
+        """See `Encoder`."""
+        slots.backward(*self._codes, True, self._x, dx.numpy(), *self._d_tables)
+
+
+class Numbers:
+    """Of numbers, beside which codes may be told: an `Encoder`. Its few products are torch's."""
+
+    def __init__(self, policy: RecurrentPolicy, N: int) -> None:
+        assert isinstance(policy.encoder, LinearEncoder)
+        self._policy, layer, self._context = policy, policy.encoder.linear, policy.context
+        self._W, self._b = layer.weight.detach(), layer.bias.detach()
+        self.x = torch.empty(N, len(self._b))
+        self.gradients = [(p, torch.empty_like(p)) for p in (layer.weight, layer.bias)]
+        if self._context is not None:
+            assert isinstance(self._context, SlotEncoder)
+            self._one_hot = torch.empty(N, self._context.codes)
+            self._told, self._table = torch.empty_like(self.x), self._context.weight.detach()
+            self.gradients.append((self._context.weight, torch.empty_like(self._table)))
+
+    def run(self, observation: Tensor, seat: Tensor, previous: Tensor) -> None:
+        """See `Encoder`."""
+        self._numbers = observation.reshape(len(self.x), -1).to(torch.float32)
+        torch.addmm(self._b, self._numbers, self._W.t(), out=self.x)
+        if self._context is not None:
+            told = [seat] if self._policy.feeds_seat else []
+            told += [previous] if self._policy.feeds_previous else []
+            codes = torch.stack(told, 1) + self._context.offset
+            self._one_hot.zero_().scatter_(1, codes, 1.0)
+            self.x += torch.mm(self._one_hot, self._table, out=self._told)
+        self.x.tanh_()
+
+    def back(self, dx: Tensor) -> None:
+        """See `Encoder`."""
+        dz = torch.ops.aten.tanh_backward(dx, self.x)
+        (_, dW), (_, db), *table = self.gradients
+        dW.copy_(torch.mm(self._numbers.t(), dz).t())
+        torch.sum(dz, 0, out=db)
+        if table:
+            torch.mm(self._one_hot.t(), dz, out=table[0][1])
+
+
+ENCODERS = {
+    (SlotEncoder, SlotEncoder): Slots,
+    (LinearEncoder, SlotEncoder): Numbers,
+    (LinearEncoder, type(None)): Numbers,
+}
+"""By the kinds of a policy's encoder and context."""
+
+
+def encoder_of(policy: RecurrentPolicy, observation: Tensor, seat: Tensor, previous: Tensor) -> Encoder | None:
+    """For as many decisions as these [N, ...], whose shapes and dtypes all others have; None if it cannot be."""
+    made: Encoder = ENCODERS[type(policy.encoder), type(policy.context)](policy, len(seat))
+    if isinstance(made, Slots):
+        can = slots.can_run(policy.codes_of(observation, seat, previous), *made.tables)
+    else:
+        can = observation.is_cpu and all(is_readable(p) for p, _ in made.gradients)
+    return made if can else None
