@@ -1,13 +1,14 @@
 """Parts of a policy's network that are called by hand, where compiled kernels make all of it.
 
 `agents.net.replay` and `agents.net.playing` put them together. The network is that of
-`agents.net.policy.RecurrentPolicy.forward`, and so are the numbers and gradients, bit for bit: the same kernels
-are called in the same order, in memory that is laid once and by calls that are prepared once.
+`agents.net.policy.RecurrentPolicy.forward`, and so are the numbers and gradients, bit for bit: the same
+kernels are called in the same order, in memory that is laid once and by calls that are prepared once.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,30 +22,51 @@ from agents.net.policy import Core, RecurrentPolicy
 
 
 def is_known(policy: RecurrentPolicy) -> bool:
-    """It is a network of slots or numbers, one core that both heads read, and the heads, and nobody listens."""
-    parts = [policy, policy.encoder, policy.core, policy.activation]
-    parts += [] if policy.context is None else [policy.context]
+    """An encoder of slots or numbers, one core or one for each head, and the heads; nobody listens in."""
+    cores = [policy.core] if policy.shared_lstm else [policy.core, policy.critic_core]
+    parts = [part for part in (policy.encoder, policy.context, *cores, policy.activation) if part is not None]
     return (
         type(policy) is RecurrentPolicy
         and type(policy.family) is Categorical
         and (type(policy.encoder), type(policy.context)) in ENCODERS
-        and type(policy.core) is Core
-        and len(policy.core.cells) == 1
+        and all(type(core) is Core and len(core.cells) == 1 for core in cores)
         and type(policy.activation) is nn.Tanh
-        and policy.shared_lstm
         and not (policy.detach_critic or policy.skip_connection)
-        and all(is_plain(module) for part in parts for module in part.modules() if module is not policy)
+        and all(is_plain(module) for part in parts for module in part.modules())
         and is_plain(policy)
         and all(p.requires_grad and not p._backward_hooks for p in policy.parameters())
     )
 
 
-def cell_of(policy: RecurrentPolicy) -> Cell | None:
-    """The core's only cell, if it fills whole tiles and has its biases as they are."""
-    cell = policy.core.cells[0]
-    assert isinstance(cell, Cell)
-    is_whole = not cell.hidden_size % COLUMNS and isinstance(cell.recurrent_bias(), nn.Parameter | None)
-    return cell if is_whole and all(map(is_readable, cell.parameters())) else None
+class Chain(NamedTuple):
+    """A core and the heads that read it."""
+
+    cell: Cell
+    weights: list[Tensor]  # W and b of the heads' layers, head after head
+    heads: int
+
+
+def chains_of(policy: RecurrentPolicy) -> list[Chain] | None:
+    """One that both heads read, or one for each; None if a kernel cannot tell."""
+    both = [policy.action_head, policy.value_head]
+    pairs = [(policy.core, both)] if policy.shared_lstm else [(policy.core, both[:1])]
+    pairs += [] if policy.critic_core is None else [(policy.critic_core, both[1:])]
+    chains = []
+    for core, read_by in pairs:
+        cell, weights = core.cells[0], heads.weights_of(read_by)
+        assert isinstance(cell, Cell)
+        is_whole = not cell.hidden_size % COLUMNS and isinstance(cell.recurrent_bias(), nn.Parameter | None)
+        can = is_whole and all(map(is_readable, cell.parameters())) and heads.can_run(cell.U[:1])
+        if not can or weights is None or not fused.KERNEL.fits(cell, cell.W, True):
+            return None
+        chains.append(Chain(cell, weights, len(read_by)))
+    return chains
+
+
+def cores_of(chains: list[Chain], cores: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    """The parts of each chain's state out of those of a `Memory`."""
+    each = iter(cores)
+    return [tuple(next(each) for _ in chain.cell.parts) for chain in chains]
 
 
 class Encoder(Protocol):
@@ -53,7 +75,7 @@ class Encoder(Protocol):
     x: Tensor
     """[N, E], what `run` makes."""
 
-    gradients: list[tuple[nn.Parameter, Tensor]]
+    gradients: list[tuple[Tensor, Tensor]]
     """What `back` makes."""
 
     def run(self, observation: Tensor, seat: Tensor, previous: Tensor) -> None:
@@ -69,7 +91,7 @@ class Slots:
     def __init__(self, policy: RecurrentPolicy, N: int) -> None:
         self.tables = policy.tables()
         self.x = torch.empty(N, self.tables[0].shape[1])
-        self.gradients = [(table, torch.empty_like(table)) for table in self.tables]  # type: ignore[misc]
+        self.gradients = [(table, torch.empty_like(table)) for table in self.tables]
         told = *(table.detach() for table in self.tables), self.x, *(d for _, d in self.gradients)
         self._table, self._table_told, self._x, *self._d_tables = (x.numpy() for x in told)
         starts = policy.codes_of(*(torch.zeros(1, n, dtype=torch.int64) for n in (1, 1, 1)))[3:]
@@ -100,10 +122,12 @@ class Numbers:
         self._policy, layer, self._context = policy, policy.encoder.linear, policy.context
         self._W, self._b = layer.weight.detach(), layer.bias.detach()
         self.x = torch.empty(N, len(self._b))
-        self.gradients = [(p, torch.empty_like(p)) for p in (layer.weight, layer.bias)]
+        weights: tuple[Tensor, ...] = layer.weight, layer.bias
+        self.gradients = [(p, torch.empty_like(p)) for p in weights]
         if self._context is not None:
             assert isinstance(self._context, SlotEncoder)
             self._one_hot = torch.empty(N, self._context.codes)
+            self._offset = self._context.offset
             self._told, self._table = torch.empty_like(self.x), self._context.weight.detach()
             self.gradients.append((self._context.weight, torch.empty_like(self._table)))
 
@@ -114,7 +138,7 @@ class Numbers:
         if self._context is not None:
             told = [seat] if self._policy.feeds_seat else []
             told += [previous] if self._policy.feeds_previous else []
-            codes = torch.stack(told, 1) + self._context.offset
+            codes = torch.stack(told, 1) + self._offset
             self._one_hot.zero_().scatter_(1, codes, 1.0)
             self.x += torch.mm(self._one_hot, self._table, out=self._told)
         self.x.tanh_()
@@ -123,13 +147,13 @@ class Numbers:
         """See `Encoder`."""
         dz = torch.ops.aten.tanh_backward(dx, self.x)
         (_, dW), (_, db), *table = self.gradients
-        dW.copy_(torch.mm(self._numbers.t(), dz).t())
+        torch.mm(dz.t(), self._numbers, out=dW)
         torch.sum(dz, 0, out=db)
         if table:
             torch.mm(self._one_hot.t(), dz, out=table[0][1])
 
 
-ENCODERS = {
+ENCODERS: Final[dict[tuple[type, type], Callable[[RecurrentPolicy, int], Encoder]]] = {
     (SlotEncoder, SlotEncoder): Slots,
     (LinearEncoder, SlotEncoder): Numbers,
     (LinearEncoder, type(None)): Numbers,
@@ -137,9 +161,11 @@ ENCODERS = {
 """By the kinds of a policy's encoder and context."""
 
 
-def encoder_of(policy: RecurrentPolicy, observation: Tensor, seat: Tensor, previous: Tensor) -> Encoder | None:
-    """For as many decisions as these [N, ...], whose shapes and dtypes all others have; None if it cannot be."""
-    made: Encoder = ENCODERS[type(policy.encoder), type(policy.context)](policy, len(seat))
+def encoder_of(
+    policy: RecurrentPolicy, observation: Tensor, seat: Tensor, previous: Tensor
+) -> Encoder | None:
+    """For decisions of the shapes and dtypes of these, [N, ...]; None if a kernel cannot tell."""
+    made = ENCODERS[type(policy.encoder), type(policy.context)](policy, len(seat))
     if isinstance(made, Slots):
         can = slots.can_run(policy.codes_of(observation, seat, previous), *made.tables)
     else:

@@ -1,7 +1,7 @@
 """Decisions of play by hand, step after step, where compiled kernels make the whole network.
 
-Decisions and draws are those of `agents.net.policy.RecurrentPolicy.act`, bit for bit, see `agents.net.hand`. What
-a step costs beyond its kernels is Python between them: with 8 matches it was four fifths of a decision.
+Decisions and draws are those of `agents.net.policy.RecurrentPolicy.act`, bit for bit, see `agents.net.hand`.
+Beyond its kernels a step is Python between them: with 8 matches that was four fifths of a decision.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from agents.net import hand
-from agents.net.cells import Cell
 from agents.net.distributions import clocks_of
 from agents.net.kernels import choice, fused, heads, is_readable
 from agents.net.policy import Decision, Memory, RecurrentPolicy
@@ -27,52 +26,63 @@ class Playing:
     @classmethod
     @torch.no_grad()
     def of(
-        cls, policy: RecurrentPolicy, observation: Tensor, legal: Tensor, seat: Tensor, start: Tensor, memory: Memory
+        cls,
+        policy: RecurrentPolicy,
+        observation: Tensor,
+        legal: Tensor,
+        seat: Tensor,
+        start: Tensor,
+        memory: Memory,
     ) -> Playing | None:
-        """For the decisions that these tensors show from step to step, see `act`; None if a kernel cannot tell."""
+        """For what these tensors show from step to step, see `act`; None if a kernel cannot tell."""
         if not hand.is_known(policy) or not observation.is_cpu:
             return None
-        cell, weights = hand.cell_of(policy), heads.weights_of((policy.action_head, policy.value_head))
+        chains = hand.chains_of(policy)
         encoder = hand.encoder_of(policy, observation, seat, memory.previous[:, 0])
-        if cell is None or weights is None or encoder is None:
+        if chains is None or encoder is None:
             return None
-        logits = torch.empty(legal.shape)
-        fits = (
-            fused.KERNEL.fits(cell, encoder.x, False)
-            and heads.can_run(torch.empty(1, cell.hidden_size))
-            and choice.can_run(logits, legal)
-            and all(map(is_readable, memory.cores))
-        )
-        return cls(policy, cell, weights, encoder, (observation, legal, seat, start), memory) if fits else None
+        if not choice.can_run(torch.empty(legal.shape), legal) or not all(map(is_readable, memory.cores)):
+            return None
+        return cls(policy, chains, encoder, (observation, legal, seat, start), memory)
 
     def __init__(
         self,
         policy: RecurrentPolicy,
-        cell: Cell,
-        weights: list[Tensor],
+        chains: list[hand.Chain],
         encoder: hand.Encoder,
         shown: tuple[Tensor, Tensor, Tensor, Tensor],
         memory: Memory,
     ) -> None:
         self.encoder = encoder
         self.observation, legal, self.seat, start = shown
-        B, x = len(self.seat), encoder.x[None]
+        B = len(self.seat)
         self._rows, self._seat, self._start = np.arange(B), self.seat.numpy(), start.numpy()
         self._no_action, self._legal = policy.no_action.numpy(), legal.numpy()
-        self.previous = torch.empty(B, dtype=torch.int64)
-        known = memory.previous.clone()
+        self.previous, known = torch.empty(B, dtype=torch.int64), memory.previous.clone()
         self._known, self._previous = known.numpy(), self.previous.numpy()
-
-        cores = [tuple(part.clone() for part in memory.cores) for _ in (0, 1)]  # read and written in turns
-        self.memories = [Memory(parts, known) for parts in cores]
-        self.turn = 0
-        laid, packed = fused.Laid(cell).packed, heads.Packed(weights, 2)
-        states = [tuple(part[0] for part in parts) for parts in cores]
-        self._passes = [fused.Pass(laid, x, states[k], 0, keeps=False, last=states[1 - k]) for k in (0, 1)]
-        self._says = [heads.Pass(packed, core.outputs[0], keeps=False) for core in self._passes]
         self.distribution, self.log_prob = torch.empty(legal.shape), torch.empty(B)
         self._told = self.distribution.numpy(), self.log_prob.numpy()
-        self._outputs = [(says.outputs[0].numpy(), says.outputs[1].view(B)) for says in self._says]
+
+        cores = [tuple(part.clone() for part in memory.cores) for _ in (0, 1)]
+        self.memories = [Memory(parts, known) for parts in cores]
+        """Read and written in turns."""
+        self.turn = 0
+        laid = [fused.Laid(chain.cell).packed for chain in chains]
+        packed = [heads.Packed(chain.weights, chain.heads) for chain in chains]
+        states = [hand.cores_of(chains, tuple(part[0] for part in parts)) for parts in cores]
+        self._cores = [
+            [
+                fused.Pass(weights, encoder.x[None], state, 0, keeps=False, last=last)
+                for weights, state, last in zip(laid, states[k], states[1 - k], strict=True)
+            ]
+            for k in (0, 1)
+        ]
+        self._heads = [
+            [heads.Pass(w, core.outputs[0], keeps=False) for w, core in zip(packed, cores_, strict=True)]
+            for cores_ in self._cores
+        ]
+        said = [[y for each in turn for y in each.outputs] for turn in self._heads]
+        self._said = [(outputs.numpy(), value.view(B)) for outputs, value in said]
 
     @torch.no_grad()
     def act(self, memory: Memory, generator: torch.Generator | None) -> tuple[Decision, Memory]:
@@ -84,9 +94,10 @@ class Playing:
             known[self._start] = self._no_action
         self._previous[:] = known[self._rows, self._seat]
         self.encoder.run(self.observation, self.seat, self.previous)
-        self._passes[turn].run(self._start[None], self._seat[None])
-        self._says[turn].run()
-        logits, value = self._outputs[turn]
+        for core, said in zip(self._cores[turn], self._heads[turn], strict=True):
+            core.run(self._start[None], self._seat[None])
+            said.run()
+        logits, value = self._said[turn]
         clocks = clocks_of(self.distribution, generator).numpy()
         action = torch.empty(len(self.seat), dtype=torch.int64)
         actions = action.numpy()

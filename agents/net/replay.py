@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from agents.net import hand
-from agents.net.cells import Cell
 from agents.net.kernels import fused, heads, is_readable
 from agents.net.kernels.vector import COLUMNS
 from agents.net.policy import RecurrentPolicy
@@ -79,84 +78,110 @@ class ByHand:
     @torch.no_grad()
     def of(cls, policy: RecurrentPolicy, told: Told) -> ByHand | None:
         """None if a kernel cannot tell."""
-        cell, weights = hand.cell_of(policy), heads.weights_of((policy.action_head, policy.value_head))
-        encoder = hand.encoder_of(policy, *_rows(told))
-        if cell is None or weights is None or encoder is None or not heads.can_run(torch.empty(1, cell.hidden_size)):
+        chains, encoder = hand.chains_of(policy), hand.encoder_of(policy, *_rows(told))
+        if chains is None or encoder is None or not all(map(is_readable, told.cores)):
             return None
-        fits = fused.KERNEL.fits(cell, encoder.x, True) and all(map(is_readable, told.cores))
-        return cls(cell, weights, encoder, told) if fits else None
+        return cls(chains, encoder, told)
 
-    def __init__(self, cell: Cell, weights: list[Tensor], encoder: hand.Encoder, told: Told) -> None:
-        (T, B), (_, _, P, H) = told.seat.shape, told.cores[0].shape
-        self.encoder, self.shape = encoder, (T, B)
-        x, at = encoder.x.view(T, B, -1), 0 if told.renewed is None else told.renewed[0]
-        self.state = tuple(torch.empty(2 if at else 1, B, P, H) for _ in told.cores)
-        state = tuple(part.view(-1, P, H) for part in self.state)
-        self.laid = fused.Laid(cell)
-        self.core = fused.Pass(self.laid.packed, x, state, at, keeps=True)
-        latent = self.core.outputs
-        self.packed = heads.Packed(weights, 2)
-        self.said = heads.Pass(self.packed, latent.view(T * B, H), keeps=True)
-
-        d_latent = torch.empty_like(latent)
-        self.said_back = heads.Back(
-            self.packed, latent.view(T * B, H), self.said.hidden, d_latent.view(T * B, H)
-        )
+    def __init__(self, chains: list[hand.Chain], encoder: hand.Encoder, told: Told) -> None:
+        T, B = told.seat.shape
+        x = encoder.x.view(T, B, -1)
         more = -x.shape[2] % COLUMNS
         self.wide = torch.zeros(T, B, x.shape[2] + more) if more else x
-        self.dx = torch.empty_like(self.wide)
-        gone = latent, self.core.saved, self.core.read
-        grad = tuple(torch.empty(B, P, H) for _ in state)
-        self.core_back = fused.Back(
-            self.laid.packed, gone, self.laid.panels, self.wide, state, at, d_latent, grad, False, self.dx
-        )
-        self._lay_gradients(cell, weights)
-
-    def _lay_gradients(self, cell: Cell, weights: list[Tensor]) -> None:
-        """Where those of all weights lie, and what has to be copied there."""
-        dW, *others = self.core_back.derivatives
-        found = [*zip(weights, self.said_back.derivatives, strict=True), (cell.W, dW[:, : cell.input_size])]
-        found += zip([cell.U, cell.b, cell.recurrent_bias()], others, strict=True)
-        self.gradients, self._copied = list(self.encoder.gradients), []
-        for parameter, source in found:
-            if parameter is not None:
-                lying = torch.empty_like(parameter)
-                self.gradients.append((parameter, lying))
-                self._copied.append((lying.detach().numpy(), source.numpy()))
+        """x in whole tiles, as is read on the way back."""
+        self.chains, self.encoder = chains, encoder
+        at = 0 if told.renewed is None else told.renewed[0]
+        seats = told.cores[0].shape[2]
+        self.ways = [_Way(chain, x, self.wide, seats, at) for chain in chains]
+        self.gradients = list(encoder.gradients)
+        for way in self.ways:
+            self.gradients += way.gradients
 
     @torch.no_grad()
     def replay(self, told: Told) -> Replay:
         """What the policy says."""
-        (T, B), start, seat = self.shape, told.start.contiguous().numpy(), told.seat.contiguous().numpy()
-        for k, cores in enumerate((told.cores, () if told.renewed is None else told.renewed[1])):
-            for part, given in zip(self.state, cores, strict=False):
-                part[k].copy_(given[0])
+        (T, B, _), start, seat = self.wide.shape, told.start.contiguous(), told.seat.contiguous()
+        tables = start.numpy(), seat.numpy()
+        both = [told.cores] if told.renewed is None else [told.cores, told.renewed[1]]
+        states = [hand.cores_of(self.chains, cores) for cores in both]
         self.encoder.run(*_rows(told))
-        self.laid.renew()
-        self.core.run(start, seat)
-        self.packed.renew()
-        self.said.run()
-        outputs, value = self.said.outputs
+        for way, *parts in zip(self.ways, *states, strict=True):
+            way.run(parts, *tables)
+        outputs, value = (y for way in self.ways for y in way.said.outputs)
 
         def back(d_outputs: Tensor, d_value: Tensor) -> None:
-            self._go_back(d_outputs.view(T * B, -1), d_value.view(T * B, 1), start, seat)
+            self._go_back([d_outputs.view(T * B, -1), d_value.view(T * B, 1)], *tables)
 
         ends = outputs.detach().view(T, B, -1), value.detach().view(T, B)
         return Replay(ends[0].requires_grad_(), ends[1].requires_grad_(), back)
 
     @torch.no_grad()
-    def _go_back(self, d_outputs: Tensor, d_value: Tensor, start: Array, seat: Array) -> None:
-        self.said_back.run((d_outputs, d_value))
-        x, dx = self.encoder.x, self.dx.view(-1, self.dx.shape[2])
-        if self.wide.shape[2] != x.shape[1]:
-            self.wide.view(len(x), -1)[:, : x.shape[1]] = x
-        self.core_back.run(start, seat)
-        self.encoder.back(dx[:, : x.shape[1]].contiguous())
-        for lying, source in self._copied:
-            lying[...] = source
+    def _go_back(self, derivatives: list[Tensor], start: Array, seat: Array) -> None:
+        N, I = self.encoder.x.shape  # noqa: E741
+        if self.wide.shape[2] != I:
+            self.wide.view(N, -1)[:, :I] = self.encoder.x
+        dx, *others = [way.back(derivatives, start, seat) for way in self.ways]
+        for other in others:
+            dx += other
+        self.encoder.back(dx.view(N, -1)[:, :I].contiguous())
         for parameter, lying in self.gradients:
             if parameter.grad is not lying:
                 parameter.grad = lying
+
+
+class _Way:
+    """A chain over [T, B] decisions, there and back.
+
+    Args:
+        chain: its weights may change, but stay where they are.
+        x: [T, B, I].
+        wide: the same in whole tiles, on the way back.
+        seats: P.
+        at: the step at which other memories come, 0 = none.
+    """
+
+    def __init__(self, chain: hand.Chain, x: Tensor, wide: Tensor, seats: int, at: int) -> None:
+        (T, B, _), cell, H = x.shape, chain.cell, chain.cell.hidden_size
+        self.state = tuple(torch.empty(2 if at else 1, B, seats, H) for _ in cell.parts)
+        state = tuple(part.view(-1, seats, H) for part in self.state)
+        self.laid, self.packed = fused.Laid(cell), heads.Packed(chain.weights, chain.heads)
+        self.core = core = fused.Pass(self.laid.packed, x, state, at, keeps=True)
+        latent, d_latent = core.outputs.view(T * B, H), torch.empty(T, B, H)
+        self.said = heads.Pass(self.packed, latent, keeps=True)
+        self.said_back = heads.Back(self.packed, latent, self.said.hidden, d_latent.view(T * B, H))
+        self.dx, grad = torch.empty_like(wide), tuple(torch.empty(B, seats, H) for _ in state)
+        self.core_back = fused.Back(
+            self.laid.packed, (core.outputs, core.saved, core.read), self.laid.panels, wide, state, at,
+            d_latent, grad, False, self.dx,
+        )  # fmt: skip
+        dW, *others = self.core_back.derivatives
+        by_cell = zip(
+            [cell.W, cell.U, cell.b, cell.recurrent_bias()], [dW[:, : x.shape[2]], *others], strict=True
+        )
+        by_heads = zip(chain.weights, self.said_back.derivatives, strict=True)
+        found = [(p, source) for p, source in [*by_heads, *by_cell] if p is not None]
+        self.gradients: list[tuple[Tensor, Tensor]] = [(p, torch.empty_like(p)) for p, _ in found]
+        written = [source.numpy() for _, source in found]
+        self._copied = list(zip([d.numpy() for _, d in self.gradients], written, strict=True))
+
+    def run(self, states: list[tuple[Tensor, ...]], start: Array, seat: Array) -> None:
+        """There, from memories [1, B, P, H] and those that come later, with the weights as they are now."""
+        for k, parts in enumerate(states):
+            for mine, given in zip(self.state, parts, strict=True):
+                mine[k].copy_(given[0])
+        self.laid.renew()
+        self.core.run(start, seat)
+        self.packed.renew()
+        self.said.run()
+
+    def back(self, derivatives: list[Tensor], start: Array, seat: Array) -> Tensor:
+        """From the derivatives of this chain's heads, which it takes from the front, to those by `wide`."""
+        mine = [derivatives.pop(0) for _ in self.said.outputs]
+        self.said_back.run(mine)
+        self.core_back.run(start, seat)
+        for lying, source in self._copied:
+            lying[...] = source
+        return self.dx
 
 
 def _rows(told: Told) -> tuple[Tensor, Tensor, Tensor]:

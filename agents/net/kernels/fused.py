@@ -466,7 +466,7 @@ class Laid:
         """For `Back`."""
         zeros = W.new_zeros(max(G, R, I, H) + COLUMNS)
         d = W.new_zeros(R) if bias is None else bias.detach()
-        self.packed = _Packed([], *there, cell.b.detach(), d, zeros, cell.fused_gates or "")
+        self.packed = _Packed([], there[0], there[1], cell.b.detach(), d, zeros, cell.fused_gates or "")
         """For `Pass`."""
         told = zip((W, U), there, self.panels, strict=True)
         self._told = [[x.numpy() for x in matrix] for matrix in told]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -238,6 +239,23 @@ def network(**changed):
     return policy, told
 
 
+def numbers(seats, features, **changed):
+    """The same of a policy that sees 4 numbers, and of two cores unless it is told otherwise."""
+    torch.manual_seed(8)
+    space = spaces.Box(-1.0, 1.0, (4,))
+    policy = RecurrentPolicy(space, 3, seats, lstm_hidden_size=32, features_dim=features, **changed)
+    _, told = network()
+    T, B = told.seat.shape
+    cores = [tuple(torch.randn_like(x) for x in policy.initial_memory(B).cores) for _ in range(2)]
+    return policy, told._replace(
+        observation=torch.randn(T, B, 4),
+        seat=told.seat % seats,
+        previous=torch.randint(4, (T, B)),
+        cores=cores[0],
+        renewed=(2, cores[1]),
+    )
+
+
 def replay(policy, told):
     return Replayer(policy)(told)
 
@@ -255,10 +273,19 @@ def gradients(policy, made):
     return [p.grad for p in policy.parameters()]
 
 
-@pytest.mark.parametrize("cell", ["gated", "lstm", "elman"])
-def test_a_replay_by_hand_is_that_of_the_policy(cell):
+NETWORKS = {
+    **{cell: functools.partial(network, cell=cell) for cell in ("gated", "lstm", "elman")},
+    "two cores": functools.partial(network, shared_lstm=False, enable_critic_lstm=True),
+    "numbers": functools.partial(numbers, 1, 40),
+    "numbers in a match": functools.partial(numbers, 2, 27, cell="lstm", net_arch={"vf": [32]}),
+    "numbers alone": functools.partial(numbers, 1, 32, previous_action=False),
+}
+
+
+@pytest.mark.parametrize("made", NETWORKS)
+def test_a_replay_by_hand_is_that_of_the_policy(made):
     """Outputs, values and gradients bit for bit; and near a network in float64, which no kernel takes."""
-    policy, told = network(cell=cell)
+    policy, told = NETWORKS[made]()
     made = replay(policy, told)
     assert made.back is not None
     found = [made.outputs, made.value, *gradients(policy, made)]
@@ -270,6 +297,8 @@ def test_a_replay_by_hand_is_that_of_the_policy(cell):
     exact = policy.double()
     cores, (k, later) = (x.double() for x in told.cores), told.renewed
     asked = told._replace(cores=tuple(cores), renewed=(k, tuple(x.double() for x in later)))
+    if told.observation.is_floating_point():
+        asked = asked._replace(observation=told.observation.double())
     made = replay(exact, asked)
     assert made.back is None
     for mine, theirs in zip(found, [made.outputs, made.value, *gradients(exact, made)], strict=True):
@@ -279,7 +308,7 @@ def test_a_replay_by_hand_is_that_of_the_policy(cell):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"shared_lstm": False, "enable_critic_lstm": True},
+        {"shared_lstm": False, "enable_critic_lstm": False},
         {"detach_critic": True},
         {"skip_connection": True},
         {"activation_fn": "relu"},
