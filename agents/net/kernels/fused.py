@@ -223,8 +223,9 @@ def _forward(
 
 
 def scratch_backward(s: Sizes) -> int:
-    """Numbers of scratch memory that `_backward` needs: dz, du and a row for what no match owns."""
-    return s.block * (s.G + GAP + s.R + GAP) + max(s.H, s.I)
+    """Numbers of scratch memory that `_backward` needs: dz and du of a block, a row of zeros for both, and a
+    row for what no match owns."""
+    return (BLOCK + 1) * (s.G + GAP + s.R + GAP) + max(s.H, s.I)
 
 
 def sums_backward(s: Sizes) -> int:
@@ -232,68 +233,89 @@ def sums_backward(s: Sizes) -> int:
     return s.G * s.I + s.R * s.H + s.G + s.R
 
 
+def _sum_up(s: Sizes, dzs: int, by_u: int, xs: int, hs: int, count: int, sums: int) -> None:
+    """Add what `count` rows of dz and du, x and h make to the weights' gradients."""
+    dU = sums + s.G * s.I * FLOAT
+    db = dU + s.R * s.H * FLOAT
+    outer_all(dzs, s.G, xs, s.I, count, sums)
+    outer_all(by_u, s.R, hs, s.H, count, dU)
+    sum_rows(dzs, count, db, s.G)
+    if s.own_du:
+        sum_rows(by_u, count, db + s.G * FLOAT, s.R)
+
+
+def _forget(s: Sizes, at: Places, first: int, count: int) -> None:
+    """No derivatives reach what `count` matches remembered."""
+    to = first * s.P * s.H * FLOAT
+    clear(at.dh + to, count * s.P * s.H)
+    if s.parts == 2:
+        clear(at.dc + to, count * s.P * s.H)
+
+
+sum_up, forget = _inline(_sum_up), _inline(_forget)
+
+
 def _backward(
     first: int, last: int, s: Sizes, at: Places, start: Any, seat: Any, read: Any, scratch: int, sums: int
 ) -> bool:
-    """The matches first..last-1 back; `sums` are the weights' gradients of these matches."""
+    """The matches first..last-1 back; `sums` are the weights' gradients of these matches.
+
+    Of few matches several steps wait for one sum: reading and writing all sums takes longer than few products.
+    """
     z_row, u_row = (s.G + GAP) * FLOAT, (s.R + GAP) * FLOAT
-    table = np.empty((8, s.block), np.int64)
-    xs, hs, dzs, dus, dxs, dhs = table[0], table[1], table[2], table[3], table[4], table[5]
-    cs, dcs = table[6], table[7]
-    for m in range(s.block):
-        dzs[m] = scratch + m * z_row
-        dus[m] = scratch + s.block * z_row + m * u_row
-    nobody = scratch + s.block * (z_row + u_row)
+    wide, inner = np.empty((4, BLOCK + ROWS), np.int64), np.empty((4, BLOCK), np.int64)
+    xs, hs, dzs, dus = wide[0], wide[1], wide[2], wide[3]  # of all steps that wait
+    dxs, dhs, cs, dcs = inner[0], inner[1], inner[2], inner[3]
+    dz, du = scratch, scratch + (BLOCK + 1) * z_row
+    zero_z, zero_u = dz + BLOCK * z_row, du + BLOCK * u_row
+    nobody = du + (BLOCK + 1) * u_row
+    clear(zero_z, s.G)
+    clear(zero_u, s.R)
     by_u = dus.ctypes.data if s.own_du else dzs.ctypes.data
-    dU = sums + s.G * s.I * FLOAT
-    db = dU + s.R * s.H * FLOAT
     clear(sums, s.G * s.I + s.R * s.H + s.G + s.R)
     for begin in range(first, last, s.block):
         n = min(s.block, last - begin)
-        tiles = (n + ROWS - 1) // ROWS
+        tiles, at_most = (n + ROWS - 1) // ROWS, BLOCK // n * n
         if not s.keeps:
-            clear(at.dh + begin * s.P * s.H * FLOAT, n * s.P * s.H)
-            if s.parts == 2:
-                clear(at.dc + begin * s.P * s.H * FLOAT, n * s.P * s.H)
+            forget(s, at, begin, n)
         for m in range(n, tiles * ROWS):
-            clear(dzs[m], s.G)
-            clear(dus[m], s.R)
             dxs[m] = nobody
             dhs[m] = nobody
+        waiting = 0
         for t in range(s.T - 1, -1, -1):
             for m in range(n):
-                b = begin + m
+                b, w = begin + m, waiting + m
                 k, mine = t * s.B + b, (b * s.P + seat[t, b]) * s.H * FLOAT
-                xs[m] = at.x + k * s.I * FLOAT
+                xs[w] = at.x + k * s.I * FLOAT
                 dxs[m] = at.dx + k * s.I * FLOAT
-                hs[m] = lies(read[t, b], at.h, at.h0, at.zeros, s.H)
+                hs[w] = lies(read[t, b], at.h, at.h0, at.zeros, s.H)
                 cs[m] = lies(read[t, b], at.c, at.c0, at.zeros, s.H)
+                dzs[w], dus[w] = dz + w * z_row, du + w * u_row
                 dhs[m], dcs[m] = at.dh + mine, at.dc + mine
+            for w in range(waiting + n, waiting + tiles * ROWS):
+                dzs[w], dus[w] = zero_z, zero_u
             for m in range(n):
-                k, ahead = t * s.B + begin + m, min(m + AHEAD, n - 1)
-                fetch(hs[ahead], s.H)
+                k, w, ahead = t * s.B + begin + m, waiting + m, min(m + AHEAD, n - 1)
+                fetch(hs[waiting + ahead], s.H)
                 if s.parts == 2:
                     fetch(cs[ahead], s.H)
                 differentiate(
-                    s.kind, at.saved + k * s.S * FLOAT, hs[m], cs[m],
+                    s.kind, at.saved + k * s.S * FLOAT, hs[w], cs[m],
                     at.h + k * s.H * FLOAT, at.c + k * s.H * FLOAT, at.last_h + k * s.H * FLOAT,
-                    dhs[m], dcs[m], dzs[m], dus[m], s.H,
+                    dhs[m], dcs[m], dzs[w], dus[w], s.H,
                 )  # fmt: skip
-            multiply_add(by_u, at.U, s.R, tiles, s.H // COLUMNS, dhs.ctypes.data)
+            here = waiting * 8
+            multiply_add(by_u + here, at.U, s.R, tiles, s.H // COLUMNS, dhs.ctypes.data)
             if s.needs_dx:
-                multiply(dzs.ctypes.data, at.W, s.G, at.b, tiles, s.I // COLUMNS, dxs.ctypes.data)
-            outer_all(dzs.ctypes.data, s.G, xs.ctypes.data, s.I, n, sums)
-            outer_all(by_u, s.R, hs.ctypes.data, s.H, n, dU)
-            sum_rows(dzs.ctypes.data, n, db, s.G)
-            if s.own_du:
-                sum_rows(by_u, n, db + s.G * FLOAT, s.R)
-            for m in range(n):
-                b = begin + m
+                blocks = s.I // COLUMNS
+                multiply(dzs.ctypes.data + here, at.W, s.G, at.b, tiles, blocks, dxs.ctypes.data)
+            waiting += n
+            if waiting == at_most or t == 0:
+                sum_up(s, dzs.ctypes.data, by_u, xs.ctypes.data, hs.ctypes.data, waiting, sums)
+                waiting = 0
+            for b in range(begin, begin + n):
                 if start[t, b] or (t == s.renewed and t > 0):
-                    for p in range(s.P):
-                        clear(at.dh + (b * s.P + p) * s.H * FLOAT, s.H)
-                        if s.parts == 2:
-                            clear(at.dc + (b * s.P + p) * s.H * FLOAT, s.H)
+                    forget(s, at, b, 1)
     return True
 
 
