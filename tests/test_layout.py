@@ -90,6 +90,7 @@ TESTED_IN = {
     "agents/commands/train.py": "scripts/test_train.py",
     "agents/commands/watch.py": "scripts/test_scripts.py",
     "agents/learn/learners.py": "agents/learn/test_sequence.py",
+    "agents/net/hand.py": "agents/net/test_replay.py",
     "agents/net/heads.py": "agents/net/test_spatial.py",
     "agents/net/kernels/explicit.py": "agents/net/test_kernels.py",
     "agents/net/kernels/choice.py": "agents/net/test_replay.py",

@@ -249,7 +249,7 @@ def clipped_loss(
     derivatives = torch.empty(logits.shape), torch.empty(value.shape)
 
     def flat(x: Tensor, *row: int) -> Any:
-        return x.detach().contiguous().view(-1, *row).numpy()
+        return x.detach().numpy().reshape(-1, *row)
 
     A, (legal, *lines, magnet) = logits.shape[-1], played
     drawn_to = magnet.new_empty(0, A) if magnet.dim() == 1 else magnet
@@ -358,7 +358,6 @@ class Adam(torch.optim.Adam):
         is_unusual = others or isinstance(group["lr"], Tensor) or any(group[name] for name in unusual)
         if is_unusual or not group["params"][0].is_cpu:
             return None
-        gradients: list[Tensor] = []
         kept: list[Tensor] = []
         for p in group["params"]:
             if p.grad is None:
@@ -367,20 +366,18 @@ class Adam(torch.optim.Adam):
             if not moments:  # as torch begins; its first step would depend on the number of threads
                 moments |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p)}
                 moments["exp_avg_sq"] = torch.zeros_like(p)
-            gradients.append(p.grad)
-            kept += (p, moments["exp_avg"], moments["exp_avg_sq"], moments["step"])
-        known = vars(self).get("_known", ())
-        if len(known) != len(kept) or not all(map(operator.is_, known, kept)):
-            if not all(map(is_readable, kept)) or not usable("Adam", _compile_descent):
-                return None
-            vars(self)["_known"] = kept  # torch's copies and files of an optimiser leave it out
+            kept += (p, moments["exp_avg"], moments["exp_avg_sq"], moments["step"], p.grad)
         # A weight is the same tensor still where its memory is another: laid anew, or of another dtype.
-        if not all(map(is_readable, (*kept[::4], *gradients))):
+        lying = [(x.data_ptr(), x.dtype, x.is_contiguous()) for x in kept]
+        known = vars(self).get("_known")
+        if known is not None and lying == known[1] and all(map(operator.is_, known[0], kept)):
+            return known[2]
+        if not all(map(is_readable, kept)) or not usable("Adam", _compile_descent):
             return None
-        if any(p.numel() != m.numel() for p, m in zip(kept[::4], kept[1::4], strict=True)):
+        if any(p.numel() != m.numel() for p, m in zip(kept[::5], kept[1::5], strict=True)):
             return None
-        table = np.empty((len(gradients), 6), np.int64)
-        table[:, :4] = np.array([x.data_ptr() for x in kept], np.int64).reshape(-1, 4)
-        table[:, 4] = [g.data_ptr() for g in gradients]
-        table[:, 5] = [g.numel() for g in gradients]
+        table = np.empty((len(kept) // 5, 6), np.int64)
+        table[:, :5] = np.array([x.data_ptr() for x in kept], np.int64).reshape(-1, 5)
+        table[:, 5] = [p.numel() for p in kept[::5]]
+        vars(self)["_known"] = kept, lying, table  # torch's copies and files of an optimiser leave it out
         return table

@@ -206,43 +206,68 @@ class Minibatch(NamedTuple):
 def _minibatches(
     rollout: Rollout, played: Sample, c: Moment, generator: torch.Generator | None
 ) -> Iterator[Minibatch]:
-    """One after another, shuffled anew in each epoch; `LAID` says how many are laid in that order at once."""
+    """One after another, shuffled anew in each epoch; `LAID` says how many are laid in that order at once.
+
+    The next ones stand where these stood: who keeps one keeps a copy.
+    """
     pieces = pieces_of(rollout)
     (T, B), device = played.value.shape, played.value.device
     size = (c.batch_size or rollout.shape[0] * B) // rollout.shape[0]
-    seen = [torch.cat([getattr(piece, name) for piece in pieces]) for name in REPLAYED]
     many = max(1, LAID // (T * size))
+    laid: _Laid | None = None
     for _ in range(c.n_epochs):
         order = torch.randperm(B, generator=generator).to(device).split(size)
         for k in range(0, len(order), many):
-            yield from _laid(pieces, seen, played, order[k : k + many])
+            some = order[k : k + many]
+            if laid is None or laid.sizes != [len(rows) for rows in some]:
+                laid = _Laid(pieces, played, [len(rows) for rows in some])
+            laid.lay(some)
+            for rows, batch in zip(some, laid.minibatches, strict=True):
+                yield batch._replace(rows=rows)
 
 
-def _laid(
-    pieces: Sequence[Rollout], seen: Sequence[Tensor], played: Sample, order: tuple[Tensor, ...]
-) -> Iterator[Minibatch]:
-    """The minibatches of these matches, each int64 [R], which are copied all at once."""
-    (T, B), device = played.value.shape, played.value.device
-    first = torch.arange(0, T * B, B, device=device)[:, None]
-    index = torch.cat([(first + rows).flatten() for rows in order])
+class _Laid:
+    """Minibatches of so many matches each, side by side in memory."""
 
-    def cut(x: Tensor) -> list[Tensor]:
-        if x.numel() == 0:  # no magnet, or a family without a mask
-            return [x.new_empty(T, rows.numel(), *x.shape[2:]) if x.dim() > 1 else x for rows in order]
-        parts = x.flatten(0, 1).index_select(0, index).split([T * rows.numel() for rows in order])
-        return [part.view(T, -1, *x.shape[2:]) for part in parts]
+    def __init__(self, pieces: Sequence[Rollout], played: Sample, sizes: list[int]) -> None:
+        self.sizes, rows = sizes, sum(sizes)
+        (T, B), device = played.value.shape, played.value.device
+        self._first = torch.arange(0, T * B, B, device=device)[:, None]
+        self._copies: list[tuple[Tensor, Tensor]] = []  # decisions, from and to
+        self._memories: list[tuple[Tensor, Tensor]] = []  # matches
 
-    told = zip(*map(cut, seen), strict=True)
-    samples = zip(*map(cut, played), strict=True)
-    shuffled = torch.cat(order)
-    memories = [tuple(part.index_select(1, shuffled) for part in piece.memory.cores) for piece in pieces]
-    end = 0
-    for rows, (observation, seat, previous, start), sample in zip(order, told, samples, strict=True):
-        begin, end = end, end + rows.numel()
-        cores, *later = (tuple(part[:, begin:end] for part in parts) for parts in memories)
-        renewed = (len(pieces[0].seat), later[0]) if later else None
-        what = Told(observation, seat, previous, start, cores, renewed)
-        yield Minibatch(rows, what, Sample(*sample))
+        def cut(x: Tensor) -> list[Tensor]:
+            if x.numel() == 0:  # no magnet, or a family without a mask
+                return [x.new_empty(T, n, *x.shape[2:]) if x.dim() > 1 else x for n in sizes]
+            whole = x.flatten(0, 1)
+            self._copies.append((whole, laid := whole.new_empty(T * rows, *x.shape[2:])))
+            parts = laid.split([T * n for n in sizes])
+            return [part.view(T, -1, *x.shape[2:]) for part in parts]
+
+        def cut_memory(x: Tensor) -> tuple[Tensor, ...]:
+            laid = x.new_empty(x.shape[0], rows, *x.shape[2:])
+            self._memories.append((x, laid))
+            parts: tuple[Tensor, ...] = laid.split(sizes, 1)
+            return parts
+
+        told = [cut(torch.cat([getattr(piece, name) for piece in pieces])) for name in REPLAYED]
+        samples = zip(*map(cut, played), strict=True)
+        memories = [zip(*map(cut_memory, piece.memory.cores), strict=True) for piece in pieces]
+        self.minibatches = []
+        for asked, sample, *states in zip(zip(*told, strict=True), samples, *memories, strict=True):
+            (observation, seat, previous, start), (cores, *later) = asked, states
+            renewed = (len(pieces[0].seat), later[0]) if later else None
+            what = Told(observation, seat, previous, start, cores, renewed)
+            self.minibatches.append(Minibatch(self._first, what, Sample(*sample)))
+
+    def lay(self, order: Sequence[Tensor]) -> None:
+        """The minibatches of these matches, each int64 [R]."""
+        index = torch.cat([(self._first + rows).flatten() for rows in order])
+        for x, laid in self._copies:
+            torch.index_select(x, 0, index, out=laid)
+        shuffled = torch.cat(tuple(order))
+        for x, laid in self._memories:
+            torch.index_select(x, 1, shuffled, out=laid)
 
 
 REPLAYED = ("observation", "seat", "previous", "start")

@@ -134,7 +134,7 @@ class Collector:
         self._room: Room | None = None
         self._graph: StepGraph | None = None
         self._playing: Playing | None = None
-        """Makes the decisions of a rollout by hand, where that can be."""
+        """Makes the decisions by hand, where that can be."""
         self.memory = policy.initial_memory(lanes.matches)
         self.magnet_cores = self.memory.cores
         self.start = torch.ones_like(lanes.over)
@@ -171,8 +171,7 @@ class Collector:
             before = None  # a magnet came or went in between
         room = self._begin(n_steps, policy, magnet is not None)
         step = self._stepper(room, policy, generator, magnet)
-        shown = self.lanes.observation, self.lanes.legal, self.lanes.seat, self.start
-        self._playing = None if self._graph is not None else Playing.of(policy, *shown, self.memory)
+        self._play_by_hand(policy)
         memory = late = self._remembered()
         for t in range(n_steps):
             if t == n_steps - carried:
@@ -182,6 +181,14 @@ class Collector:
             if not on_step():
                 return None
         return self._finish(room, policy, memory, before, late, carried)
+
+    def _play_by_hand(self, policy: RecurrentPolicy) -> None:
+        """Prepare the decisions of a rollout, where that can be; until its end the weights stay."""
+        shown = self.lanes.observation, self.lanes.legal, self.lanes.seat, self.start
+        if self._graph is not None:
+            self._playing = None
+        elif self._playing is None or not self._playing.renew(policy, *shown):
+            self._playing = Playing.of(policy, *shown, self.memory)
 
     def _begin(self, n_steps: int, policy: RecurrentPolicy, has_magnet: bool) -> Room:
         """Where to write a rollout: where the one before the last stood, if nobody has it any more."""
@@ -203,7 +210,11 @@ class Collector:
     ) -> Rollout:
         """The rollout that was written, with what the seat to decide next expects."""
         lanes = self.lanes
-        _, next_value, _ = policy.weigh(lanes.observation, lanes.legal, lanes.seat, self.start, self.memory)
+        if self._playing is not None:
+            next_value = self._playing.value(self.memory)
+        else:
+            shown = lanes.observation, lanes.legal, lanes.seat, self.start
+            _, next_value, _ = policy.weigh(*shown, self.memory)
         rollout = Rollout(
             **room.now,
             memory=memory,

@@ -24,7 +24,6 @@ from agents.net.policy import Core, RecurrentPolicy
 def is_known(policy: RecurrentPolicy) -> bool:
     """An encoder of slots or numbers, one core or one for each head, and the heads; nobody listens in."""
     cores = [policy.core] if policy.shared_lstm else [policy.core, policy.critic_core]
-    parts = [part for part in (policy.encoder, policy.context, *cores, policy.activation) if part is not None]
     return (
         type(policy) is RecurrentPolicy
         and type(policy.family) is Categorical
@@ -32,8 +31,7 @@ def is_known(policy: RecurrentPolicy) -> bool:
         and all(type(core) is Core and len(core.cells) == 1 for core in cores)
         and type(policy.activation) is nn.Tanh
         and not (policy.detach_critic or policy.skip_connection)
-        and all(is_plain(module) for part in parts for module in part.modules())
-        and is_plain(policy)
+        and all(map(is_plain, policy.modules()))
         and all(p.requires_grad and not p._backward_hooks for p in policy.parameters())
     )
 

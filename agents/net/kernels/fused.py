@@ -260,7 +260,7 @@ def _backward(
 ) -> bool:
     """The matches first..last-1 back; `sums` are the weights' gradients of these matches.
 
-    Of few matches several steps wait for one sum: reading and writing all sums takes longer than few products.
+    Of few matches several steps wait for one sum: to read and write all sums takes longer than few products.
     """
     z_row, u_row = (s.G + GAP) * FLOAT, (s.R + GAP) * FLOAT
     wide, inner = np.empty((4, BLOCK + ROWS), np.int64), np.empty((4, BLOCK), np.int64)

@@ -291,15 +291,15 @@ def test_how_many_minibatches_are_laid_at_once_changes_nothing(task, monkeypatch
 
 def test_a_minibatch_is_gone_before_the_next_is_replayed(task, monkeypatch):
     _, _, run = task
-    seen, real = [], ppo.replay
+    seen, real = [], ppo.Replayer.__call__
 
-    def replay(policy, told, by_hand):
+    def replay(replayer, told):
         assert all(outputs() is None for outputs in seen)
-        replayed = real(policy, told, by_hand)
+        replayed = real(replayer, told)
         seen.append(weakref.ref(replayed.outputs))
         return replayed
 
-    monkeypatch.setattr(ppo, "replay", replay)
+    monkeypatch.setattr(ppo.Replayer, "__call__", replay)
     assert run(n_epochs=2, batch_size=16)["steps"] == len(seen) == 8
 
 
