@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -323,6 +324,37 @@ class Reusing(gymnasium.Env):
         self.info["n"][0] += 1
         self.info["twice"] = str(2 * self.info["n"][0])
         return {"n": self.n}, float(self.n[0]), bool(self.n[0] == 4), False, self.info
+
+
+class Telling(Anything):
+    """Says the same thing in each step, in an object of its own."""
+
+    said: ClassVar = {"place": "here"}
+
+    def step(self, action):
+        *seen, info = super().step(action)
+        self.said["at"][0] += 1
+        return *seen, self.said if self.t % 2 else info
+
+
+@pytest.mark.parametrize("space", [DICT, DICT["numbers"]], ids=["Dict", "Box"])
+def test_worlds_are_stepped_as_sb3_steps_them(space):
+    """Observations, rewards, ends and infos, which are copies; also what it keeps of them."""
+    found = []
+    for is_ours in (False, True):
+        Telling.said = {"at": [0], "place": "here"}
+        worlds = DummyVecEnv([lambda: Monitor(Telling(space, length=3, is_cut=True), None)] * 2)
+        if is_ours:
+            VecWorld(worlds)
+        worlds.seed(4)
+        worlds.reset()
+        steps = [worlds.step(np.zeros(2, np.int64)) for _ in range(5)]
+        for _, _, _, infos in steps:
+            for info in infos:
+                info.get("episode", {}).pop("t", None)
+        found.append([*steps, worlds.buf_rews, worlds.buf_dones, worlds.reset_infos])
+    assert [infos[0].get("at") for *_, infos in found[1][:3]] == [[2], None, [6]]
+    np.testing.assert_equal(found[1], found[0])
 
 
 def test_callbacks_may_keep_what_they_read():
