@@ -92,8 +92,8 @@ class Slots:
         self.gradients = [(table, torch.empty_like(table)) for table in self.tables]
         told = *(table.detach() for table in self.tables), self.x, *(d for _, d in self.gradients)
         self._table, self._table_told, self._x, *self._d_tables = (x.numpy() for x in told)
-        starts = policy.codes_of(*(torch.zeros(1, n, dtype=torch.int64) for n in (1, 1, 1)))[3:]
-        self._starts = [x.numpy() for x in starts]
+        both = policy.encoder, policy.context
+        self._starts = [encoder.starts.numpy() for encoder in both if isinstance(encoder, SlotEncoder)]
         self._nothing = torch.empty(N, 0, dtype=torch.int64)
         self._feeds_previous = policy.feeds_previous
 
@@ -163,9 +163,10 @@ def encoder_of(
     policy: RecurrentPolicy, observation: Tensor, seat: Tensor, previous: Tensor
 ) -> Encoder | None:
     """For decisions of the shapes and dtypes of these, [N, ...]; None if a kernel cannot tell."""
+    if not observation.is_cpu or not all(map(is_readable, policy.parameters())):
+        return None
     made = ENCODERS[type(policy.encoder), type(policy.context)](policy, len(seat))
+    can = True
     if isinstance(made, Slots):
         can = slots.can_run(policy.codes_of(observation, seat, previous), *made.tables)
-    else:
-        can = observation.is_cpu and all(is_readable(p) for p, _ in made.gradients)
     return made if can else None

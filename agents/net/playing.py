@@ -38,7 +38,7 @@ class Playing:
         memory: Memory,
     ) -> Playing | None:
         """For what these tensors show from step to step, see `act`; None if a kernel cannot tell."""
-        if not hand.is_known(policy) or not observation.is_cpu:
+        if not hand.is_known(policy):
             return None
         chains = hand.chains_of(policy)
         encoder = hand.encoder_of(policy, observation, seat, memory.previous[:, 0])

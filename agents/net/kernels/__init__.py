@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -57,25 +57,6 @@ _PLAIN: Final = frozenset({Tensor, nn.Parameter})
 def is_plain(module: nn.Module) -> bool:
     """Nobody listens to it: computed elsewhere, it is missed by no one."""
     return not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
-
-
-class Kept:
-    """What a pass of an `autograd.Function` keeps for the way back, where somebody goes it by hand.
-
-    Args:
-        needs: which of the pass's arguments want a gradient.
-    """
-
-    def __init__(self, needs: Sequence[bool]) -> None:
-        self.needs_input_grad = tuple(needs)
-        self.saved_tensors: tuple[Tensor, ...] = ()
-
-    def save_for_backward(self, *tensors: Tensor) -> None:
-        """As autograd's context does."""
-        self.saved_tensors = tensors
-
-    def set_materialize_grads(self, is_on: bool) -> None:
-        """Nobody is there to make them."""
 
 
 @functools.cache
