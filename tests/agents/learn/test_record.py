@@ -17,6 +17,7 @@ from agents import MaskableRecurrentPPO, Opposition
 from agents.learn import record
 from agents.learn.record import StepGraph
 from agents.learn.rollout import Collector
+from agents.net import hand
 from agents.net import scan as scanning
 from agents.net.kernels import choice, heads, slots
 from agents.net.policy import RecurrentPolicy
@@ -160,7 +161,7 @@ def nothing_waits(monkeypatch):
         patch.setattr(envs.Batch, "step", play)
         patch.setattr(scanning, "KERNELS", scanning.KERNELS[-1:])
         patch.setattr(record, "_array", lambda x: x)
-        for module in (choice, heads, slots):  # what the CPU has compiled
+        for module in (choice, hand, heads, slots):  # what the CPU has compiled
             patch.setattr(module, "is_readable", lambda _: False)
         for name in ("cpu", "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__"):
             refuse(name)
