@@ -25,6 +25,10 @@ A decision waits longer only where the other seat tries again and again: of dark
 of 4 decisions 1 in 1,000 does (`docs/rollout-ends.md`)."""
 
 
+MANY = 256
+"""From so many matches on what decides by hand is made anew for each rollout: it takes a millisecond, and of
+4,096 matches and 256 units its memory is 40 MB, which an update can use."""
+
 UNIFORM = 0.015
 """Share of the uniform distribution in the magnet that a policy began with: a clone hardly ever does what
 nobody showed it, and the KL to it would know no bounds there. With 1.5 % an action among ten legal ones costs
@@ -215,6 +219,8 @@ class Collector:
         else:
             shown = lanes.observation, lanes.legal, lanes.seat, self.start
             _, next_value, _ = policy.weigh(*shown, self.memory)
+        if lanes.matches >= MANY:
+            self._playing = None
         rollout = Rollout(
             **room.now,
             memory=memory,

@@ -15,11 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import envs
 from agents import MaskableRecurrentPPO, Opposition
 from agents.learn import record
+from agents.learn import rollout as rollout_file
 from agents.learn.record import StepGraph
 from agents.learn.rollout import Collector
 from agents.net import hand
 from agents.net import scan as scanning
 from agents.net.kernels import choice, heads, slots
+from agents.net.playing import Playing
 from agents.net.policy import RecurrentPolicy
 from agents.play.players import RandomPlayer
 
@@ -111,6 +113,25 @@ def test_another_length_or_a_magnet_gets_other_memory():
     assert collector.collect(policy, 5).shape == (5, B)
     assert collector.collect(policy, 3).shape == (3, B)
     assert collector.collect(policy, 3, magnet=policy).magnet.shape == (3, B, GAME.actions)
+
+
+@pytest.mark.parametrize("opposite", OPPOSITE)
+def test_who_makes_the_decisions_changes_nothing(opposite, monkeypatch):
+    """By hand, by hand prepared anew for each rollout, by the policy: the same bits, and the same states."""
+    told = []
+    for many, is_by_hand in ((1000, True), (1, True), (1, False)):
+        monkeypatch.setattr(rollout_file, "MANY", many)
+        policy, collector = made(opposite)
+        generator = generator_on("cpu")
+        with monkeypatch.context() as patch:
+            if not is_by_hand:
+                patch.setattr(Playing, "of", lambda *_: None)
+            played = [copies(collector.collect(policy, 6, generator)) for _ in range(4)]
+        assert (collector._playing is not None) == (many > B)
+        told.append([*played, collector.state_dict()])
+    for other in told[1:]:
+        for one, same in zip(other, told[0], strict=True):
+            assert_same(one, same)
 
 
 # ---------------------------------------------------------------- waiting for nothing
