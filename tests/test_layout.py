@@ -75,7 +75,6 @@ WINGS = ("commands", "web", "gym", "run", "learn", "play", "net")
 
 TESTED_IN = {
     "envs/walk.py": "envs/test_tree.py",
-    "agents/packaged.py": "scripts/test_console.py",
     "agents/commands/doctor.py": "scripts/test_console.py",
     "agents/commands/exploitability.py": "scripts/test_scripts.py",
     "agents/commands/export.py": "scripts/test_export_script.py",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import re
+import socket
+import threading
 
 import httpx2
+import uvicorn
 
 import envs
 from agents.play.players import fixed_player
@@ -91,3 +95,20 @@ def app_for(sessions, pace=0.0):
 def usual_app(**more):
     """An application with `USUAL` to choose from."""
     return app_for(Sessions(USUAL, seed=3, **more))
+
+
+@contextlib.contextmanager
+def serving(sessions):
+    """Serves an application at a free port of this machine, which is given."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        app = app_of(sessions, port, TOKEN, pace=0.0)
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_level="critical"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join()
