@@ -15,7 +15,7 @@ import uvicorn
 import envs
 from agents.play.players import fixed_player
 from agents.web.lobby import Offer
-from agents.web.server import app_of
+from agents.web.server import app_of, settings_of
 from agents.web.sessions import Sessions
 
 PORT = 8000
@@ -102,9 +102,9 @@ def serving(sessions):
     """Serves an application at a free port of this machine, which is given."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
         port = listening.getsockname()[1]
-        app = app_of(sessions, port, TOKEN, pace=0.0)
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_level="critical"))
+        server = uvicorn.Server(settings_of(app_of(sessions, port, TOKEN, pace=0.0)))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:

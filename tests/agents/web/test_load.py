@@ -91,6 +91,7 @@ def whole_matches(address, who, number, told, errors):
             line = client.ask("GET", "/record.jsonl").text
             told[who, match] = (seat, played, line, text)
         told[who, "took"] = client.took
+        client.http.close()
     except Exception as error:
         errors.append(error)
 
