@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.play.story import Story
 from envs.drawing import INK, LINE, MARGIN, MUTED, SEATS, disc, document, polyline, words
 
-WIDTH, HEIGHT = 640.0, 190.0
+WIDTH, HEIGHT = 480.0, 190.0
 """Of the drawing."""
 
 LEFT, TOP, BOTTOM = 60.0, 44.0, HEIGHT - 34.0
