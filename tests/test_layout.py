@@ -52,7 +52,7 @@ ONLY_IN = {
     "tyro": {
         *("agents/run/config.py", "agents/run/flags.py"),
         *("scripts/benchmark.py", "scripts/benchmarks/options.py", "scripts/curves.py"),
-        "scripts/overfitting.py",
+        *("scripts/overfitting.py", "scripts/ship.py"),
         *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},

@@ -67,7 +67,8 @@ def page(tmp_path):
     kept = tmp_path / "kept.jsonl"
     command = [sys.executable, "scripts/play.py", "--port", "0", "--record", str(kept)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
+    how = {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, encoding="utf-8", **how) as running:
         try:
             line = next(line for line in running.stdout if "http://" in line)
             yield line.split()[-1], kept

@@ -17,6 +17,7 @@ import envs
 from agents.commands import play as command
 from agents.commands import records as records_command
 from agents.commands import watch as watch_command
+from agents.packaged import shipped_agents
 from agents.play import records
 from agents.play.players import Player
 from agents.play.story import story_of
@@ -360,7 +361,9 @@ def test_the_command_serves_what_it_names(monkeypatch, tmp_path):
     assert (port, sessions.enter().wish) == (0, "random")
     monkeypatch.setattr("sys.argv", ["play.py"])
     command.main()
-    assert next(iter(served[1][0].lobby)) == "kuhn_poker: bot"
+    offered = [offer.opponent for offer in served[1][0].lobby.values()]
+    assert offered[: len(shipped_agents())] == shipped_agents()  # whoever comes along first
+    assert "kuhn_poker: bot" in served[1][0].lobby
 
 
 def test_the_command_without_the_extra(monkeypatch):
