@@ -10,6 +10,7 @@ import pytest
 
 import agents
 import envs
+from agents.commands import doctor
 from agents.packaged import SHIPPED, card_of, shipped_agent, shipped_agents
 from agents.play.agent_file import load_player
 from agents.play.arena import play_matches, watch
@@ -60,6 +61,14 @@ def test_a_card_tells_a_command_that_one_can_type(name):
             assert one["low"] <= one["mean"] <= one["high"]
             assert one["matches"] == 2 * told["matches_per_seat"] >= 1_000
             assert one["win"] + one["draw"] + one["loss"] == pytest.approx(1.0, abs=2e-4)
+
+
+def test_the_doctor_tells_how_good_they_are():
+    for name, line in zip(shipped_agents(), doctor.agents_told(), strict=True):
+        one = card_of(name)["measured"]["against"]["random"]
+        assert line.startswith(
+            f"{name}: {one['mean']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}] against random, "
+        )
 
 
 @pytest.mark.parametrize("name", shipped_agents())
