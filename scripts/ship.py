@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -199,15 +200,20 @@ def is_as_strong(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def training_of(run: Path, config: Config, stored: Stored) -> dict[str, Any]:
     """How the run was made."""
-    lines = read_lines(run / "metrics.jsonl")
-    seconds = [line["time/time_elapsed"] for line in lines if "time/time_elapsed" in line]
     return {
         "command": (run / "command.txt").read_text(encoding="utf-8").strip(),
         "seed": config.seed,
         "decisions": stored.json("agent.json")["timesteps"],
-        "seconds": round(seconds[-1]) if seconds else None,
+        "seconds": seconds_of(read_lines(run / "metrics.jsonl")),
         "torch": json.loads((run / "run.json").read_text(encoding="utf-8"))["torch"],
     }
+
+
+def seconds_of(lines: list[dict[str, Any]]) -> int | None:
+    """How long a run took by its curves, all its parts together: the clock begins anew when it goes on."""
+    told = [line["time/time_elapsed"] for line in lines if "time/time_elapsed" in line]
+    ends = [one for one, after in itertools.pairwise([*told, -1]) if after < one]
+    return round(sum(ends)) if told else None
 
 
 def this_machine() -> str:

@@ -74,6 +74,14 @@ def test_how_often_it_chooses_otherwise(run, monkeypatch):
     assert ship.otherwise(stored, 1) > rounded
 
 
+def test_the_seconds_of_a_run_that_went_on():
+    """3 and 7 seconds, then 2 and 5 more after it was resumed: 12."""
+    lines = [{"step": k, "time/time_elapsed": second} for k, second in enumerate((3, 7, 2, 5))]
+    assert ship.seconds_of([*lines, {"step": 9}]) == 12
+    assert ship.seconds_of(lines[:2]) == 7
+    assert ship.seconds_of([{"step": 1}]) is None
+
+
 def test_what_cannot_be_shipped(run, refused, tmp_path):
     where = ("--folder", tmp_path / "out")
     refused("ship", run, "--name", "../a", *where, told="expected a --name of a-z, 0-9 and _, got '../a'")
