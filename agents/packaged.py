@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Source = TypeVar("Source")
 
@@ -15,7 +16,7 @@ CONFIGS = next((p for p in (HERE / "configs", HERE.parent / "configs") if p.is_d
 """The configurations: in the package where it is installed, beside it in a checkout."""
 
 SHIPPED = HERE / "shipped"
-"""Trained agents, one file each; each can be named wherever a player is."""
+"""Trained agents, one file each with a card beside it; each can be named wherever a player is."""
 
 
 def version() -> str:
@@ -31,6 +32,16 @@ def version() -> str:
 def shipped_agents() -> list[str]:
     """The names of the shipped agents, in order."""
     return sorted(path.stem for path in SHIPPED.glob("*.zip"))
+
+
+def card_of(name: str) -> dict[str, Any]:
+    """What is known of the shipped agent of that name: how it was trained, and how good it is.
+
+    Raises:
+        FileNotFoundError: there is no such card.
+    """
+    card: dict[str, Any] = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
+    return card
 
 
 def shipped_agent(spec: Source) -> Source | Path:

@@ -52,7 +52,7 @@ ONLY_IN = {
     "tyro": {
         *("agents/run/config.py", "agents/run/flags.py"),
         *("scripts/benchmark.py", "scripts/benchmarks/options.py", "scripts/curves.py"),
-        "scripts/overfitting.py",
+        *("scripts/overfitting.py", "scripts/ship.py"),
         *(f"agents/commands/{p.name}" for p in (ROOT / "agents/commands").iterdir()),
     },
     "numba.cuda": {"envs/kernels.py", "envs/batch.py"},
@@ -75,7 +75,6 @@ WINGS = ("commands", "web", "gym", "run", "learn", "play", "net")
 
 TESTED_IN = {
     "envs/walk.py": "envs/test_tree.py",
-    "agents/packaged.py": "scripts/test_console.py",
     "agents/commands/doctor.py": "scripts/test_console.py",
     "agents/commands/exploitability.py": "scripts/test_scripts.py",
     "agents/commands/export.py": "scripts/test_export_script.py",

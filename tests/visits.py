@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import re
+import socket
+import threading
 
 import httpx2
+import uvicorn
 
 import envs
 from agents.play.players import fixed_player
 from agents.web.lobby import Offer
-from agents.web.server import app_of
+from agents.web.server import app_of, settings_of
 from agents.web.sessions import Sessions
 
 PORT = 8000
@@ -91,3 +95,20 @@ def app_for(sessions, pace=0.0):
 def usual_app(**more):
     """An application with `USUAL` to choose from."""
     return app_for(Sessions(USUAL, seed=3, **more))
+
+
+@contextlib.contextmanager
+def serving(sessions):
+    """Serves an application at a free port of this machine, which is given."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
+        port = listening.getsockname()[1]
+        server = uvicorn.Server(settings_of(app_of(sessions, port, TOKEN, pace=0.0)))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -13,7 +13,7 @@ import re
 
 import torch
 
-from agents.packaged import shipped_agents, version
+from agents.packaged import card_of, shipped_agents, version
 from agents.run import cli
 from agents.run.stream import SAY
 
@@ -52,7 +52,22 @@ def told() -> list[str]:
         lacking = [name for name in needs.get(extra, ()) if version_of(name) is None]
         state = f"missing {', '.join(lacking)}: pip install 'fogbound[{extra}]'" if lacking else "installed"
         lines.append(f"{extra:<13}{state} ({commands})")
-    lines.append(f"agents       {', '.join(shipped_agents()) or 'none come with the package'}")
+    lines += [f"agents       {line}" for line in agents_told()] or ["agents       none come with the package"]
+    return lines
+
+
+def agents_told() -> list[str]:
+    """The shipped agents, and how good each is by its card."""
+    lines = []
+    for name in shipped_agents():
+        told = card_of(name)["measured"]
+        numbers = [
+            f"{one['mean']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}] against {other}"
+            for other, one in told["against"].items()
+        ]
+        if "exploitability" in told:
+            numbers.append(f"exploitability {told['exploitability']['value']:.3f}")
+        lines.append(f"{name}: {', '.join(numbers)}")
     return lines
 
 

@@ -1,7 +1,7 @@
 """Play against an agent or a bot: on a page of this machine's browser, or in the terminal.
 
-You see what your seat may know. The page lets you choose among the agents named here, those of a folder, and
-the bots of every game.
+You see what your seat may know. The page lets you choose among the agents that come with the package (which
+`doctor` lists), the one named here, those of a folder, and the bots of every game.
 
 python scripts/play.py runs/<run>
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -40,8 +41,8 @@ class Arguments:
     """Whom to play, and what."""
 
     player: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER")] = "bot"
-    """Who sits opposite: a run, a checkpoint, an agent's file, or a fixed player (random, bot, in generals
-    greedy, expander); nobody does in a game for one seat."""
+    """Who sits opposite: a run, a checkpoint, an agent's file, an agent that comes along, by its name, or a
+    fixed player (random, bot, in generals greedy, expander); nobody does in a game for one seat."""
     seat: str = "0"
     """Yours, or random."""
     terminal: bool = False
@@ -109,11 +110,12 @@ def on_page(a: Arguments) -> None:
 
 
 def keeper(path: Path | None) -> Callable[[Match, Sequence[str]], None]:
-    """Adds matches that have ended to a file of records, if one was named."""
+    """Adds matches that have ended to a file of records, if one was named; sessions end theirs at once."""
+    alone = threading.Lock()
 
     def keep(match: Match, names: Sequence[str]) -> None:
         if path is not None:
-            with path.open("a", encoding="utf-8") as file:
+            with alone, path.open("a", encoding="utf-8") as file:
                 file.writelines(records.written(records.of_match(match, names)))
 
     return keep

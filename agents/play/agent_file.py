@@ -11,20 +11,20 @@ import os
 import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import envs
-from agents.files import FORMAT, Kind, Source, Stored, Which, checked, found, read
+from agents.files import FORMAT, Kind, Source, Stored, Which, checked, found, packed, read
 from agents.net import normalizer
 from agents.net.cells import CELLS
 from agents.net.policy import RecurrentPolicy
 from agents.net.spaces import check_observations, read_space, space_data
 from agents.net.task import Task, World, task_of
-from agents.packaged import shipped_agent
+from agents.packaged import shipped_agent, shipped_agents
 from agents.play.players import (
     FIXED_PLAYERS,
     Agent,
@@ -60,6 +60,9 @@ SPARE = 2**14
 """Numbers beyond the file's own that building its network may take, for buffers and starting values."""
 
 Weights = Literal["ema", "raw"]
+
+Numbers = Literal["float32", "float16"]
+"""What the weights of a file are written in; a network computes in float32 whatever it was."""
 
 FROZEN = ("snapshot", "start")
 """Magnets that are copies of the policy as it was, with weights of their own."""
@@ -110,6 +113,35 @@ def plays(task: Task) -> dict[str, Any]:
         "observation_space": space_data(task.observation_space),
         "action_space": space_data(task.action_space),
     }
+
+
+def alone(stored: Stored, weights: Weights | None = None, numbers: Numbers = "float32") -> dict[str, bytes]:
+    """The files of a stored agent without its training, and with one copy of its weights.
+
+    Args:
+        stored: an agent of `load`.
+        weights: which copy; None takes the moving average where there is one.
+        numbers: what they are written in.
+
+    Raises:
+        CheckpointError: there is no such copy, or it is no agent's.
+        ValueError: a weight is too large for float16.
+    """
+    network, task = network_of(stored, RecurrentPolicy)
+    name = "ema.safetensors" if _is_averaged(stored, weights) else "policy.safetensors"
+    load_weights(network, stored, name)
+    told = dict(stored.json("agent.json"))
+    told.pop("numbers", None)
+    written = network.state_dict()
+    if numbers == "float16":
+        told["numbers"] = numbers
+        written = {part: x.half() if x.is_floating_point() else x for part, x in written.items()}
+        if too_large := [part for part, x in written.items() if not torch.isfinite(x).all()]:
+            raise ValueError(f"{stored.path}: {too_large[0]} holds numbers that are too large for float16")
+    parts: dict[str, Mapping[str, Any]] = {"agent.json": told, "policy.safetensors": written}
+    if (statistics := statistics_of(stored, task)) is not None:
+        parts["normalizer.safetensors"] = statistics
+    return packed(parts)
 
 
 def describe(stored: Stored) -> str:
@@ -163,13 +195,18 @@ def _agent(
         for check in CHECKS:
             check(stored)
         promised(stored)
-    if weights == "ema" and "ema.safetensors" not in stored:
-        raise stored.error("holds no averaged weights; load with weights='raw'")
-    is_averaged = weights != "raw" and "ema.safetensors" in stored
+    is_averaged = _is_averaged(stored, weights)
     load_weights(network, stored, "ema.safetensors" if is_averaged else "policy.safetensors")
     state = statistics_of(stored, task)
     scale = None if state is None else normalizer.Normalizer(state)
     return Agent(network.to(device), task, name, deterministic, seed, scale)
+
+
+def _is_averaged(stored: Stored, weights: Weights | None) -> bool:
+    """The averaged weights are meant, not the raw ones."""
+    if weights == "ema" and "ema.safetensors" not in stored:
+        raise stored.error("holds no averaged weights; load with weights='raw'")
+    return weights != "raw" and "ema.safetensors" in stored
 
 
 def load_player(
@@ -200,7 +237,9 @@ def load_player(
         return fixed_player(str(spec), game, seed)
     spec = shipped_agent(spec)
     if not found(spec).exists():
-        raise ValueError(f"{str(spec)!r} is neither a fixed player ({known(spec, FIXED_PLAYERS)}) nor a path")
+        told = f"{str(spec)!r} is neither a fixed player ({known(spec, FIXED_PLAYERS)}) nor a path"
+        names = shipped_agents()
+        raise ValueError(told + (f"; agents that come along are {known(spec, names)}" if names else ""))
     device, stored = usable_device(device), read(spec, which)
     if stored.json("agent.json").get("policy_class") == KIND:
         return _table_player(stored, spec, game, deterministic, seed)
@@ -304,12 +343,27 @@ def load_weights(policy: nn.Module, stored: Stored, name: str) -> None:
     Raises:
         CheckpointError: they are of another network, not finite, or damaged.
     """
-    weights = stored.tensors(name)
+    weights = _weights(stored, name)
     _check_tensors(weights, policy, stored)
     for part, x in weights.items():
         if x.is_floating_point() and not torch.isfinite(x).all():
             raise stored.error(f"the weights hold numbers that are not finite, in {part}")
     policy.load_state_dict(weights)
+
+
+def _weights(stored: Stored, name: str) -> dict[str, Tensor]:
+    """The weights in the file `name`, in float32 if `agent.json` says that they were written in float16."""
+    weights, numbers = stored.tensors(name), stored.json("agent.json").get("numbers", "float32")
+    if numbers not in get_args(Numbers):
+        raise stored.error(
+            f"its weights are {reprlib.repr(numbers)}, expected one of {', '.join(get_args(Numbers))}"
+        )
+    if numbers == "float32":
+        return weights
+    for part, x in weights.items():
+        if x.is_floating_point() and x.dtype != torch.float16:
+            raise stored.error(f"its weights should be float16, {reprlib.repr(part)} is {x.dtype}")
+    return {part: x.float() if x.is_floating_point() else x for part, x in weights.items()}
 
 
 def _check_tensors(weights: Mapping[str, Tensor], policy: nn.Module, stored: Stored) -> None:
@@ -351,7 +405,7 @@ def network_of(stored: Stored, kind: type[RecurrentPolicy]) -> tuple[RecurrentPo
             f"its policy is of the class {reprlib.repr(name)}, which policy=... has to give, got "
             f"{kind.__name__}; no file names code to import"
         )
-    weights = stored.tensors("policy.safetensors")
+    weights = _weights(stored, "policy.safetensors")
     task = _task(agent, stored, sum(x.numel() for x in weights.values()), len(weights))
 
     def make() -> RecurrentPolicy:
@@ -374,7 +428,7 @@ def built(stored: Stored, told: Any, kinds: Mapping[str, Kind], make: Callable[[
         CheckpointError: they fit no network, or not the weights in the file. Nothing is built that is larger
             than they are.
     """
-    weights = stored.tensors("policy.safetensors")
+    weights = _weights(stored, "policy.safetensors")
     numbers = sum(x.numel() for x in weights.values())
     try:
         _check_policy_arguments(told, kinds, numbers, len(weights))

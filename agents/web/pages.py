@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from agents.play.story import Story
+from agents.play.timeline import timeline
 from agents.web.grid import ground_of, without_grids
 from agents.web.lobby import Lobby
 from agents.web.sessions import Session
@@ -91,6 +92,7 @@ def replay_page(session: Session, story: Story, ply: int, view: str) -> str:
         view=view,
         views=views,
         drawings=[story.svg(ply, viewer) for viewer in viewers],
+        values=timeline(story, ply),
         text=story.text(ply, viewers[0]),
         thumbnails=list(range(0, story.plies + 1, step)),
     )

@@ -206,6 +206,21 @@ def app_of(sessions: Sessions, port: int, token: str, pace: float = PACE) -> Gua
     return Guard(Starlette(routes=Desk(sessions, pace).routes()), sessions, port, token)
 
 
+def settings_of(app: Guard) -> uvicorn.Config:
+    """How it is served: nothing that tells of the server or of the time."""
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+    )
+
+
 def serve(sessions: Sessions, port: int, say: Callable[[str], None]) -> None:
     """Serve the page at 127.0.0.1 until Ctrl-C; the address, with its secret, is said.
 
@@ -219,17 +234,7 @@ def serve(sessions: Sessions, port: int, say: Callable[[str], None]) -> None:
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
+        listening.listen(128)  # whoever reads the address is not turned away while the server begins
         port = listening.getsockname()[1]
-        settings = uvicorn.Config(
-            app_of(sessions, port, token),
-            lifespan="off",
-            ws="none",
-            log_level="warning",
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=60,
-            timeout_graceful_shutdown=1,
-        )
         say(f"page         {address(port, token)}\nCtrl-C ends it")
-        uvicorn.Server(settings).run([listening])
+        uvicorn.Server(settings_of(app_of(sessions, port, token))).run([listening])

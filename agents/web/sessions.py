@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -80,7 +81,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._sittings: dict[str, Sitting] = {}
         self._stories: dict[str, Story] = {}
-        self._begun = 0
+        self._begun = itertools.count(1)
 
     def enter(self) -> Session:
         """A fresh session.
@@ -137,8 +138,8 @@ class Sessions:
         session.view, session.latest = sitting.view(), None
 
     def _next_seed(self) -> int:
-        self._begun += 1
-        return secrets.randbits(63) if self._seed is None else derived_seed(self._seed, "page", self._begun)
+        begun = next(self._begun)
+        return secrets.randbits(63) if self._seed is None else derived_seed(self._seed, "page", begun)
 
     def play(self, session: Session, match: int, number: int, said: int | str) -> None:
         """Play a move; the same one posted again is the same move.

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 import envs
-from agents import MaskableRecurrentPPO
+from agents import MaskableRecurrentPPO, load
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,17 @@ def test_without_onnx_one_line_names_the_extra(agent, refused, tmp_path, monkeyp
     out = tmp_path / "agent.onnx"
     refused("export", agent, "--out", out, told="an ONNX file needs onnx: pip install 'fogbound[onnx]'")
     assert not out.exists()
+
+
+def test_an_agent_alone_is_written_small(agent, script, refused, tmp_path):
+    """Without what trains it, and with float16 its weights take half the room."""
+    sizes = {}
+    for numbers in ("float32", "float16"):
+        out = tmp_path / numbers
+        ended = script("export", agent, "--format", "agent", "--numbers", numbers, "--out", out)
+        file = tmp_path / f"{numbers}.zip"
+        sizes[numbers] = file.stat().st_size
+        assert (ended.code, ended.out) == (0, f"{file}: {sizes[numbers]:,} bytes\n")
+        assert load(file).game == envs.make("kuhn_poker")
+    assert sizes["float16"] < sizes["float32"] < agent.stat().st_size
+    refused("export", agent, "--numbers", "float16", told="--numbers is of --format agent, got float16")

@@ -26,11 +26,20 @@ from world_runs import CROSSES, UPDATE, tiny
 import agents
 import envs
 from agents import MaskableRecurrentPPO, load
-from agents.files import CheckpointError, json_bytes, point, read, read_tensors, save_folder, tensor_bytes
+from agents.files import (
+    CheckpointError,
+    json_bytes,
+    point,
+    read,
+    read_tensors,
+    save_folder,
+    save_zip,
+    tensor_bytes,
+)
 from agents.gym.training import train
 from agents.net.policy import RecurrentPolicy
 from agents.net.task import World
-from agents.play.agent_file import load_player
+from agents.play.agent_file import alone, load_player
 from agents.play.arena import play_matches
 from agents.play.players import Agent
 
@@ -65,6 +74,61 @@ def test_the_moving_average_plays_unless_told_otherwise(model, make_model, tmp_p
     refused(
         tmp_path / "plain.zip", match="holds no averaged weights", reader=lambda p: load(p, weights="ema")
     )
+
+
+# ---------------------------------------------------------------- alone
+
+
+@pytest.mark.parametrize("numbers", ["float32", "float16"])
+def test_an_agent_alone_plays_its_averaged_weights(model, tmp_path, numbers):
+    """Weights of float16 are those of float32, rounded, and compute in float32."""
+    model.save(tmp_path / "whole.zip")
+    files = alone(read(tmp_path / "whole.zip"), numbers=numbers)
+    assert set(files) == {"agent.json", "policy.safetensors"}
+    save_zip(files, tmp_path / "alone.zip")
+    loaded = load(tmp_path / "alone.zip", seed=3)
+    rounded = {
+        name: x.to(getattr(torch, numbers)).to(x.dtype) if x.is_floating_point() else x
+        for name, x in model.ema.state_dict().items()
+    }
+    for name, x in loaded.policy.state_dict().items():
+        assert x.dtype == rounded[name].dtype
+        assert torch.equal(x, rounded[name])
+    again = alone(read(tmp_path / "alone.zip"), numbers=numbers)
+    assert again == files
+    if numbers == "float32":
+        assert torch.equal(plays(loaded), plays(Agent(model.ema, TICTACTOE, seed=3)))
+    else:
+        assert len(files["policy.safetensors"]) < 0.6 * len(files_of(model)["ema.safetensors"])
+
+
+def test_an_agent_alone_with_its_raw_weights(model, make_model, tmp_path):
+    model.save(tmp_path / "whole.zip")
+    save_zip(alone(read(tmp_path / "whole.zip"), "raw"), tmp_path / "alone.zip")
+    assert same(model.policy, load(tmp_path / "alone.zip").policy)
+    make_model().save(tmp_path / "plain.zip")
+    with pytest.raises(CheckpointError, match="holds no averaged weights"):
+        alone(read(tmp_path / "plain.zip"), "ema")
+
+
+def test_what_float16_cannot_hold_is_not_written(made, tmp_path):
+    weights = read_tensors(made[1]["ema.safetensors"], "")
+    weights["value_head.0.weight"][0] = 70_000.0
+    save_folder(made[1] | {"ema.safetensors": tensor_bytes(weights)}, tmp_path / "a")
+    with pytest.raises(
+        ValueError, match=r"value_head\.0\.weight holds numbers that are too large for float16"
+    ):
+        alone(read(tmp_path / "a"), numbers="float16")
+
+
+@pytest.mark.parametrize("numbers", ["float64", 16, None, ["float16"]])
+def test_weights_of_unknown_numbers(made, tmp_path, numbers):
+    files = told(made[1], "agent.json", numbers=numbers)
+    refused_when_saved(files, tmp_path / "a", "expected one of float32, float16")
+
+
+def test_weights_that_are_not_the_numbers_they_claim(made, tmp_path):
+    refused_when_saved(told(made[1], "agent.json", numbers="float16"), tmp_path / "a", "should be float16")
 
 
 def test_loading_an_agent_needs_no_environment(model, tmp_path, monkeypatch):

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import random
 import shutil
-import socket
-import threading
 import time
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from listed import small
 from playwright.sync_api import sync_playwright
-from visits import TOKEN, lobby
+from visits import TOKEN, lobby, serving
 
 import envs
 from agents.web.guard import address
-from agents.web.server import app_of
 from agents.web.sessions import Sessions
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -42,16 +38,8 @@ def browser():
 def served():
     """The address of a page with every game, and its sessions."""
     sessions = Sessions(lobby(*((game, "random") for game in GAMES.values())), seed=6)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        app = app_of(sessions, port, TOKEN, pace=0.0)
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_level="warning"))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
+    with serving(sessions) as port:
         yield address(port, TOKEN), sessions
-        server.should_exit = True
-        thread.join()
 
 
 class Person:

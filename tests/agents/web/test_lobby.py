@@ -11,6 +11,7 @@ from toys import Guess
 from visits import KUHN, Visitor, app_for, buttons, lobby
 
 import envs
+from agents.packaged import shipped_agents
 from agents.play.agent_file import load_player
 from agents.play.players import fixed_player
 from agents.web.lobby import NOBODY, Offer, agents_in, fixed_offers, lobby_of, usual_games
@@ -45,7 +46,8 @@ def test_agents_of_a_folder(tmp_path):
     (tmp_path / "two.zip").write_bytes(b"no agent")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes.txt").write_text("", encoding="utf-8")
-    (agent,) = agents_in(tmp_path, "cpu")
+    *along, agent = agents_in(tmp_path, "cpu")
+    assert [one.name for one in along] == shipped_agents()
     assert [agent.name] == [name.partition(": ")[2] for name in lobby_of([], [], [agent])][:1]
     with pytest.raises(ValueError, match="--agents must be a folder"):
         agents_in(tmp_path / "none", "cpu")

@@ -15,6 +15,9 @@ from visits import KUHN, USUAL, Visitor, app_for, buttons, lobby, sources, usual
 
 import envs
 from agents.commands import play as command
+from agents.commands import records as records_command
+from agents.commands import watch as watch_command
+from agents.packaged import shipped_agents
 from agents.play import records
 from agents.play.players import Player
 from agents.play.story import story_of
@@ -262,11 +265,13 @@ def test_looking_back_with_what_the_agent_thought(tmp_path):
     assert "What it thought before this move" in after
     assert re.search(r"Value [+-]\d\.\d{3}, entropy \d\.\d{3} nats, norm of h \d", after)
     assert after.count("<meter ") == 5
+    assert "the return that was expected before each move, drawn" in first  # a line along all moves
+    assert first.count("<svg ") == 2
     own = next(k for k in range(1, last + 1) if sitting_seat(sitting, k) == 1)
     assert "What it thought" not in visitor.get(f"/replay?ply={own}").text  # the person's own move
     both = visitor.get(f"/replay?ply={last}&view=both").text
-    assert both.count("<svg ") == 2
-    assert visitor.get("/replay?ply=999&view=zz").text.count("<svg ") == 1  # the last moment, by the referee
+    assert both.count("<svg ") == 3
+    assert visitor.get("/replay?ply=999&view=zz").text.count("<svg ") == 2  # the last moment, by the referee
     assert visitor.get("/replay/1.svg").headers["content-type"] == "image/svg+xml"
     assert visitor.get("/replay/999.svg").status_code == 404
 
@@ -298,6 +303,40 @@ def test_a_match_of_the_page_is_a_record(tmp_path):
     assert told.matches[-1].text() == sitting.view().text
 
 
+def test_the_commands_take_a_match_of_the_page(tmp_path, monkeypatch, capsys):
+    """`records check` plays it again by the rules, `watch --replay` shows it as text and on a page."""
+    sessions = Sessions(USUAL, seed=5)
+    visitor = Visitor(app_for(sessions))
+    last = ended(visitor, TTT, "0")
+    file = tmp_path / "match.jsonl"
+    file.write_text(visitor.get("/record.jsonl").text, encoding="utf-8")
+    (sitting,) = sessions._sittings.values()
+    plies = len(sitting.match.actions)
+    monkeypatch.setattr("sys.argv", ["records.py", "check", str(file)])
+    records_command.main()
+    assert capsys.readouterr().out == (
+        f"{file}: 1 matches of {TICTACTOE}, {plies} decisions, all as the rules play them\n"
+    )
+    monkeypatch.setattr("sys.argv", ["watch.py", "--replay", str(file)])
+    watch_command.main()
+    shown = capsys.readouterr().out
+    assert f"{file}, line 1: person (seat 0) against bot (seat 1)" in shown
+    assert sitting.view().text in shown
+    served = []
+    monkeypatch.setattr("agents.web.server.serve", lambda *how: served.append(how[0]))
+    monkeypatch.setattr("sys.argv", ["watch.py", "--replay", str(file), "--render", "web"])
+    watch_command.main()
+    viewer = Visitor(app_for(served[0]))
+    page = viewer.get(f"/replay?ply={plies}").text
+    assert f"Moment {plies} of {plies}" in page
+    assert the_board(page) == the_board(last)
+
+
+def the_board(page):
+    """The drawing of a page, without what the page calls it."""
+    return re.sub(r' role="img" aria-label="[^"]*"', "", re.search(r"<svg .*?</svg>", page, re.S)[0])
+
+
 def test_a_story_for_everybody():
     match = Match(KUHN, 3)
     while not match.over:
@@ -322,7 +361,9 @@ def test_the_command_serves_what_it_names(monkeypatch, tmp_path):
     assert (port, sessions.enter().wish) == (0, "random")
     monkeypatch.setattr("sys.argv", ["play.py"])
     command.main()
-    assert next(iter(served[1][0].lobby)) == "kuhn_poker: bot"
+    offered = [offer.opponent for offer in served[1][0].lobby.values()]
+    assert offered[: len(shipped_agents())] == shipped_agents()  # whoever comes along first
+    assert "kuhn_poker: bot" in served[1][0].lobby
 
 
 def test_the_command_without_the_extra(monkeypatch):
