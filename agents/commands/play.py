@@ -17,6 +17,7 @@ the extra `web`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -52,7 +53,8 @@ class Arguments:
     agents: Path | None = None
     """A folder whose runs and agents' files the page offers, too, such as runs."""
     record: Path | None = None
-    """A file to which every match that ends is added, as a line that `records` and `watch --replay` read."""
+    """A file to which every match that ends is added, as a line that `records` and `watch --replay` read; of
+    games that it is not of, to one beside it, such as mine.dark_hex.jsonl."""
     game: str | None = None
     """The game, needed only against a fixed player, in the terminal."""
     options: dict[str, OptionValue] = dataclasses.field(default_factory=dict)
@@ -115,10 +117,30 @@ def keeper(path: Path | None) -> Callable[[Match, Sequence[str]], None]:
 
     def keep(match: Match, names: Sequence[str]) -> None:
         if path is not None:
-            with alone, path.open("a", encoding="utf-8") as file:
-                file.writelines(records.written(records.of_match(match, names)))
+            line = "".join(records.written(records.of_match(match, names)))
+            with alone, fitting(path, match.game.name, line).open("a", encoding="utf-8") as file:
+                file.write(line)
 
     return keep
+
+
+def fitting(path: Path, name: str, line: str) -> Path:
+    """Where a line of the game of this name is added: `path`, or a file beside it if that is of another.
+
+    Records of one file are of one game, its options and rules.
+    """
+    ends = (f"{name}{'' if n == 1 else f'-{n}'}" for n in itertools.count(1))
+    beside = (path.with_name(f"{path.stem}.{end}{path.suffix}") for end in ends)
+    return next(file for file in itertools.chain([path], beside) if takes(file, line))
+
+
+def takes(path: Path, line: str) -> bool:
+    """Whether the matches of a file, if there are any, are of the game of this line."""
+    if not path.exists():
+        return True
+    with path.open("rb") as file:
+        first = file.readline()
+    return not first or records.head_of(first) == records.head_of(line.encode())
 
 
 def in_terminal(a: Arguments) -> None:

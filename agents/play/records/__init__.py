@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from agents.play.records.folder import Writer, load, load_line, split_at
 from agents.play.records.laid import Laid, lay
-from agents.play.records.lines import written
+from agents.play.records.lines import head_of, written
 from agents.play.records.matches import ENDS, OVER, Matches, RecordError, Split, check, played
 from agents.play.records.recorder import again, of_match, record, watch
 
@@ -24,6 +24,7 @@ __all__ = [
     "Writer",
     "again",
     "check",
+    "head_of",
     "lay",
     "load",
     "load_line",

@@ -60,6 +60,15 @@ def written(matches: Matches) -> Iterator[str]:
         yield json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
 
 
+def head_of(text: bytes) -> tuple[Any, ...] | None:
+    """What all lines of a file share, out of one of them: game, options and rules; None if it is no line."""
+    try:
+        record = parsed(text)
+    except ValueError:
+        return None
+    return tuple(record.get(key) for key in ("game", "options", "rules"))
+
+
 def parsed(text: bytes) -> dict[str, Any]:
     """The object that a line, or a file, of JSON holds.
 

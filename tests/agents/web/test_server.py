@@ -285,15 +285,20 @@ def sitting_seat(sitting, ply):
 
 
 def test_a_match_of_the_page_is_a_record(tmp_path):
-    """What the page hands out and what the command keeps: the same line, which the rules play again."""
+    """What the page hands out and what the command keeps: the same line, which the rules play again.
+
+    Matches of a second game stand in a file beside the first's, as a file of records is of one game."""
     path = tmp_path / "played.jsonl"
     sessions = Sessions(USUAL, seed=5, keep=command.keeper(path))
     visitor = Visitor(app_for(sessions))
     ended(visitor, "kuhn_poker: bot")
     ended(visitor, TTT, "0")
     line = visitor.get("/record.jsonl").text
-    assert path.read_text(encoding="utf-8").splitlines()[1] == line.strip()
-    matches = records.load_line(path, 2)
+    (file,) = set(tmp_path.iterdir()) - {path}
+    assert file.name == "played.phantom_tictactoe.jsonl"
+    assert file.read_text(encoding="utf-8") == line
+    assert len(records.load(path)) == len(records.load(file)) == 1
+    matches = records.load_line(file, 1)
     assert [matches.names[p] for p in matches.players[0]] == ["person", "bot"]
     begun, actions, names = records.again(matches)
     (sitting,) = sessions._sittings.values()
