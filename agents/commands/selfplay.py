@@ -45,8 +45,8 @@ def report(outcome: Outcome[Result], is_launched: bool = False) -> None:
     """How good it is, and what to type next.
 
     Args:
-        is_launched: torchrun waits, which starts again what ends by anything but 0: a run that was stopped and
-            saved ends by 0, then.
+        is_launched: torchrun waits, which starts again what ends by anything but 0; so a run that was
+            stopped and saved ends by 0.
     """
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:

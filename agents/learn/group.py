@@ -19,22 +19,27 @@ import signal
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 PATIENCE: Final = datetime.timedelta(days=1)
-"""Ranks wait so long for one another, while rank 0 judges the agent for one. Whoever is gone is noticed at once
+"""Ranks wait so long for one another, while rank 0 judges the agent for one. Who is gone is noticed at once,
 by its closed connection."""
+
+BEGINNING: Final = datetime.timedelta(minutes=10)
+"""They wait so long for one another to begin."""
 
 LOOK: Final = 0.5
 """Seconds between two looks whether another rank has failed."""
 
 MERCY: Final = 5.0
-"""Seconds that a rank has, when another has failed, to end by itself; as many more after it was interrupted."""
+"""Seconds that a rank has to end by itself when another has failed; as many more once it is interrupted."""
 
 TOLD: Final = (ValueError, TypeError, OSError, RuntimeError, ArithmeticError, MemoryError)
 """Errors that are told in one line, with the rank; others are mistakes of ours and keep their trace."""
@@ -200,7 +205,7 @@ class Group:
         try:
             yield
         except RuntimeError as error:
-            raise LostError(f"another process is gone ({str(error).strip().splitlines()[0][:200]})") from error
+            raise LostError("another process of the run is gone: killed, or cut off") from error
 
     def watch(self) -> None:
         """Look from now on whether another rank has failed; then this one ends, whatever it is doing."""
@@ -244,7 +249,8 @@ def joined() -> Iterator[Group]:
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
         yield ALONE
         return
-    store, rank, world = next(iter(dist.rendezvous("env://", timeout=datetime.timedelta(minutes=10))))
+    store, rank, world = next(iter(rendezvous("env://", timeout=BEGINNING)))
+    store = _of_this_start(store, rank, world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=PATIENCE)
     group = Group(rank, world, store)
     group.watch()
@@ -254,6 +260,31 @@ def joined() -> Iterator[Group]:
         group.leave(error)
     finally:
         group.close()
+
+
+def _of_this_start(store: dist.Store, rank: int, world: int) -> dist.Store:
+    """Room in the store for the processes that began together with this one.
+
+    Torchrun keeps one store while it starts processes again and again, and what earlier ones left there would
+    be read as said now. So each rank asks with a word that nobody has said before, and rank 0 answers it.
+
+    Raises:
+        LostError: they did not come.
+    """
+    word, end = uuid.uuid4().hex, time.monotonic() + BEGINNING.total_seconds()
+    if rank > 0:
+        store.set(f"asks/{rank}", word)
+        room = store.get(f"answer/{word}").decode()
+        store.add(f"came/{room}", 1)
+        return dist.PrefixStore(room, store)
+    while store.add(f"came/{word}", 0) < world - 1:
+        for other in range(1, world):
+            if store.check([f"asks/{other}"]):
+                store.set(f"answer/{store.get(f'asks/{other}').decode()}", word)
+        if time.monotonic() > end:
+            raise LostError(f"of {world} processes some did not come within {BEGINNING}")
+        time.sleep(0.05)
+    return dist.PrefixStore(word, store)
 
 
 class Launch(NamedTuple):
@@ -268,8 +299,8 @@ class Launch(NamedTuple):
 def launch() -> Launch | None:
     """By which this process was started; None: by none.
 
-    Where nobody named it (--rdzv-id, --standalone), it is told by the process that keeps it, whose number another
-    one may have had before: then only processes that are started again may go on with anything.
+    Where nobody named it (--rdzv-id, --standalone), it is told by the process that keeps it, whose number
+    another one may have had before: then only processes that are started again may go on with anything.
     """
     name, count = os.environ.get("TORCHELASTIC_RUN_ID"), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if name is None:

@@ -229,7 +229,7 @@ def _compile_loss() -> None:
 class Moments(NamedTuple):
     """Of the decisions of a minibatch that count, wherever they are computed."""
 
-    count: float
+    number: float
     """How many they are, at least 1."""
     mean: float
     """Of their advantages."""

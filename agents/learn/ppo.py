@@ -60,7 +60,7 @@ def ppo_loss(
         the loss and, without gradient, its parts by SB3's names.
     """
     weight = s.counts.to(value.dtype)
-    count = weight.sum().clamp(min=1.0) if moments is None else moments.count
+    count = weight.sum().clamp(min=1.0) if moments is None else moments.number
 
     def mean(x: Tensor) -> Tensor:
         return (x * weight).sum() / count
@@ -224,9 +224,7 @@ def orders_of(rollout: Rollout, c: Moment, generator: torch.Generator | None) ->
         yield torch.randperm(B, generator=generator).to(rollout.value.device).split(size)
 
 
-def minibatches(
-    rollout: Rollout, played: Sample, orders: Iterable[Order], c: Moment
-) -> Iterator[Minibatch]:
+def minibatches(rollout: Rollout, played: Sample, orders: Iterable[Order], c: Moment) -> Iterator[Minibatch]:
     """One after another, epoch by epoch; `LAID` says how many are laid in their order at once."""
     pieces = pieces_of(rollout)
     T, B = played.value.shape

@@ -285,11 +285,12 @@ class Saved:
         if not self.is_cut:
             return self.state
         warnings.warn(
-            f"{self.stored.path}: its matches are cut into shards, which only `selfplay --resume` goes on with; "
-            "here other ones begin",
+            f"{self.stored.path}: its matches are cut into shards, which only `selfplay --resume` goes on "
+            "with; here other ones begin",
             stacklevel=5,
         )
-        draws = {name: self.state[f"shard.0.{name}"] for name in ("generator", "shuffler")}
+        names = {"generator": "generator", "shuffler": "shuffler", "torch": "noise"}
+        draws = {name: self.state[f"shard.0.{own}"] for name, own in names.items()}
         return without(self.state, "shard.", "past.") | draws
 
     def _batch(self, device: str | torch.device) -> envs.Batch:

@@ -22,7 +22,7 @@ from agents.learn.settings import Moment
 from agents.learn.shards import Shard, Shards, looked_at, together, update_together
 from agents.net.policy import RecurrentPolicy
 from agents.net.task import Lanes, Task
-from agents.play.opposition import below, set_generator
+from agents.play.opposition import below
 
 PLAYED = ("decisions", "own", "ended", "length", "earned", "draws", "illegal")
 """What is counted of a rollout for the curves."""
@@ -32,8 +32,8 @@ class ShardedPPO(MaskableRecurrentPPO):
     """Self-play cut into shards, see `agents.learn.shards`.
 
     Made with `seed`, the same run on any number of processes; `begin_alike` makes sure that all have the same
-    weights. A file of it goes on by `go_on`, on another number of processes as well; `MaskableRecurrentPPO.load`
-    reads it, too, and begins matches anew.
+    weights. A file of it goes on by `go_on`, on another number of processes as well; it is read by
+    `MaskableRecurrentPPO.load`, too, with which matches begin anew.
 
     Args:
         policy: as of `MaskableRecurrentPPO`; so are `settings`, but for `env`, `device` and `opposition`.
@@ -60,8 +60,9 @@ class ShardedPPO(MaskableRecurrentPPO):
         fits = [T * rows for rows in range(S, B + 1, S) if B % rows == 0]
         if self.batch_size not in fits:
             raise ValueError(
-                f"batch_size {self.batch_size} does not fit {B} matches x n_steps {T} in {S} shards: a minibatch "
-                f"holds as many whole matches of each shard, so it must be one of {', '.join(map(str, fits))}"
+                f"batch_size {self.batch_size} does not fit {B} matches x n_steps {T} in {S} shards: a "
+                "minibatch holds as many whole matches of each shard, so it must be one of "
+                f"{', '.join(map(str, fits))}"
             )
 
     def begin_alike(self) -> None:
@@ -120,7 +121,9 @@ class ShardedPPO(MaskableRecurrentPPO):
     def _improve(self, rollout: Rollout, now: Moment) -> dict[str, float]:
         """One update of all shards' latest rollouts."""
         if not self.played or rollout is not self.played[0]:
-            raise ValueError("shards are learned from together: train takes the rollouts that learn has just made")
+            raise ValueError(
+                "shards are learned from together: train takes the rollouts that learn has just made"
+            )
         return update_together(
             self.policy,
             self.optimizer,
@@ -158,12 +161,15 @@ class ShardedPPO(MaskableRecurrentPPO):
         now = self.num_timesteps, self._n_updates
         if self._gathered is not None and self._gathered[0] == now:
             return
-        shards, told = self.shards, {}
+        shards = self.shards
+        told: dict[str, Tensor] = {}
         for k, shard in enumerate(shards.own):
             parts = {"shard": shard.state_dict(), "past": shard.weights()}
             if self.played:
                 parts["seen"] = looked_at(self.played[k], shards.number)
-            told |= {f"{part}.{shard.number}.{name}": x for part, of in parts.items() for name, x in of.items()}
+            told |= {
+                f"{part}.{shard.number}.{name}": x for part, of in parts.items() for name, x in of.items()
+            }
         state: dict[str, Tensor] = {}
         for content in shards.group.collect(files.tensor_bytes(told)):
             state |= files.read_tensors(content, "a rank")
@@ -188,8 +194,8 @@ class ShardedPPO(MaskableRecurrentPPO):
             self.gather()
         if self._gathered is None or self._gathered[0] != (self.num_timesteps, self._n_updates) or group.rank:
             raise RuntimeError("the state of all shards is known on rank 0 alone, and after gather")
-        own = {"torch": torch.get_rng_state()} | saving.optimizer_state(self.optimizer, self.policy)
-        return {name: x.detach().clone() for name, x in (self._counts() | own | self._gathered[1]).items()}
+        own = self._counts() | saving.optimizer_state(self.optimizer, self.policy)
+        return {name: x.detach().clone() for name, x in (own | self._gathered[1]).items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where `state_dict` was taken, with the shards that this process plays.
@@ -207,9 +213,6 @@ class ShardedPPO(MaskableRecurrentPPO):
             told = below(state, f"shard.{shard.number}.")
             goes_on &= shard.load_state_dict(told, past, self.policy, self._seated_at(shard), seed)
         self.collector, self._gathered = self.shards.own[0].collector, None
-        default = torch.Generator()
-        set_generator(default, state, "torch", self._seed_again("torch"))
-        torch.set_rng_state(default.get_state())
         if not goes_on:
             warnings.warn(saving.ANEW, stacklevel=3)
 
@@ -222,7 +225,9 @@ class ShardedPPO(MaskableRecurrentPPO):
         saved = saving.read_saved(stored, RecurrentPolicy)
         mine: tuple[Task, int] = self.task, self.shards.matches
         if (saved.task.plays, saved.matches) != (mine[0].plays, mine[1]):
-            raise stored.error(f"is of {saved.matches} matches of {saved.task.plays}, expected {mine[1]} of {mine[0].plays}")
+            raise stored.error(
+                f"is of {saved.matches} matches of {saved.task.plays}, expected {mine[1]} of {mine[0].plays}"
+            )
         self._take_weights(saved)
         try:
             self.load_state_dict(saved.state)

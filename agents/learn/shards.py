@@ -2,13 +2,13 @@
 
 A shard has matches of its own, with the seeds that they would have in one batch of all, and draws of its own:
 of the policy's actions, of who sits opposite, of minibatches and of dropout. So what it plays depends on its
-number and on the weights alone. What an update takes of the whole rollout is a sum over shards, in their order:
+number and on the weights alone. What an update takes of the whole rollout is a sum over shards, in order:
 
     gradient = sum_s g_s        g_s = sum over the shard's decisions / n,   n those of all shards that count
 
 and likewise the moments of the advantages, the KL divergence that ends an update early, the parts of the loss
-and the share of the variance explained. `agents.learn.group` hands each rank all the g_s; with one process they
-are there already. Clipping comes once, after the sum.
+and the share of the variance explained. `agents.learn.group` hands each rank all the g_s; with one process
+they are there already. Clipping comes once, after the sum.
 """
 
 from __future__ import annotations
@@ -144,7 +144,9 @@ class Shard:
             sitting = {name.split(".")[1] for name in told if name.startswith("player.")}
             past = {n: x for n, x in weights.items() if n.split(".")[0] in sitting}
             told |= {f"weights.{name}": x for name, x in past.items()}
-            goes_on &= self.opposition.load_state_dict(told, policy, derived_seed(seed, "opposition", self.number))
+            goes_on &= self.opposition.load_state_dict(
+                told, policy, derived_seed(seed, "opposition", self.number)
+            )
         noise = torch.Generator(self.lanes.device)
         for name, generator in (("generator", self.generator), ("shuffler", self.shuffler), ("noise", noise)):
             goes_on &= set_generator(generator, state, name, derived_seed(seed, name, self.number))
@@ -327,7 +329,10 @@ def _go_back_together(
         told.append(torch.stack([x.to(gradients[-1].device) for x in numbers]))
     if shards.is_exact:
         width = 8 * len(names)
-        joined = [torch.cat([x.view(torch.uint8), g.view(torch.uint8)]) for x, g in zip(told, gradients, strict=True)]
+        joined = [
+            torch.cat([x.view(torch.uint8), g.view(torch.uint8)])
+            for x, g in zip(told, gradients, strict=True)
+        ]
         rows = shards.rows(joined)
         numbers_of_all = rows[:, :width].contiguous().view(torch.float64)
         gradient = in_order(rows[:, width:].contiguous().view(torch.float32))

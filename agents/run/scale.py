@@ -1,4 +1,4 @@
-"""A run in several processes: what they agree on before it begins, and what torchrun finds when it starts again."""
+"""A run in several processes: what they agree on before it begins, and which run torchrun starts again."""
 
 from __future__ import annotations
 

@@ -441,7 +441,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
 
 
 class Follower(SelfPlayKeeper):
-    """What stands where a keeper does on the other ranks: it agrees when to gather and stop, and keeps nothing."""
+    """What stands for a keeper on the other ranks: it agrees when to gather and when to stop, and keeps
+    nothing."""
 
     def start(self, model: Learning) -> None:
         self.config = dataclasses.replace(self.config, progress=False)
