@@ -1,4 +1,4 @@
-"""What every process does in the tests of runs in several: started by torchrun, it plays one of these stories.
+"""What every process does in the tests of runs in several: started by torchrun, it plays one of stories.
 
 torchrun --nproc-per-node=2 ranks.py STORY FOLDER
 """
@@ -209,10 +209,8 @@ def started(story, folder, *flags, processes=2):
     words = [*torchrun, f"--nproc-per-node={processes}", __file__, story.__name__, str(folder)]
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     began = time.perf_counter()
-    done = subprocess.run(
-        words, env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        timeout=900, check=False,
-    )  # fmt: skip
+    told = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=told, capture_output=True, encoding="utf-8", timeout=900, check=False)
     return done.returncode, done.stdout + done.stderr, time.perf_counter() - began
 
 

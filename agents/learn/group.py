@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 PATIENCE: Final = datetime.timedelta(days=1)
@@ -262,7 +263,7 @@ def joined() -> Iterator[Group]:
         group.close()
 
 
-def _of_this_start(store: dist.Store, rank: int, world: int) -> dist.Store:
+def _of_this_start(store: Store, rank: int, world: int) -> Store:
     """Room in the store for the processes that began together with this one.
 
     Torchrun keeps one store while it starts processes again and again, and what earlier ones left there would
@@ -276,7 +277,7 @@ def _of_this_start(store: dist.Store, rank: int, world: int) -> dist.Store:
         store.set(f"asks/{rank}", word)
         room = store.get(f"answer/{word}").decode()
         store.add(f"came/{room}", 1)
-        return dist.PrefixStore(room, store)
+        return PrefixStore(room, store)
     while store.add(f"came/{word}", 0) < world - 1:
         for other in range(1, world):
             if store.check([f"asks/{other}"]):
@@ -284,7 +285,7 @@ def _of_this_start(store: dist.Store, rank: int, world: int) -> dist.Store:
         if time.monotonic() > end:
             raise LostError(f"of {world} processes some did not come within {BEGINNING}")
         time.sleep(0.05)
-    return dist.PrefixStore(word, store)
+    return PrefixStore(word, store)
 
 
 class Launch(NamedTuple):

@@ -1,4 +1,4 @@
-"""The group: who owns what, one process alone, who began with whom. Two that talk are in `run/test_scale.py`."""
+"""The group: who owns what, one process alone, who began with whom. Two that talk: `run/test_scale.py`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_first_error_is_told_and_the_others_are_silent():
     store = dist.HashStore()
     first, second = (Group(rank, 2, store) for rank in (1, 0))
     assert first.cause(ValueError("mine")).args == ("mine",)
-    with pytest.raises(RuntimeError, match="^rank 1 of 2: no memory$"):
+    with pytest.raises(RuntimeError, match=r"^rank 1 of 2: no memory$"):
         first.leave(MemoryError("no memory"))
     with pytest.raises(SystemExit) as silent:
         second.leave(LostError("another process is gone"))

@@ -55,12 +55,12 @@ def test_it_goes_on_bit_for_bit():
 
 def test_one_shard_or_four_are_different_runs_of_the_same_matches():
     four, one = learner(), learner(shards=1)
-    assert torch.equal(one.policy.value_head.weight, four.policy.value_head.weight)
+    assert all(map(torch.equal, one.policy.parameters(), four.policy.parameters()))
     four.learn(STEPS)
     assert four.num_timesteps == STEPS
     with pytest.raises(CheckpointError, match="the saved state has 4 shards, expected 1"):
         one.go_on(stored(four))
-    with pytest.raises(CheckpointError, match="is of 16 matches of .*, expected 32 of"):
+    with pytest.raises(CheckpointError, match=r"is of 16 matches of .*, expected 32 of"):
         learner(matches=32).go_on(stored(four))
 
 
@@ -88,10 +88,6 @@ def test_only_rank_0_has_the_state_of_all_and_only_after_gather():
 def test_what_a_shard_has_not_played_is_not_learned_from():
     model = learner()
     model.learn(STEPS)
-    with pytest.raises(ValueError, match="shards are learned from together"):
-        model.train(
-            MaskableRecurrentPPO("MlpLstmPolicy", envs.Batch(KUHN, 4), n_steps=8, batch_size=8).rollout
-        )
     other = MaskableRecurrentPPO("MlpLstmPolicy", envs.Batch(KUHN, 4), n_steps=8, batch_size=8)
     other.learn(32)
     with pytest.raises(ValueError, match="shards are learned from together"):
