@@ -102,6 +102,19 @@ def test_the_next_commands_work_as_they_are_printed(run, folder):
     assert "own:Greedy" in out
 
 
+def test_its_matches_are_recorded_and_prove_themselves(folder):
+    sizes = ("--game", "nim:Nim", "--matches", 20, "--out", "records")
+    code, _, err = typed(folder, "record", "own:Greedy", "random", *sizes)
+    assert code == 0, err
+    code, out, err = typed(folder, "records", "check", "records", "--uses", "nim:Nim")
+    assert code == 0, err
+    assert "records: 20 matches of Nim" in out
+    replay = ("--replay", "records/matches.jsonl:20", "--render", "ansi", "--uses", "nim:Nim")
+    code, out, err = typed(folder, "watch", *replay)
+    assert code == 0, err
+    assert re.search(r"returns: seat 0 [+-]1, seat 1 [+-]1", out)
+
+
 def test_it_goes_on(run, folder):
     code, out, err = typed(folder, "selfplay", "--resume", run[0], "-n", 256, "--no-progress")
     assert code == 0, err
