@@ -98,6 +98,27 @@ def match_seed(seed: Any, lane: Any, episode: Any) -> Any:
     return mix(z + (np.uint64(episode) + np.uint64(1)) * _GOLDEN)
 
 
+def seed_from_lane(seed: int, first: int) -> int:
+    """The seed of a batch whose lanes 0, 1, ... deal what the lanes first, first + 1, ... deal with `seed`.
+
+    `match_seed` takes seed and lane apart by one call of `mix`, which has an inverse.
+    """
+    whole = 2**64
+    step, one, two = (int(x) for x in (_GOLDEN, _MIX_1, _MIX_2))
+    z = (int(mix(np.uint64((seed + step) % whole))) + first * step) % whole
+    z = _unshifted(z, 31) * pow(two, -1, whole) % whole
+    z = _unshifted(z, 27) * pow(one, -1, whole) % whole
+    return (_unshifted(z, 30) - step) % whole
+
+
+def _unshifted(z: int, bits: int) -> int:
+    """The x of 64 bits for which x ^ (x >> bits) is z."""
+    x = z
+    for _ in range(64 // bits):
+        x = z ^ (x >> bits)
+    return x
+
+
 @verb
 def draw(s: State) -> float:
     """The match's next random number, uniform in [0, 1) with 53 bits."""

@@ -7,11 +7,13 @@
     python scripts/benchmark.py train                   training, beside sb3-contrib and the products
     python scripts/benchmark.py train --memory          what a large training takes, beside a count on paper
     python scripts/benchmark.py exploit                 exact exploitability, beside OpenSpiel
+    python scripts/benchmark.py scale                   training in two processes, beside one
     python scripts/benchmark.py all                     all with small settings; ends with the bars and goals
     python scripts/benchmark.py train --threads 1 --json train.json --plot train.svg --markdown
 
-Both sides run in one process and take turns. Before anything is timed it is checked that they do the same
-thing; if they do not, nothing is timed.
+Both sides run in one process and take turns; those of `scale` start processes of their own, by turns. Before
+anything is timed it is checked that they do the same thing; if they do not, nothing is timed. (That those of
+`scale` do is what `tests/agents/run/test_scale.py` checks.)
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ import gymnasium
 import torch
 import tyro
 
-from benchmarks import cell, exploit, memory, play, plot, stepping, telling, training
-from benchmarks.options import All, Cell, Env, Exploit, Play, Train
+from benchmarks import cell, exploit, memory, play, plot, processes, stepping, telling, training
+from benchmarks.options import All, Cell, Env, Exploit, Play, Scale, Train
 from benchmarks.telling import ComparisonError, Report
 
 MEASURES: dict[type, Callable[[Any], list[Report]]] = {
@@ -34,11 +36,12 @@ MEASURES: dict[type, Callable[[Any], list[Report]]] = {
     Play: play.measure,
     Train: training.measure,
     Exploit: exploit.measure,
+    Scale: processes.measure,
 }
 
 
 def main() -> int:
-    options = tyro.cli(Env | Cell | Play | Train | Exploit | All, description=__doc__)
+    options = tyro.cli(Env | Cell | Play | Train | Exploit | Scale | All, description=__doc__)
     try:
         options.check()
         if options.threads is not None:
@@ -53,7 +56,7 @@ def main() -> int:
     return 0
 
 
-def _run(options: Env | Cell | Play | Train | Exploit | All) -> None:
+def _run(options: Env | Cell | Play | Train | Exploit | Scale | All) -> None:
     """Measure and tell."""
     threads, before = torch.get_num_threads(), telling.load()
     if warning := telling.busy(before, before, threads):
@@ -74,7 +77,7 @@ def _run(options: Env | Cell | Play | Train | Exploit | All) -> None:
         plot.draw(reports[0].rows, options.plot)
 
 
-def _measured(options: Env | Cell | Play | Train | Exploit | All) -> Iterator[Report]:
+def _measured(options: Env | Cell | Play | Train | Exploit | Scale | All) -> Iterator[Report]:
     """One comparison after another; of all of them those for which everything is installed."""
     if isinstance(options, Train) and options.memory:
         yield memory.measure(options)

@@ -4,13 +4,17 @@ python scripts/selfplay.py configs/dark_hex_gated.yaml --algo.learning-rate line
 
 python scripts/selfplay.py --resume runs/<run>
 
+torchrun --nproc-per-node=2 scripts/selfplay.py configs/dark_hex_gated.yaml
+
 python scripts/selfplay.py configs/kuhn_poker_gated.yaml --help
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
+from agents.learn.group import joined
 from agents.play.arena import NOBODY, Result
 from agents.run import cli
 from agents.run.choices import SELF_PLAY_CHOICES
@@ -22,17 +26,33 @@ from agents.run.written import typed
 
 
 def main() -> None:
-    """Train as the command line says."""
-    report(cli.start_or_resume(Config, train, resume, __doc__, SELF_PLAY_CHOICES))
+    """Train as the command line says, with the processes that torchrun started, if it did."""
+    with joined() as group:
+        say = SAY if group.rank == 0 else lambda _: None
+
+        def begin(config: Config, command: str) -> Outcome[Result]:
+            return train(config, command, say, group)
+
+        def go_on(run: str, change: Callable[[Config], Config]) -> Outcome[Result]:
+            return resume(run, change, say, group)
+
+        outcome = cli.start_or_resume(Config, begin, go_on, __doc__, SELF_PLAY_CHOICES)
+        if group.rank == 0:
+            report(outcome, group.is_launched)
 
 
-def report(outcome: Outcome[Result]) -> None:
-    """How good it is, and what to type next."""
+def report(outcome: Outcome[Result], is_launched: bool = False) -> None:
+    """How good it is, and what to type next.
+
+    Args:
+        is_launched: torchrun waits, which starts again what ends by anything but 0; so a run that was
+            stopped and saved ends by 0.
+    """
     speed = f"{outcome.timesteps:,} decisions, {outcome.seconds:.0f} s"
     if outcome.was_interrupted:
         SAY(f"stopped and saved ({speed}). Go on with")
         SAY("  " + typed(*cli.called("selfplay"), "--resume", outcome.run))
-        sys.exit(outcome.exit_code)
+        sys.exit(0 if is_launched else outcome.exit_code)
     results = {("agent", name): result for name, result in outcome.results.items()}
     results |= {(name, NOBODY): result for name, result in outcome.anchors.items()}
     cli.show(cli.result_table(f"trained: {speed}", results))

@@ -42,7 +42,7 @@ from agents.learn.lanes import MatchLanes
 from agents.learn.ppo import follow, update
 from agents.learn.rollout import UNIFORM, Collector, Rollout
 from agents.learn.schedules import Schedule, at, is_kept
-from agents.learn.settings import NAMES, Settings
+from agents.learn.settings import NAMES, Moment, Settings
 from agents.learn.worlds import VecWorld
 from agents.net import normalizer, settings
 from agents.net.policy import Memory, RecurrentPolicy, with_names
@@ -399,17 +399,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         for group in self.optimizer.param_groups:
             group["lr"] = now.learning_rate
         self.policy.train()
-        parts = update(
-            self.policy,
-            self.optimizer,
-            rollout,
-            now,
-            reward_scale=self.reward_scale,
-            potential=self.potential,
-            generator=self.shuffler,
-            ema=self.ema,
-            ema_steps=self.ema_steps,
-        )
+        parts = self._improve(rollout, now)
         steps = int(parts.pop("steps"))
         self.ema_steps += steps if self.ema is not None else 0
         self.policy.eval()
@@ -421,7 +411,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         ):
             follow(self.magnet, self.ema or self.policy, 0.0)
         if self.opposition is not None and self._n_updates % self.snapshot_every == 0:
-            self.opposition.add(self.policy, f"past self {self.num_timesteps}")
+            self._keep_past_self()
 
         for name, value in parts.items():
             self.logger.record(f"train/{name}", value)
@@ -431,6 +421,25 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if self.potential is not None:
             self.logger.record("train/shaping_coef", now.shaping_coef)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _improve(self, rollout: Rollout, now: Moment) -> dict[str, float]:
+        """See `update`."""
+        return update(
+            self.policy,
+            self.optimizer,
+            rollout,
+            now,
+            reward_scale=self.reward_scale,
+            potential=self.potential,
+            generator=self.shuffler,
+            ema=self.ema,
+            ema_steps=self.ema_steps,
+        )
+
+    def _keep_past_self(self) -> None:
+        """The weights as they are join the opposition's pool."""
+        assert self.opposition is not None
+        self.opposition.add(self.policy, f"past self {self.num_timesteps}")
 
     def predict(  # type: ignore[override]
         self,
@@ -767,11 +776,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything but the policies' weights that decides how training goes on, as tensors."""
-        state = {
-            "num_timesteps": torch.tensor(self.num_timesteps),
-            "n_updates": torch.tensor(self._n_updates),
-            "ema_steps": torch.tensor(self.ema_steps),
-            "deals": torch.tensor([self._beginnings, self._own_seed]),
+        state = self._counts() | {
             "generator": self.generator.get_state(),
             "shuffler": self.shuffler.get_state(),
             "torch": torch.get_rng_state(),
@@ -787,6 +792,30 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         state |= {f"{part}.{name}": x for part, told in parts.items() for name, x in told.items()}
         return {name: x.detach().clone() for name, x in state.items()}
 
+    def _counts(self) -> dict[str, Tensor]:
+        """How far it is, as tensors."""
+        return {
+            "num_timesteps": torch.tensor(self.num_timesteps),
+            "n_updates": torch.tensor(self._n_updates),
+            "ema_steps": torch.tensor(self.ema_steps),
+            "deals": torch.tensor([self._beginnings, self._own_seed]),
+        }
+
+    def _load_counts(self, state: Mapping[str, Tensor]) -> int:
+        """Take over how far a saved state was, and its optimiser; returns the seed of its Batch."""
+        counters = {}
+        for name in ("num_timesteps", "n_updates", "ema_steps"):
+            counters[name] = int(fitting(state, name, torch.tensor(0)))
+            if not 0 <= counters[name] < 2**53:
+                raise ValueError(f"the saved {name} must be 0 or more, got {counters[name]}")
+        self.optimizer.load_state_dict(saving.optimizer_dict(self.optimizer, self.policy, state))
+        self.num_timesteps, self._n_updates, self.ema_steps = counters.values()
+        self._beginnings, own_seed = fitting(state, "deals", torch.zeros(2, dtype=torch.int64)).tolist()
+        return int(own_seed)
+
+    def gather(self) -> None:
+        """Nothing to do: all of its state is here. One in several processes has to, before it is told."""
+
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where `state_dict` was taken.
 
@@ -796,14 +825,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         Raises:
             ValueError: it is the state of another model, or none that training comes to.
         """
-        counters = {}
-        for name in ("num_timesteps", "n_updates", "ema_steps"):
-            counters[name] = int(fitting(state, name, torch.tensor(0)))
-            if not 0 <= counters[name] < 2**53:
-                raise ValueError(f"the saved {name} must be 0 or more, got {counters[name]}")
-        self.optimizer.load_state_dict(saving.optimizer_dict(self.optimizer, self.policy, state))
-        self.num_timesteps, self._n_updates, self.ema_steps = counters.values()
-        self._beginnings, own_seed = fitting(state, "deals", torch.zeros(2, dtype=torch.int64)).tolist()
+        own_seed = self._load_counts(state)
         goes_on = True
         matches, remembered = below(state, "batch."), below(state, "collector.")
         if (matches or remembered) and self.lanes is None:
@@ -828,11 +850,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         if unknown := sorted(set(state) - set(self.state_dict())):
             raise ValueError(f"the saved state has {len(unknown)} tensors too many, such as {unknown[0]}")
         if not goes_on:
-            warnings.warn(
-                "the state was saved on another kind of device, whose random draws cannot go on here: they "
-                "begin anew from the seed, and training goes on, but no longer bit for bit",
-                stacklevel=3,
-            )
+            warnings.warn(saving.ANEW, stacklevel=3)
 
     def _seed_again(self, purpose: str) -> int:
         """The seed of draws that cannot go on as they were."""
@@ -977,7 +995,8 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         record("perf/decisions_per_second", decisions / seconds)
         if self.rollout is not None:
-            record("perf/rollout_decisions_per_second", self.rollout.seat.numel() / self._rollout_seconds)
+            played = self.n_steps * self.n_envs
+            record("perf/rollout_decisions_per_second", played / self._rollout_seconds)
         self.logger.dump(self.num_timesteps)
 
     def _log_matches(self, rollout: Rollout) -> None:

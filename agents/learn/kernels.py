@@ -116,6 +116,9 @@ def _moments(advantage: Any, counts: Any) -> tuple[float, float, float]:
 
 moments_of = _compiled(_moments)
 
+OWN: Final = np.empty(0)
+"""No moments are given: those of the decisions themselves count."""
+
 
 def _policy(logits: Any, legal: Any, i: int, q: Any) -> tuple[Any, float]:
     """The probabilities q [A] of decision i; returns what its logits lie above ln q, and the entropy."""
@@ -157,9 +160,11 @@ policy_of, distance_of = _compiled(_policy), _compiled(_distance)
 def _loss(
     logits: Any, value: Any, legal: Any, action: Any, log_prob: Any, advantage: Any, target: Any, counts: Any,
     magnet: Any, clip: float, normalises: bool, ent_coef: float, vf_coef: float, magnet_coef: float,
-    d_logits: Any, d_value: Any, parts: Any,
+    given: Any, d_logits: Any, d_value: Any, parts: Any,
 ) -> None:  # fmt: skip
     """`agents.learn.ppo.ppo_loss` of unmasked logits [N, A], and its derivatives by them and the values.
+
+    `given` are moments as `_moments` returns them, or `OWN`.
 
     With q the probabilities, H their entropy, m the magnet's, K the divergence KL(q || m), A the advantage, r
     the ratio and n the decisions that count:
@@ -168,7 +173,10 @@ def _loss(
         g = -A r where A r <= A clamp(r, 1 - clip, 1 + clip), else 0.
     """
     rows, actions = logits.shape
-    count, mean, scale = moments_of(advantage, counts)
+    if given.shape[0] == 0:
+        count, mean, scale = moments_of(advantage, counts)
+    else:
+        count, mean, scale = given[0], given[1], given[2]
     if not normalises:
         mean, scale = 0.0, 1.0
     q = np.zeros(actions, np.float32)
@@ -214,7 +222,19 @@ def _compile_loss() -> None:
     numbers, line, double = _of(types.float32, 2), _of(types.float32, 1), types.float64
     played = _of(types.boolean, 2), _of(types.int64, 1), line, line, line, _of(types.boolean, 1), numbers
     coefficients = double, types.boolean, double, double, double
-    loss_and_derivatives.compile((numbers, line, *played, *coefficients, numbers, line, _of(double, 1)))
+    told = _of(double, 1)
+    loss_and_derivatives.compile((numbers, line, *played, *coefficients, told, numbers, line, told))
+
+
+class Moments(NamedTuple):
+    """Of the decisions of a minibatch that count, wherever they are computed."""
+
+    number: float
+    """How many they are, at least 1."""
+    mean: float
+    """Of their advantages."""
+    scale: float
+    """1 over the deviation of their advantages."""
 
 
 class Loss(NamedTuple):
@@ -235,6 +255,7 @@ def clipped_loss(
     value: Tensor,
     played: Sequence[Tensor],
     coefficients: tuple[float, bool, float, float, float],
+    moments: Moments | None = None,
 ) -> Loss | None:
     """`agents.learn.ppo.ppo_loss` of one choice among actions; None if the kernel cannot tell.
 
@@ -243,6 +264,7 @@ def clipped_loss(
         value: [N].
         played: legal, action, log_prob, advantage, target, counts, magnet, see `agents.learn.ppo.Sample`.
         coefficients: clip_range, normalize_advantage, ent_coef, vf_coef, magnet_coef.
+        moments: of the minibatch that these decisions are a part of; None: they are all of it.
     """
     if not (is_readable(logits) and is_readable(value)) or not usable("loss", _compile_loss):
         return None
@@ -256,7 +278,8 @@ def clipped_loss(
     told = flat(logits, A), flat(value), flat(legal, A), *map(flat, lines), flat(drawn_to, A)
     d_logits, d_value = flat(derivatives[0], A), flat(derivatives[1])
     parts = np.empty(len(PARTS))
-    loss_and_derivatives(*told, *coefficients, d_logits, d_value, parts)
+    given = OWN if moments is None else np.array(moments)
+    loss_and_derivatives(*told, *coefficients, given, d_logits, d_value, parts)
     known = PARTS if coefficients[-1] > 0.0 else PARTS[:-1]
     return Loss(None, derivatives, dict(zip(known, parts.tolist(), strict=False)))
 

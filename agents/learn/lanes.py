@@ -10,18 +10,24 @@ from torch import Tensor
 
 from agents.net.task import GameTask, Lanes
 from envs import Batch
+from envs.core import seed_from_lane
 from envs.seeds import derived_seed
 
 
 class MatchLanes:
-    """The matches of a `Batch`, whose actions are kept from now on, so that they can be saved."""
+    """The matches of a `Batch`, whose actions are kept from now on, so that they can be saved.
+
+    Args:
+        batch: the matches.
+        first: the number of the first of them among all of a run, where others play the rest.
+    """
 
     truncated = None
     final = None
     tells_episodes = False
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+    def __init__(self, batch: Batch, first: int = 0) -> None:
+        self.batch, self.first = batch, first
         self.task = GameTask(batch.game)
         self.matches, self.device = batch.matches, batch.device
         self.observation, self.legal, self.seat = batch.observation, batch.legal, batch.seat
@@ -35,7 +41,8 @@ class MatchLanes:
 
     def deal(self, seed: int | None, number: int) -> None:
         """See `Lanes`."""
-        self.batch.reset(None if seed is None else derived_seed(seed, "training", number))
+        deals = None if seed is None else derived_seed(seed, "training", number)
+        self.batch.reset(deals if deals is None or self.first == 0 else seed_from_lane(deals, self.first))
 
     def told(self, record: Mapping[str, Tensor], t: int, seconds: float) -> dict[str, Any]:
         """See `Lanes`: a reward is that of the seat that decided, an info names it.

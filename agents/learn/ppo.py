@@ -6,7 +6,7 @@ Plain functions on tensors; they know nothing of who calls them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -38,7 +38,12 @@ class Sample(NamedTuple):
 
 
 def ppo_loss(
-    family: Family, distribution: Tensor, value: Tensor, s: Sample, c: Moment
+    family: Family,
+    distribution: Tensor,
+    value: Tensor,
+    s: Sample,
+    c: Moment,
+    moments: kernels.Moments | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The clipped objective (Schulman et al. 2017) with entropy, reverse-KL and magnet terms.
 
@@ -48,18 +53,22 @@ def ppo_loss(
         value: [N].
         s: the decisions as they were played.
         c: the settings at this moment of the run.
+        moments: of the minibatch that these decisions are a part of; None: they are all of it. The losses of
+            the parts add up to that of the whole.
 
     Returns:
         the loss and, without gradient, its parts by SB3's names.
     """
     weight = s.counts.to(value.dtype)
-    count = weight.sum().clamp(min=1.0)
+    count = weight.sum().clamp(min=1.0) if moments is None else moments.number
 
     def mean(x: Tensor) -> Tensor:
         return (x * weight).sum() / count
 
     advantage = s.advantage
-    if c.normalize_advantage:
+    if c.normalize_advantage and moments is not None:
+        advantage = (advantage - moments.mean) * moments.scale
+    elif c.normalize_advantage:
         centred = advantage - mean(advantage)
         advantage = centred / (mean(centred.square()).sqrt() + 1e-8)
 
@@ -168,11 +177,11 @@ def update(
     parameters, replay = list(policy.parameters()), Replayer(policy)
     sums: dict[str, Tensor | float] = {}
     drift, steps = None, 0
-    for batch in _minibatches(rollout, played, c, generator):
+    for batch in minibatches(rollout, played, orders_of(rollout, c, generator), c):
         replayed = replay(batch.told)
         if drift is None:
-            drift = _drift_of(policy, rollout, batch, replayed)
-        loss = _loss_of(policy.family, replayed, batch.sample, c)
+            drift = drift_of(policy, rollout, batch, replayed)
+        loss = check_finite(loss_of(policy.family, replayed, batch.sample, c))
         if c.target_kl is not None and bool(loss.parts["approx_kl"] > 1.5 * c.target_kl):
             break
         norm = _descend(parameters, optimizer, replayed, loss, c)
@@ -195,6 +204,10 @@ LAID: Final = 2**16
 calls cost more there than memory."""
 
 
+Order = tuple[Tensor, ...]
+"""The matches of minibatches, each int64 [R]."""
+
+
 class Minibatch(NamedTuple):
     """Whole matches [T, R, ...] of what an update looks at, the pieces one after the other in time."""
 
@@ -203,20 +216,25 @@ class Minibatch(NamedTuple):
     sample: Sample
 
 
-def _minibatches(
-    rollout: Rollout, played: Sample, c: Moment, generator: torch.Generator | None
-) -> Iterator[Minibatch]:
-    """One after another, shuffled anew in each epoch; `LAID` says how many are laid in that order at once.
+def orders_of(rollout: Rollout, c: Moment, generator: torch.Generator | None) -> Iterator[Order]:
+    """The matches of the minibatches, shuffled anew for each epoch when it is asked for."""
+    B = rollout.shape[1]
+    size = (c.batch_size or rollout.shape[0] * B) // rollout.shape[0]
+    for _ in range(c.n_epochs):
+        yield torch.randperm(B, generator=generator).to(rollout.value.device).split(size)
+
+
+def minibatches(rollout: Rollout, played: Sample, orders: Iterable[Order], c: Moment) -> Iterator[Minibatch]:
+    """One after another, epoch by epoch; `LAID` says how many are laid in their order at once.
 
     The next ones stand where these stood: who keeps one keeps a copy.
     """
     pieces = pieces_of(rollout)
-    (T, B), device = played.value.shape, played.value.device
+    T, B = played.value.shape
     size = (c.batch_size or rollout.shape[0] * B) // rollout.shape[0]
     many = max(1, LAID // (T * size))
     laid: _Laid | None = None
-    for _ in range(c.n_epochs):
-        order = torch.randperm(B, generator=generator).to(device).split(size)
+    for order in orders:
         for k in range(0, len(order), many):
             some = order[k : k + many]
             if laid is None or laid.sizes != [len(rows) for rows in some]:
@@ -274,7 +292,7 @@ REPLAYED = ("observation", "seat", "previous", "start")
 """What a policy is told of a rollout's decisions."""
 
 
-def _drift_of(policy: RecurrentPolicy, rollout: Rollout, batch: Minibatch, replayed: Replay) -> Tensor:
+def drift_of(policy: RecurrentPolicy, rollout: Rollout, batch: Minibatch, replayed: Replay) -> Tensor:
     """`replay_drift` over the rollout's decisions, from the replay just made where that shows it."""
     if any(isinstance(module, nn.Dropout) and module.p > 0.0 for module in policy.modules()):
         return replay_drift(policy, rollout, batch.rows)
@@ -283,25 +301,32 @@ def _drift_of(policy: RecurrentPolicy, rollout: Rollout, batch: Minibatch, repla
     return _difference(policy.family, *now, s.distribution[k:], s.value[k:], s.legal[k:])
 
 
-def _loss_of(family: Family, replayed: Replay, s: Sample, c: Moment) -> kernels.Loss:
-    """The loss over a minibatch.
-
-    Raises:
-        FloatingPointError: it is not finite.
-    """
+def loss_of(
+    family: Family, replayed: Replay, s: Sample, c: Moment, moments: kernels.Moments | None = None
+) -> kernels.Loss:
+    """The loss over a minibatch, or over the part of one with these `moments`."""
     outputs, value, found = replayed.outputs, replayed.value, None
     if type(family) is Categorical and c.clip_range_vf is None and c.kl_coef == 0.0:
         played = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts, s.magnet
         coefficients = c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef, c.magnet_coef
-        found = kernels.clipped_loss(outputs, value, played, coefficients)
+        found = kernels.clipped_loss(outputs, value, played, coefficients, moments)
     if found is None:
-        loss, parts = ppo_loss(family, family.normalise(outputs, s.legal), value, s, c)
+        loss, parts = ppo_loss(family, family.normalise(outputs, s.legal), value, s, c, moments)
         found = kernels.Loss(loss, None, parts)
-    if not found.is_finite():
+    return found
+
+
+def check_finite(loss: kernels.Loss) -> kernels.Loss:
+    """The loss itself.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
+    if not loss.is_finite():
         raise FloatingPointError(
             "the loss is no longer finite; a smaller learning_rate or max_grad_norm may help"
         )
-    return found
+    return loss
 
 
 def _descend(
@@ -315,14 +340,14 @@ def _descend(
     if replayed.back is None:  # else all are written anew
         for parameter in parameters:
             parameter.grad = None
-    _go_back(replayed, loss)
+    go_back(replayed, loss)
     add_penalties(parameters, c.l1_coef, c.l2_coef)
     norm = kernels.clip_gradients(parameters, c.max_grad_norm)
     optimizer.step()
     return norm
 
 
-def _go_back(replayed: Replay, loss: kernels.Loss) -> None:
+def go_back(replayed: Replay, loss: kernels.Loss) -> None:
     """The gradients of all weights."""
     ends, derivatives = (replayed.outputs, replayed.value), loss.derivatives
     if loss.loss is not None:

@@ -35,6 +35,12 @@ MOST = 2**31 - 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam remembers of a parameter."""
 
+ANEW = (
+    "the state was saved on another kind of device, whose random draws cannot go on here: they "
+    "begin anew from the seed, and training goes on, but no longer bit for bit"
+)
+"""What is said of generators that cannot go on."""
+
 KEPT = (*NAMES, "snapshot_every", "seed")
 """The arguments of `MaskableRecurrentPPO` that a file keeps."""
 
@@ -253,7 +259,9 @@ class Saved:
             ValueError: other `policy_kwargs` are given than the saved ones.
         """
         self._refuse_policy_kwargs(changes.pop("policy_kwargs", None))
-        goes_on = env is None and self.task.rules is not None
+        goes_on = env is None and self.task.rules is not None and not self.is_cut
+        if self.is_cut and env is None and self.task.rules is not None:
+            env = envs.Batch(self.task.rules, self.matches, _where(device))
         if goes_on:
             env = self._batch(device)
         elif isinstance(env, envs.Batch) and env.game != self.task.rules:
@@ -265,7 +273,25 @@ class Saved:
         begins_anew = [] if opposition else ["opposition."]
         if not goes_on or "opposition" in changes or self._leaves_matches_untold(env):
             begins_anew += ["batch.", "collector."]
-        return AskedFor(env, goes_on, arguments, without(self.state, *begins_anew))
+        return AskedFor(env, goes_on, arguments, without(self._uncut(), *begins_anew))
+
+    @property
+    def is_cut(self) -> bool:
+        """It is of shards (`agents.learn.shards`), whose matches go on together or not at all."""
+        return "shard.0.generator" in self.state
+
+    def _uncut(self) -> dict[str, Tensor]:
+        """The state, as of one that is not cut: with the draws of the first shard, and nothing of matches."""
+        if not self.is_cut:
+            return self.state
+        warnings.warn(
+            f"{self.stored.path}: its matches are cut into shards, which only `selfplay --resume` goes on "
+            "with; here other ones begin",
+            stacklevel=5,
+        )
+        names = {"generator": "generator", "shuffler": "shuffler", "torch": "noise"}
+        draws = {name: self.state[f"shard.0.{own}"] for name, own in names.items()}
+        return without(self.state, "shard.", "past.") | draws
 
     def _batch(self, device: str | torch.device) -> envs.Batch:
         """As many matches as it learned from."""
@@ -274,8 +300,7 @@ class Saved:
             raise self.stored.error(
                 f"its training state does not fit: it holds none of {self.matches} matches; give it an env"
             )
-        where = "cuda" if device == "auto" and torch.cuda.is_available() else device
-        return envs.Batch(self.task.rules, self.matches, "cpu" if where == "auto" else where)
+        return envs.Batch(self.task.rules, self.matches, _where(device))
 
     def _leaves_matches_untold(self, batch: envs.Batch) -> bool:
         """The file does not say what was played in the matches going on; then `batch` begins anew."""
@@ -318,6 +343,13 @@ class Saved:
                     f"its {name} is code ({value.text}), which files do not hold; give it again: "
                     f"load(path, {name}=...)"
                 )
+
+
+def _where(device: str | torch.device) -> str | torch.device:
+    """Where matches are, if nobody gave any."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class AskedFor(NamedTuple):

@@ -138,6 +138,13 @@ class Config(RunConfig):
     """Options of the game."""
     matches: int = 256
     """Matches played side by side. More make a rollout steadier and a GPU worth its price."""
+    shards: int | None = None
+    """Parts that the run is cut into, so that any number of processes up to it, started by torchrun, makes
+    the same run (`docs/scale.md`). It divides the matches, and the matches of a minibatch. None: 4 under
+    torchrun, else 1, which one process alone can train. More cost a little speed."""
+    reduce: Literal["exact", "fast"] = "exact"
+    """How the shards' gradients are added: exact, in their order, so that the number of processes changes no
+    bit; or fast, which is equal to about 1e-6 a step."""
     cuda_graph: bool = False
     """On a GPU, capture a step of play as one CUDA graph and replay it."""
     start_from: str | None = None
@@ -151,6 +158,8 @@ class Config(RunConfig):
         """See `RunConfig`."""
         super().__post_init__()
         self.at_least(1, "matches", "opponents.snapshot_every")
+        if self.shards is not None:
+            self.at_least(1, "shards")
         self.at_least(2, "eval.matches_per_seat", "eval.final_matches_per_seat")
         if self.eval.rating_matches_per_seat != 0 and self.eval.rating_matches_per_seat < 2:
             raise ValueError(

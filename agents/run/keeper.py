@@ -162,11 +162,26 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         """What a checkpoint consists of."""
         raise NotImplementedError
 
+    def gather(self) -> None:
+        """Get ready to be judged and saved as it stands."""
+
+    def is_asked_to_stop(self) -> bool:
+        """A signal has come."""
+        return self.signal is not None
+
+    def cause(self, error: BaseException) -> BaseException:
+        """What it is that ended the run, by an error."""
+        return error
+
+    def best_so_far(self) -> float:
+        """The best score that the run has measured."""
+        return _best_score(self.run, self.headline(), self._sign)
+
     # ------------------------------------------------ SB3's calls
 
     def _on_training_start(self) -> None:
         self._seen = self._evaluated = self._saved = self.model.num_timesteps
-        self._best = _best_score(self.run, self.headline(), self._sign)
+        self._best = self.best_so_far()
         self._stream = Unfailing(sys.stderr)
         self._bar = tqdm(
             total=self.config.total_timesteps,
@@ -181,12 +196,17 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         self._tell_of_signal()
         self._check_weights()
         n = self.model.num_timesteps
-        if _crossed(self._evaluated, n, self.config.eval.every):
+        is_judged = _crossed(self._evaluated, n, self.config.eval.every)
+        is_saved = _crossed(self._saved, n, self.config.checkpoint_every)
+        if is_judged or is_saved:
+            self.gather()
+        if is_judged:
             self._evaluated = n
             self.evaluate()
-        is_stopping = self.signal is not None  # read once: a signal may come at any moment
-        if is_stopping or _crossed(self._saved, n, self.config.checkpoint_every):
+        is_stopping = self.is_asked_to_stop()  # read once: a signal may come at any moment
+        if is_stopping or is_saved:
             self._saved = n
+            self.gather()
             self.save()
         self.is_stopping = is_stopping
 
@@ -216,6 +236,7 @@ class RunKeeper(BaseCallback, Generic[K, R]):
         """The last checkpoint, evaluation and replay."""
         if self._bar is not None:
             self._bar.close()
+        self.gather()
         self.save()
         self.results = self.evaluate(is_final=True)
         self.anchors = self.judge_anchors()
@@ -353,7 +374,7 @@ def learn(model: Learning, keeper: RunKeeper[K, R], resumed_at: int | None) -> O
             else:
                 keeper.finish()
         except BaseException as error:
-            keeper.end(error)
+            keeper.end(keeper.cause(error))
             raise
     seconds = time.perf_counter() - began
     is_finished = keeper.is_finished
@@ -361,6 +382,25 @@ def learn(model: Learning, keeper: RunKeeper[K, R], resumed_at: int | None) -> O
         run, model.num_timesteps, seconds, not is_finished, keeper.results, keeper.anchors,
         None if is_finished else keeper.signal,
     )  # fmt: skip
+
+
+def follow(model: Learning, keeper: RunKeeper[K, R], resumed_at: int | None) -> Outcome[R]:
+    """`learn` beside the process that keeps the run, with a keeper that writes nothing."""
+    began = time.perf_counter()
+    try:
+        keeper.start(model)
+        left = keeper.config.total_timesteps - model.num_timesteps
+        if left > 0:
+            model.learn(left, keeper, reset_num_timesteps=resumed_at is None)
+        else:
+            keeper.on_training_start({}, {})
+        if not keeper.is_stopping:
+            keeper.finish()
+    finally:
+        keeper.release()
+    seconds = time.perf_counter() - began
+    number = keeper.signal if keeper.is_stopping else None
+    return Outcome(keeper.run, model.num_timesteps, seconds, keeper.is_stopping, {}, {}, number)
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

@@ -113,7 +113,7 @@ class MemoryCurves:
         rollout, n, every = model.rollout, model.num_timesteps, self.config.eval.memory_every
         if rollout is None or every == 0:
             return
-        before = n - max(self.config.eval.every, rollout.seat.numel())  # the last one was not earlier
+        before = n - max(self.config.eval.every, model.n_steps * model.n_envs)  # the last was not earlier
         if n // every == before // every and n < self.config.total_timesteps:
             return
         now, T = model.settings.at(model._current_progress_remaining), rollout.shape[0]

@@ -8,24 +8,30 @@ checkpoints and the fixed players.
 from __future__ import annotations
 
 import dataclasses
+import math
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import envs
 from agents import files
 from agents.learn.algorithm import MaskableRecurrentPPO
+from agents.learn.group import ALONE, Group
+from agents.learn.sharded import ShardedPPO
+from agents.learn.shards import cut
 from agents.net.cells import cell_class
 from agents.net.policy import RecurrentPolicy
 from agents.play.agent_file import find_player, load
 from agents.play.arena import NOBODY, Result, play_alone, play_matches, watch
 from agents.play.exploit import Exploitability, exploitability
-from agents.play.opposition import make_opposition
+from agents.play.opposition import Opposition, make_opposition
 from agents.play.players import Agent, fixed_player, frozen
 from agents.play.records import of_match, written
-from agents.run import curves, folder, keeper
+from agents.run import curves, folder, keeper, scale
 from agents.run.config import Config
-from agents.run.keeper import Outcome, RunKeeper, resolve_device
+from agents.run.keeper import Learning, Outcome, RunKeeper, resolve_device
 from agents.run.rated import rated
 from agents.run.sizes import check_fits, check_judged, sizes_of
 from agents.run.stream import SAY, Say
@@ -36,39 +42,66 @@ from envs.threads import at_once
 from envs.tree import Tree, build, is_small
 
 
-def train(config: Config, command: str = "", say: Say = SAY) -> Outcome[Result]:
-    """Train an agent by self-play in a new run folder.
+def train(config: Config, command: str = "", say: Say = SAY, group: Group = ALONE) -> Outcome[Result]:
+    """Train an agent by self-play in a new run folder; or go on with the run that the same torchrun began.
 
     Args:
         command: what the user typed, kept in `command.txt`.
         say: takes the lines a person should read.
+        group: the processes that train it together, each of which calls this. Rank 0 alone has files and
+            results.
 
     Raises:
         ValueError: the configuration does not fit the game, the sizes each other or the machine.
     """
-    model = make_model(config)
+    config = scale.settled(config, group)
+    if (run := scale.begun(config, group, say)) is not None:
+        return resume(run, say=say, group=group)
+    model = make_model(config, group)
+    if group.rank > 0:
+        return _follow(model, config, None, group)
     tree = make_tree(config, model.batch.game, say)
     run = folder.begin(config, f"{config.game}__{config.policy.cell}", command)
     with folder.locked(run):
-        return _run(model, config, run, None, say, tree)
+        scale.mark(run)
+        return _run(model, config, run, None, say, tree, group)
 
 
 def resume(
-    run: str | Path, change: Callable[[Config], Config] = lambda c: c, say: Say = SAY
+    run: str | Path,
+    change: Callable[[Config], Config] = lambda c: c,
+    say: Say = SAY,
+    group: Group = ALONE,
 ) -> Outcome[Result]:
     """Go on with an interrupted run: same folder, same curves, and on a CPU bit for bit the same run.
 
-    Arguments and errors are those of `folder.resumed`; a finished run is refused, too.
+    Arguments and errors are those of `folder.resumed`; a finished run is refused, too. The `group` may be
+    another than before.
     """
+    if group.rank > 0:
+        config = scale.told(Config(), group)
+        model = _model_of(config, scale.sent(None, group), group)
+        return _follow(model, config, model.num_timesteps, group)
     with folder.resumed(run, Config, change, say) as (run, config, start, stored):
-        _find_names(config)
-        changes = {"cuda_graph": True} if config.cuda_graph else None
-        model = MaskableRecurrentPPO.from_stored(stored, None, resolve_device(config.device), changes)
+        config = scale.told(config, group)
+        model = _model_of(config, scale.sent(stored, group), group)
         for name in config.eval.players:
             fixed_player(name, model.batch.game)
         tree = make_tree(config, model.batch.game, say)
         folder.go_on(run, config, start, model.num_timesteps, say)
-        return _run(model, config, run, model.num_timesteps, say, tree)
+        scale.mark(run)
+        return _run(model, config, run, model.num_timesteps, say, tree, group)
+
+
+def _model_of(config: Config, stored: files.Stored, group: Group) -> MaskableRecurrentPPO:
+    """The model of a checkpoint, ready to go on."""
+    _find_names(config)
+    if (config.shards or 1) > 1:
+        model = _cut_model(config, group)
+        model.go_on(stored)
+        return model
+    changes = {"cuda_graph": True} if config.cuda_graph else None
+    return MaskableRecurrentPPO.from_stored(stored, None, resolve_device(config.device), changes)
 
 
 def _find_names(config: Config) -> None:
@@ -84,32 +117,58 @@ def _find_names(config: Config) -> None:
         find_player(name, game)
 
 
-def make_model(config: Config) -> MaskableRecurrentPPO:
-    """The model that a configuration describes, before training."""
+def make_model(config: Config, group: Group = ALONE) -> MaskableRecurrentPPO:
+    """The model that a configuration describes, before training; of several processes that of this one."""
     _find_names(config)
     game = envs.make(config.game, **config.options)
     check_sizes(config, game)
-    batch = envs.Batch(game, config.matches, resolve_device(config.device), config.seed)
-    o = config.opponents
-    opposition = None
-    if o.share > 0.0:
-        opposition = make_opposition(game, config.matches, o.share, o.players, o.pool_size, config.seed)
     for name in config.eval.players:
         fixed_player(name, game)  # an unknown name is refused now, not after the first evaluation
-
-    model = MaskableRecurrentPPO(
-        "MlpLstmPolicy",
-        batch,
-        policy_kwargs=dataclasses.asdict(config.policy),
-        seed=config.seed,
-        opposition=opposition,
-        snapshot_every=o.snapshot_every,
-        cuda_graph=config.cuda_graph,
-        **vars(config.algo),
-    )
+    if (config.shards or 1) > 1:
+        cut_model = _cut_model(config, group)
+        if config.start_from is not None and group.rank == 0:
+            copy_weights(config.start_from, cut_model)
+        cut_model.begin_alike()
+        return cut_model
+    batch = envs.Batch(game, config.matches, resolve_device(config.device), config.seed)
+    opposition = _opposition(config, game, config.matches, config.seed)
+    model = MaskableRecurrentPPO("MlpLstmPolicy", batch, opposition=opposition, **_arguments(config))
     if config.start_from is not None:
         copy_weights(config.start_from, model)
     return model
+
+
+def _cut_model(config: Config, group: Group) -> ShardedPPO:
+    """A model of a run in shards."""
+    game = envs.make(config.game, **config.options)
+    shards = cut(
+        game,
+        config.matches,
+        config.shards or 1,
+        resolve_device(config.device),
+        config.seed,
+        group,
+        lambda matches, seed: _opposition(config, game, matches, seed),
+        config.reduce == "exact",
+    )
+    return ShardedPPO("MlpLstmPolicy", shards, **_arguments(config))
+
+
+def _arguments(config: Config) -> dict[str, Any]:
+    """What a model is made with, beside what it plays."""
+    return {
+        "policy_kwargs": dataclasses.asdict(config.policy),
+        "seed": config.seed,
+        "snapshot_every": config.opponents.snapshot_every,
+        "cuda_graph": config.cuda_graph,
+        **vars(config.algo),
+    }
+
+
+def _opposition(config: Config, game: envs.Game, matches: int, seed: int) -> Opposition | None:
+    """Who sits opposite in so many matches, if anybody does."""
+    o = config.opponents
+    return make_opposition(game, matches, o.share, o.players, o.pool_size, seed) if o.share > 0.0 else None
 
 
 def copy_weights(path: str | Path, model: MaskableRecurrentPPO) -> None:
@@ -201,8 +260,20 @@ def _run(
     resumed_at: int | None,
     say: Say,
     tree: Tree | None,
+    group: Group,
 ) -> Outcome[Result]:
-    return keeper.learn(model, SelfPlayKeeper(config, run, say, tree), resumed_at)
+    outcome = keeper.learn(model, SelfPlayKeeper(config, run, say, tree, group), resumed_at)
+    group.wait()
+    return outcome
+
+
+def _follow(
+    model: MaskableRecurrentPPO, config: Config, resumed_at: int | None, group: Group
+) -> Outcome[Result]:
+    """Train with rank 0, which keeps the run."""
+    outcome = keeper.follow(model, Follower(config, Path(), lambda _: None, None, group), resumed_at)
+    group.wait()
+    return outcome
 
 
 PRUNE, MANY = 1e-6, 200_000
@@ -217,8 +288,11 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
     deals: int
     """Seed of the matches of the evaluation going on."""
 
-    def __init__(self, config: Config, run: Path, say: Say, tree: Tree | None = None) -> None:
+    def __init__(
+        self, config: Config, run: Path, say: Say, tree: Tree | None = None, group: Group = ALONE
+    ) -> None:
         super().__init__(config, run, say)
+        self.group = group
         self.tree, self.is_lowest_best = tree, tree is not None
         self.exploitability: Exploitability | None = None
         """Of the averaged weights, at the latest evaluation."""
@@ -240,6 +314,21 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
 
     def parts(self) -> files.Parts:
         return self.model.parts()
+
+    def gather(self) -> None:
+        self.model.gather()
+
+    def is_asked_to_stop(self) -> bool:
+        """A signal has come to any rank: all stop at the same update."""
+        first = self.group.first(self.signal)
+        if first is not None and self.signal is None:
+            rank, self.signal = first
+            self._has_told = True
+            self.say(f"stopping after this update: rank {rank} got {signal.Signals(self.signal).name}")
+        return first is not None
+
+    def cause(self, error: BaseException) -> BaseException:
+        return self.group.cause(error)
 
     def describe(self, results: dict[str, Result]) -> str:
         scores = ", ".join(f"{result.mean:+.3f} against {name}" for name, result in results.items())
@@ -349,3 +438,27 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             curves.record_image(self.model.logger, "eval/match", rasterise(frames[-1]))
         else:
             save_gif(self.run / "replays" / f"step_{step}.gif", [rasterise(frame) for frame in frames])
+
+
+class Follower(SelfPlayKeeper):
+    """What stands for a keeper on the other ranks: it agrees when to gather and when to stop, and keeps
+    nothing."""
+
+    def start(self, model: Learning) -> None:
+        self.config = dataclasses.replace(self.config, progress=False)
+        super().start(model)
+
+    def best_so_far(self) -> float:
+        return -math.inf
+
+    def evaluate(self, is_final: bool = False) -> dict[str, Result]:  # noqa: ARG002
+        return {}
+
+    def save(self) -> Path:
+        return self.run
+
+    def judge_anchors(self) -> dict[str, Result]:
+        return {}
+
+    def _status(self, status: str, reason: str | None = None) -> None:
+        """Rank 0 writes it down."""

@@ -232,6 +232,35 @@ class Exploit(Common):
 
 
 @dataclass(frozen=True)
+class Scale(Common):
+    """Training in two processes of one thread beside one process of one thread, and of two."""
+
+    repeats: int = 5
+    """How often the sides take turns; each starts processes of its own."""
+    matches: int = 256
+    """Side by side, over all shards."""
+    steps: int = 32
+    """Decisions of each in a rollout."""
+    hidden: int = 128
+    """Units of the core."""
+    updates: int = 10
+    """That are timed, after one that warms up."""
+
+    def check(self) -> None:
+        """The options make sense, or ValueError."""
+        if self.device != "cpu" or self.threads is not None:
+            raise ValueError(
+                "`scale` measures on the CPU with the threads that it says; leave both flags out"
+            )
+        if self.matches % 32:
+            raise ValueError(
+                f"matches must be a multiple of 32, got {self.matches}: 8 minibatches of 4 shards"
+            )
+        self.check_here()
+        self.check_sizes(steps=self.steps, hidden=self.hidden, updates=self.updates, matches=self.matches)
+
+
+@dataclass(frozen=True)
 class All(Common):
     """All of them with small settings, and one table of bars and goals at the end."""
 
