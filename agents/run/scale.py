@@ -23,9 +23,9 @@ MARK = "launch.json"
 
 
 def settled(config: Config, group: Group) -> Config:
-    """The configuration that every rank trains with: rank 0's, its number of shards named."""
-    if config.shards is None:
-        config = dataclasses.replace(config, shards=SHARDS if group.is_launched else 1)
+    """The configuration that every rank trains with: rank 0's, under torchrun its number of shards named."""
+    if config.shards is None and group.is_launched:
+        config = dataclasses.replace(config, shards=SHARDS)
     return told(config, group)
 
 

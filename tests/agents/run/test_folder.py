@@ -141,6 +141,8 @@ OTHER = {
     "device": "cpu",
     "cuda_graph": True,
     "matches": 16,
+    "shards": 2,
+    "reduce": "fast",
     "total_timesteps": 5 * UPDATE,
     "run_dir": "elsewhere",
     "checkpoint_every": 7,

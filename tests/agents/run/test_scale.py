@@ -130,7 +130,7 @@ def test_an_error_is_told_once_with_its_rank_and_ends_all(tmp_path, story):
 
 def test_one_process_trains_as_ever_and_torchrun_cuts():
     launched = Group(store=object())
-    assert scale.settled(Config(), ALONE).shards == 1
+    assert scale.settled(Config(), ALONE).shards is None
     assert scale.settled(Config(), launched).shards == 4
     assert scale.settled(Config(shards=2), launched).shards == 2
 
@@ -148,7 +148,7 @@ def test_an_old_run_says_nothing_of_shards_and_goes_on(tmp_path):
     (run / "config.yaml").write_text(old, encoding="utf-8")
     stored = read(run)
     training = stored.json("training.json")
-    assert (training["config"].pop("shards"), training["config"].pop("reduce")) == (1, "exact")
+    assert (training["config"].pop("shards"), training["config"].pop("reduce")) == (None, "exact")
     save_folder({**stored, "training.json": json_bytes(training)}, run / "checkpoints" / "step_64")
 
     gone_on = resume(run, longer(192), quiet).run
