@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import subprocess
@@ -16,14 +17,15 @@ import time
 import warnings
 from pathlib import Path
 
+import pytest
 import torch
+from reading import at_decision, quiet
 
 from agents.learn.group import joined
 from agents.learn.settings import Settings
 from agents.net.settings import Network
 from agents.run import cli, selfplay
 from agents.run.config import Config, EvalConfig, OpponentsConfig
-from agents.run.keeper import RunKeeper
 from agents.run.selfplay import resume, train
 
 UPDATE = 128
@@ -75,21 +77,8 @@ def games(folder):
     }
 
 
-def quiet(_):
-    """Says nothing."""
-
-
-def act_at(n, act):
-    """Calls `act` once, in the middle of the rollout that passes decision `n`."""
-    original, done = RunKeeper._on_step, []
-
-    def on_step(self):
-        if self.model.num_timesteps >= n and not done:
-            done.append(n)
-            act()
-        return original(self)
-
-    RunKeeper._on_step = on_step
+act_at = functools.partial(at_decision, pytest.MonkeyPatch())
+"""`at_decision`, for as long as the process lives."""
 
 
 def terminate():
