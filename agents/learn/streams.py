@@ -15,6 +15,7 @@ from torch import Tensor
 from agents.learn.recorded import Recorded
 from agents.net.task import task_of
 from agents.play import records
+from agents.play.records.matches import STOPPED
 from agents.play.records.setups import CELLS, COLUMNS, LETTERS, Setups
 from envs.room import check_room
 
@@ -72,15 +73,7 @@ def decisions(matches: records.Matches, player: str | None = None, gamma: float 
     space: Any = matches.game.observation_space
     size = int(np.prod(space.shape)) * np.dtype(space.dtype).itemsize + matches.game.actions + 8 * 8
     check_room("decisions", int(matches.lengths.sum()), size, torch.device("cpu"))
-    names = ("observation", "seat", "previous", "action", "legal", "match", "player", "to_come")
-    parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    for piece in records.lay(matches, LANES, STEPS):
-        for name in names:
-            parts[name].append(getattr(piece, name)[piece.real])
-    told = {name: torch.cat(found) for name, found in parts.items()}
-    order = told["match"].argsort(stable=True)  # within a match they came in time
-    told = {name: x[order] for name, x in told.items()}
-    match, length = told.pop("match").unique_consecutive(return_counts=True)
+    match, length, told = _played(matches)
     sequence = torch.repeat_interleave(torch.arange(len(match)), length)
     earned = discounted(told.pop("to_come"), sequence * matches.game.seats + told["seat"], gamma)
     played_by = told.pop("player")
@@ -92,6 +85,32 @@ def decisions(matches: records.Matches, player: str | None = None, gamma: float 
         length=length,
         group=match,
     )
+
+
+def _played(matches: records.Matches) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """The decisions of all matches that came to an end, match by match; each is written to its place at once,
+    so that they lie in memory no more than once.
+
+    Returns:
+        the matches' numbers int64 [S], their lengths int64 [S], and what `records.Laid` tells, [N, ...] each.
+    """
+    came_to_end = (matches.ends != STOPPED) & (matches.lengths > 0)
+    match, lengths = np.flatnonzero(came_to_end), np.where(came_to_end, matches.lengths, 0)
+    free = torch.from_numpy(lengths.cumsum() - lengths)  # where the next decision of a match goes
+    names = ("observation", "seat", "previous", "action", "legal", "player", "to_come")
+    told: dict[str, Tensor] = {}
+    for piece in records.lay(matches, LANES, STEPS):
+        real = piece.real.T  # column by column: there a match's decisions stand one after another
+        of, count = piece.match.T[real].unique_consecutive(return_counts=True)
+        place = torch.repeat_interleave(free[of] - (count.cumsum(0) - count), count)
+        place += torch.arange(len(place))
+        free[of] += count
+        for name in names:
+            found = getattr(piece, name).transpose(0, 1)[real]
+            if name not in told:
+                told[name] = found.new_empty(int(lengths.sum()), *found.shape[1:])
+            told[name][place] = found
+    return torch.from_numpy(match), torch.from_numpy(lengths[match]), told
 
 
 def discounted(to_come: Tensor, stream: Tensor, gamma: float) -> Tensor:

@@ -76,7 +76,7 @@ def test_how_often_it_chooses_otherwise(run, monkeypatch):
 
 def test_a_command_is_told_without_folders_of_this_machine(tmp_path):
     def told_of(command):
-        (tmp_path / "command.txt").write_text(f"python scripts/{command}\n")
+        (tmp_path / "command.txt").write_text(f"python scripts/{command}\n", encoding="utf-8")
         return ship.command_of(tmp_path).removeprefix("python scripts/")
 
     assert told_of(f"sequence.py fit a.yaml --data {tmp_path}/greedy6 --run-dir /home/me/more -n 200") == (
