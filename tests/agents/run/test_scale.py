@@ -17,6 +17,7 @@ from reading import numbers, run_json
 from agents.files import json_bytes, read, save_folder
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.learn.group import ALONE, Group
+from agents.play.arena import WHOLE
 from agents.run import scale
 from agents.run.config import Config, read_config
 from agents.run.selfplay import resume, train
@@ -150,6 +151,13 @@ def test_one_process_trains_as_ever_and_torchrun_cuts():
     assert scale.settled(Config(), ALONE).shards is None
     assert scale.settled(Config(), launched).shards == 4
     assert scale.settled(Config(shards=2), launched).shards == 2
+
+
+def test_evaluations_are_cut_as_training_is():
+    assert scale.parts(Config(), ALONE) is scale.parts(Config(shards=1), ALONE) is WHOLE
+    assert scale.parts(Config(shards=4), ALONE).own == range(4)
+    (number, own, _) = scale.parts(Config(shards=4), Group(1, 2))
+    assert (number, list(own)) == (4, [1, 3])
 
 
 def test_more_processes_than_shards_are_refused():
