@@ -18,6 +18,7 @@ import math
 import os
 import platform
 import re
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -46,6 +47,12 @@ MORE = 0.02
 
 OTHERWISE = 0.001
 """With float16 the agent may choose otherwise in this share of its decisions."""
+
+ELSEWHERE = {"--run-dir", "--progress", "--no-progress"}
+"""Flags that change nothing of a run but where it lies and how it looks."""
+
+FOLDERS = {"--data": "records", "--start-from": "runs"}
+"""In which folder the documentation's commands have what these flags name."""
 
 LANES, STEPS = 256, 64
 """Matches side by side, and decisions in each, in which that is counted."""
@@ -199,14 +206,28 @@ def is_as_strong(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def training_of(run: Path, config: Config, stored: Stored) -> dict[str, Any]:
-    """How the run was made."""
+    """How the run was made, and, if it began with another one, how that one was."""
+    origin = None if config.start_from is None else run_named(config.start_from)
+    is_run = origin is not None and (origin / "command.txt").is_file()
     return {
-        "command": (run / "command.txt").read_text(encoding="utf-8").strip(),
+        "command": command_of(run),
+        **({"begins_with": command_of(origin)} if origin is not None and is_run else {}),
         "seed": config.seed,
         "decisions": stored.json("agent.json")["timesteps"],
         "seconds": seconds_of(read_lines(run / "metrics.jsonl")),
         "torch": json.loads((run / "run.json").read_text(encoding="utf-8"))["torch"],
     }
+
+
+def command_of(run: Path) -> str:
+    """The command that made a run, as one types it elsewhere: without folders of this machine."""
+    told = shlex.split((run / "command.txt").read_text(encoding="utf-8"))
+    words = []
+    for before, word in itertools.pairwise(["", *told]):
+        if word in ELSEWHERE or before == "--run-dir":
+            continue
+        words.append(f"{FOLDERS[before]}/{Path(word).name}" if before in FOLDERS else word)
+    return shlex.join(words)
 
 
 def seconds_of(lines: list[dict[str, Any]]) -> int | None:

@@ -74,6 +74,19 @@ def test_how_often_it_chooses_otherwise(run, monkeypatch):
     assert ship.otherwise(stored, 1) > rounded
 
 
+def test_a_command_is_told_without_folders_of_this_machine(tmp_path):
+    def told_of(command):
+        (tmp_path / "command.txt").write_text(f"python scripts/{command}\n")
+        return ship.command_of(tmp_path).removeprefix("python scripts/")
+
+    assert told_of(f"sequence.py fit a.yaml --data {tmp_path}/greedy6 --run-dir /home/me/more -n 200") == (
+        "sequence.py fit a.yaml --data records/greedy6 -n 200"
+    )
+    assert told_of("selfplay.py configs/b.yaml --start-from ../all/clone__s0 --no-progress --seed 1") == (
+        "selfplay.py configs/b.yaml --start-from runs/clone__s0 --seed 1"
+    )
+
+
 def test_the_seconds_of_a_run_that_went_on():
     """3 and 7 seconds, then 2 and 5 more after it was resumed: 12."""
     lines = [{"step": k, "time/time_elapsed": second} for k, second in enumerate((3, 7, 2, 5))]
