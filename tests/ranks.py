@@ -24,7 +24,8 @@ from reading import at_decision, quiet
 from agents.learn.group import joined
 from agents.learn.settings import Settings
 from agents.net.settings import Network
-from agents.run import cli, selfplay
+from agents.play import arena
+from agents.run import cli
 from agents.run.config import Config, EvalConfig, OpponentsConfig
 from agents.run.selfplay import resume, train
 
@@ -35,8 +36,8 @@ PLAYED = ("kuhn_poker", "phantom_tictactoe")
 CELLS = ("gated", "lstm")
 
 
-def of(folder, game="kuhn_poker", cell="gated", opposed=False, updates=20, **changes):
-    """A small run in four shards; judged and saved halfway and at the end."""
+def of(folder, game="kuhn_poker", cell="gated", opposed=False, updates=20, every=10, **changes):
+    """A small run in four shards; judged and saved after every ten updates, or so many."""
     config = Config(
         game=game,
         seed=3,
@@ -45,18 +46,18 @@ def of(folder, game="kuhn_poker", cell="gated", opposed=False, updates=20, **cha
         shards=4,
         total_timesteps=updates * UPDATE,
         run_dir=str(folder),
-        checkpoint_every=10 * UPDATE,
+        checkpoint_every=every * UPDATE,
         progress=False,
         policy=Network(
             cell=cell, lstm_hidden_size=8, features_dim=8, shared_lstm=True, enable_critic_lstm=False
         ),
         algo=Settings(n_steps=8, batch_size=64, n_epochs=2, learning_rate=1e-2, ent_coef=0.05, ema_decay=0.9),
         eval=EvalConfig(
-            every=10 * UPDATE,
-            matches_per_seat=2,
+            every=every * UPDATE,
+            matches_per_seat=9,  # 18 matches: 5, 5, 5 and 3
             final_matches_per_seat=2,
-            rating_matches_per_seat=2,
-            memory_every=10 * UPDATE,
+            rating_matches_per_seat=3,
+            memory_every=every * UPDATE,
             players=["random"],
             exploitability="never",
         ),
@@ -102,10 +103,19 @@ def talk(folder, group):  # noqa: ARG001
         raise AssertionError("one shard was shared by two")
 
 
+SHORT = {"cell": "lstm", "opposed": True, "updates": 5, "every": 2}
+"""Its second evaluation meets the first's checkpoint."""
+
+SOLITARY = {"game": "minesweeper", "updates": 1, "every": 1}
+"""A run of a game for one seat."""
+
+
 def short(folder, group):
-    """One run to its end, its gradients added in order and not; and one that rank 1 is told to stop in."""
+    """One run to its end, its gradients added in order and not; one that is played alone; and one that rank
+    1 is told to stop in."""
     talk(folder, group)
-    changes = {"cell": "lstm", "opposed": True, "updates": 5}
+    changes = SHORT
+    train(of(folder / "alone", **SOLITARY), say=quiet, group=group)
     train(of(folder / "exact", **changes), say=quiet, group=group)
     train(of(folder / "fast", **changes, reduce="fast"), say=quiet, group=group)
     if group.rank == 1:
@@ -167,16 +177,15 @@ def raised(folder, group):
 
 
 def raised_while_judged(folder, group):
-    """Rank 1 fails while rank 0 judges the agent for a minute."""
+    """Rank 1 fails at its part of the matches that judge the agent; rank 0 plays a minute at its own."""
 
     def fail(*_):
-        raise ValueError("a map cannot be made")
-
-    def take_long(*_):
+        if group.rank == 1:
+            raise ValueError("a map cannot be made")
         for _ in range(600):
             time.sleep(0.1)
 
-    selfplay.Follower.evaluate, selfplay.SelfPlayKeeper.judge = fail, take_long
+    arena.play_lanes = fail
     train(of(folder), say=quiet, group=group)
 
 

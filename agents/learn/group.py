@@ -30,8 +30,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 PATIENCE: Final = datetime.timedelta(days=1)
-"""Ranks wait so long for one another, while rank 0 judges the agent for one. Who is gone is noticed at once,
-by its closed connection."""
+"""Ranks wait so long for one another, while rank 0 walks a game's tree for one. Who is gone is noticed at
+once, by its closed connection."""
 
 BEGINNING: Final = datetime.timedelta(minutes=10)
 """They wait so long for one another to begin."""

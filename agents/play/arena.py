@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,10 +20,29 @@ from envs.core import Viewer
 from envs.seeds import derived_seed
 
 LANES = 2048
-"""Matches played side by side; the result does not depend on it, only memory and time."""
+"""Matches played side by side. What is dealt and drawn depends on it, so it is the same everywhere."""
 
 NOBODY = "nobody"
 """The opponent in a game for one seat."""
+
+
+class Parts(NamedTuple):
+    """How matches are cut by their numbers into parts that can be played apart; the first ones are part 0.
+
+    What a part gives depends on its number and on how many there are: its deals and its players' draws are
+    its own. So who plays which parts changes nothing; cut into another number of parts, other matches are
+    played.
+    """
+
+    number: int = 1
+    own: Sequence[int] = (0,)
+    """Those that are played here."""
+    rows: Callable[[Tensor], Tensor] = lambda mine: mine
+    """What is told of all parts, [number, n], where that of the own ones, [len(own), n], is given."""
+
+
+WHOLE: Final = Parts()
+"""One part, with the players' draws going on where they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +107,15 @@ def play_matches(
     seed: int = 0,
     device: str | torch.device = "cpu",
     on_progress: Callable[[int], object] = lambda _: None,
+    parts: Parts = WHOLE,
 ) -> Result:
     """Let two players play `matches_per_seat` matches in each seating.
 
     Args:
         seed: of the matches (cards and the like); the players draw from their own generators.
-        on_progress: called with the number of matches that have just ended.
+        on_progress: called with the number of matches that have just ended here.
+        parts: how the matches are cut. Of several parts each has the players drawing anew, see
+            `Player.reseed`.
 
     Raises:
         ValueError: fewer than 2 matches per seat, or a game that is not for two.
@@ -101,7 +124,8 @@ def play_matches(
         raise ValueError(f"matches per seat must be at least 2, got {matches_per_seat}")
     if game.seats != 2:
         raise ValueError(f"two players meet in games with two seats, {game} has {game.seats}")
-    return _play(game, (player, opponent), [(0, 1)], 2 * matches_per_seat, seed, device, on_progress)[0]
+    sides, matches = (player, opponent), 2 * matches_per_seat
+    return _play(game, sides, [(0, 1)], matches, seed, device, on_progress, parts)[0]
 
 
 def play_alone(
@@ -111,6 +135,7 @@ def play_alone(
     seed: int = 0,
     device: str | torch.device = "cpu",
     on_progress: Callable[[int], object] = lambda _: None,
+    parts: Parts = WHOLE,
 ) -> Result:
     """Let a player play `matches` matches of a game for one; other arguments as in `play_matches`.
 
@@ -121,7 +146,7 @@ def play_alone(
         raise ValueError(f"matches must be at least 2, got {matches}")
     if game.seats != 1:
         raise ValueError(f"alone one plays games with one seat, {game} has {game.seats}")
-    return _play(game, (player,), [(0,)], matches, seed, device, on_progress)[0]
+    return _play(game, (player,), [(0,)], matches, seed, device, on_progress, parts)[0]
 
 
 def _play(
@@ -132,30 +157,68 @@ def _play(
     seed: int,
     device: str | torch.device,
     on_progress: Callable[[int], object],
+    parts: Parts,
 ) -> list[Result]:
-    """Matches at every table, as the first who sits there sees them; LANES at a time, of whichever tables.
+    """Matches at every table, as the first who sits there sees them.
 
     Args:
         tables: which of `players` meet, as many as the game has seats; they take turns in the seats.
-        matches: at each table.
+        matches: at each table; those of all tables are numbered through.
     """
-    P, parts = game.seats, []
-    table_of = torch.tensor(tables)  # [tables, P]
-    for number, begin in enumerate(range(0, len(tables) * matches, LANES)):
-        lane = torch.arange(begin, min(begin + LANES, len(tables) * matches))
-        first_seat = lane % matches % P
-        at_seat = (torch.arange(P) - first_seat[:, None]) % P  # [lanes, P], who of the table
-        sits = table_of[lane // matches].gather(1, at_seat)
-        deals = derived_seed(seed, "arena", number)  # none of a run's, nor of another seed's
-        returns, length = play_lanes(game, players, sits, deals, device, on_progress)
-        parts.append((returns.gather(1, at_seat.argsort(1)), first_seat, length))
-    returns, first_seat, length = (torch.cat(column) for column in zip(*parts, strict=True))
+    P, total = game.seats, len(tables) * matches
+    size = -(-total // parts.number)
+    mine = torch.zeros(len(parts.own), size, P + 1, dtype=torch.float64)
+    for told, k in zip(mine, parts.own, strict=True):
+        deals = seed
+        if parts.number > 1:
+            deals = derived_seed(seed, "part", k)
+            for number, player in enumerate(players):
+                player.reseed(derived_seed(deals, "player", number))
+        numbers = range(min(k * size, total), min((k + 1) * size, total))
+        for lane, played in _turns(game, players, tables, matches, numbers, deals, device, on_progress):
+            told[lane - numbers.start] = played
+    of_all = parts.rows(mine.flatten(1)).reshape(-1, P + 1)[:total]
+    returns, length = of_all[:, :P].contiguous(), of_all[:, P].long()
+    first_seat = _first_seat(torch.arange(total), matches, P)
     results = []
-    for begin in range(0, len(returns), matches):
+    for begin in range(0, total, matches):
         own = slice(begin, begin + matches)
         opposite = returns[own, 1] if P > 1 else None
         results.append(Result(returns[own, 0], first_seat[own], length[own], opposite, game.return_range))
     return results
+
+
+def _turns(
+    game: Game,
+    players: Sequence[Player],
+    tables: Sequence[tuple[int, ...]],
+    matches: int,
+    numbers: range,
+    seed: int,
+    device: str | torch.device,
+    on_progress: Callable[[int], object],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Plays the matches of these numbers, LANES at a time, of whichever tables.
+
+    Yields:
+        the numbers int64 [lanes], and float64 [lanes, P + 1]: returns in the table's order, and decisions.
+    """
+    table_of = torch.tensor(tables)  # [tables, P]
+    for turn, begin in enumerate(range(numbers.start, numbers.stop, LANES)):
+        lane = torch.arange(begin, min(begin + LANES, numbers.stop))
+        first_seat = _first_seat(lane, matches, game.seats)
+        at_seat = (
+            torch.arange(game.seats) - first_seat[:, None]
+        ) % game.seats  # [lanes, P], who of the table
+        sits = table_of[lane // matches].gather(1, at_seat)
+        deals = derived_seed(seed, "arena", turn)  # none of a run's, nor of another seed's
+        returns, length = play_lanes(game, players, sits, deals, device, on_progress)
+        yield lane, torch.cat([returns.gather(1, at_seat.argsort(1)), length[:, None]], 1)
+
+
+def _first_seat(lane: Tensor, matches: int, seats: int) -> Tensor:
+    """Where the first of a table sits in the matches of these numbers."""
+    return lane % matches % seats
 
 
 def play_lanes(
@@ -252,6 +315,7 @@ def round_robin(
     device: str | torch.device = "cpu",
     on_progress: Callable[[int], object] = lambda _: None,
     has_met: Collection[frozenset[str]] = (),
+    parts: Parts = WHOLE,
 ) -> dict[tuple[str, str], Result]:
     """Every player against every other; results by (name, opponent's name), both ways round.
 
@@ -260,6 +324,7 @@ def round_robin(
 
     Args:
         has_met: pairs of names that are left out.
+        parts: as of `play_matches`; the matches of all pairs are cut together.
 
     Raises:
         ValueError: fewer than two players, two of one name, a player of another game, or fewer than 2
@@ -273,7 +338,9 @@ def round_robin(
         raise ValueError(f"{first.name!r} plays {first.game}, expected players of {game}")
     if game.seats == 1:
         return {
-            (player.name, NOBODY): play_alone(game, player, 2 * matches_per_seat, seed, device, on_progress)
+            (player.name, NOBODY): play_alone(
+                game, player, 2 * matches_per_seat, seed, device, on_progress, parts
+            )
             for player in players
         }
     if game.seats != 2:
@@ -285,8 +352,10 @@ def round_robin(
         for a, b in itertools.combinations(range(len(players)), 2)
         if frozenset((names[a], names[b])) not in has_met
     ]
-    played = _play(game, players, pairs, 2 * matches_per_seat, seed, device, on_progress) if pairs else []
-    results = {}
+    results: dict[tuple[str, str], Result] = {}
+    if not pairs:
+        return results
+    played = _play(game, players, pairs, 2 * matches_per_seat, seed, device, on_progress, parts)
     for (a, b), result in zip(pairs, played, strict=True):
         results[names[a], names[b]], results[names[b], names[a]] = result, result.reversed()
     return results

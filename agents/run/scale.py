@@ -6,10 +6,12 @@ import dataclasses
 import io
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from agents import files
 from agents.learn.group import Group, Launch, launch
+from agents.play.arena import WHOLE, Parts
 from agents.run.config import Config, read_config
 from agents.run.folder import kept_of, status
 from agents.run.records import plain, read_record
@@ -39,6 +41,14 @@ def told(config: Config, group: Group) -> Config:
         config = read_record(Config, group.tell(plain(config)))
     group.owned(config.shards or 1)
     return config
+
+
+def parts(config: Config, group: Group) -> Parts:
+    """How the matches of evaluations are cut and shared: as those of training are. All ranks hear of all."""
+    shards = config.shards or 1
+    if shards == 1:
+        return WHOLE
+    return Parts(shards, group.owned(shards), partial(group.rows, shards=shards))
 
 
 def sent(stored: files.Stored | None, group: Group) -> files.Stored:

@@ -29,10 +29,11 @@ from agents.play.exploit import Exploitability, exploitability
 from agents.play.opposition import Opposition, make_opposition
 from agents.play.players import Agent, fixed_player, frozen
 from agents.play.records import of_match, written
+from agents.play.standings import Standings
 from agents.run import curves, folder, keeper, scale
 from agents.run.config import Config
 from agents.run.keeper import Learning, Outcome, RunKeeper, resolve_device
-from agents.run.rated import rated
+from agents.run.rated import earlier, known_to_all, rated
 from agents.run.sizes import check_fits, check_judged, sizes_of
 from agents.run.stream import SAY, Say
 from envs.batch import bytes_of, usable_device
@@ -292,7 +293,7 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         self, config: Config, run: Path, say: Say, tree: Tree | None = None, group: Group = ALONE
     ) -> None:
         super().__init__(config, run, say)
-        self.group = group
+        self.group, self.shared = group, scale.parts(config, group)
         self.tree, self.is_lowest_best = tree, tree is not None
         self.exploitability: Exploitability | None = None
         """Of the averaged weights, at the latest evaluation."""
@@ -342,7 +343,11 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         }  # fmt: skip
 
     def judge(self, is_final: bool) -> dict[str, Result]:
-        """Play the fixed players, or alone: the averaged weights as the agent, the raw ones beside."""
+        """Play the fixed players, or alone: the averaged weights as the agent, the raw ones beside.
+
+        Every rank plays its part of all the matches and hears of the others; what else is looked at, rank 0
+        sees to, how exploitable the agent is among it: the tree is walked as a whole.
+        """
         model, logger, settings = self.model, self.model.logger, self.config.eval
         matches_per_seat = settings.final_matches_per_seat if is_final else settings.matches_per_seat
         group = "final" if is_final else "eval"
@@ -360,24 +365,36 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
             off = f", at most {told.error:.4f} off" if told.error > 0.0 else ""
             self.say(f"exploitability {told.exploitability:.4f} (NashConv / 2{off})")
         if not is_final:
-            self.memory.show(model)
+            self._show_memory()
         if model.batch.game.seats == 2 and settings.rating_matches_per_seat > 0:
             self._rate(results, is_final)
         self._replay(is_final)
         return results
 
+    def _show_memory(self) -> None:
+        self.memory.show(self.model)
+
     def _rate(self, results: dict[str, Result], is_final: bool) -> None:
-        """Ratings of the averaged weights and of what is kept of the run, on the curves and in standings/."""
+        """Ratings of the averaged weights and of what is kept of the run."""
         model, seed = self.model, derived_seed(self.deals, "pool")
         game, settings = model.batch.game, self.config.eval
         agent = Agent(frozen(model.ema or model.policy), game, seed=derived_seed(seed, "agent"))
+        past = known_to_all(self._past(seed), model.policy, game, seed, self.group)
         standings = rated(
-            self.run, game, agent, model.num_timesteps, list(results), results,
-            settings.rating_matches_per_seat, seed, model.device,
+            game, agent, model.num_timesteps, past, list(results), results,
+            settings.rating_matches_per_seat, seed, model.device, self.shared,
         )  # fmt: skip
+        self._keep(standings, agent.name, is_final)
+
+    def _past(self, seed: int) -> list[Agent]:
+        """The checkpoints that the agent meets, as rank 0 finds them."""
+        return earlier(self.run, self.model.batch.game, self.model.num_timesteps, seed, self.model.device)
+
+    def _keep(self, standings: Standings, name: str, is_final: bool) -> None:
+        """Ratings on the curves and in standings/; the agent's `name` in them."""
         standings.write(self.run / "standings")
         if not is_final:
-            curves.record_standings(model.logger, standings, agent.name)
+            curves.record_standings(self.model.logger, standings, name)
 
     @property
     def evaluation_seed(self) -> int:
@@ -396,16 +413,17 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
         game, seed, matches = self.model.batch.game, self.final_seed, self.config.eval.final_matches_per_seat
         draws = derived_seed(seed, "opponent")
         players = [fixed_player(name, game, draws) for name in self.config.eval.players]
-        return {p.name: play_alone(game, p, matches, seed, self.model.device) for p in players}
+        device, shared = self.model.device, self.shared
+        return {p.name: play_alone(game, p, matches, seed, device, parts=shared) for p in players}
 
     def _against(self, name: str, policy: RecurrentPolicy, matches_per_seat: int) -> Result:
         """Matches on `deals`, from which the players' draws are derived."""
-        game, seed = self.model.batch.game, self.deals
+        game, seed, device = self.model.batch.game, self.deals, self.model.device
         agent = Agent(frozen(policy), game, seed=derived_seed(seed, "agent"))
         if name == NOBODY:
-            return play_alone(game, agent, matches_per_seat, seed, self.model.device)
+            return play_alone(game, agent, matches_per_seat, seed, device, parts=self.shared)
         opponent = fixed_player(name, game, derived_seed(seed, "opponent"))
-        return play_matches(game, agent, opponent, matches_per_seat, seed, self.model.device)
+        return play_matches(game, agent, opponent, matches_per_seat, seed, device, parts=self.shared)
 
     def _exploited(self, tree: Tree, group: str) -> Exploitability:
         """How exploitable the averaged and the raw weights are, side by side; recorded with the error that
@@ -441,8 +459,8 @@ class SelfPlayKeeper(RunKeeper[Config, Result]):
 
 
 class Follower(SelfPlayKeeper):
-    """What stands for a keeper on the other ranks: it agrees when to gather and when to stop, and keeps
-    nothing."""
+    """What stands for a keeper on the other ranks: it agrees when to gather and when to stop, plays its part
+    of evaluations, and keeps nothing."""
 
     def start(self, model: Learning) -> None:
         self.config = dataclasses.replace(self.config, progress=False)
@@ -451,14 +469,24 @@ class Follower(SelfPlayKeeper):
     def best_so_far(self) -> float:
         return -math.inf
 
-    def evaluate(self, is_final: bool = False) -> dict[str, Result]:  # noqa: ARG002
-        return {}
+    def headline(self) -> tuple[str, ...]:
+        """Rank 0 decides which checkpoint is the best."""
+        return ()
 
     def save(self) -> Path:
         return self.run
 
-    def judge_anchors(self) -> dict[str, Result]:
-        return {}
+    def _show_memory(self) -> None:
+        """Rank 0 has what was seen of all shards."""
+
+    def _past(self, seed: int) -> list[Agent]:  # noqa: ARG002
+        return []
+
+    def _keep(self, standings: Standings, name: str, is_final: bool) -> None:
+        """Rank 0 keeps them."""
+
+    def _replay(self, is_final: bool) -> None:
+        """Rank 0 plays it."""
 
     def _status(self, status: str, reason: str | None = None) -> None:
         """Rank 0 writes it down."""

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import envs
-from agents import Player, fixed_player
+from agents import Agent, Player, RecurrentPolicy, fixed_player
 from agents.play import arena
-from agents.play.arena import NOBODY, Result, play_alone, play_matches, round_robin, watch
+from agents.play.arena import NOBODY, Parts, Result, play_alone, play_matches, round_robin, watch
 
 KUHN, TICTACTOE = envs.make("kuhn_poker"), envs.make("phantom_tictactoe")
 
@@ -209,6 +209,94 @@ def test_in_a_tournament_of_a_game_for_one_all_get_the_same_deals():
     assert list(table) == [(name, NOBODY) for name in ("one", "two", "bot")]
     assert torch.equal(table["one", NOBODY].returns, table["two", NOBODY].returns)
     assert {r.matches for r in table.values()} == {100}
+
+
+# ---------------------------------------------------------------- in parts
+
+
+def drawing(game, seed=0):
+    """An agent that draws from an untrained network."""
+    torch.manual_seed(0)
+    policy = RecurrentPolicy(game.observation_space, game.actions, game.seats, lstm_hidden_size=8)
+    return Agent(policy, game, seed=seed)
+
+
+def together(play, *ranks):
+    """What `play` gives where each rank plays the parts named, and hears of the others'."""
+    told, number = {}, sum(map(len, ranks))
+    for own in ranks:
+
+        def tell(mine, own=own):
+            told.update(zip(own, mine, strict=True))
+            return mine.new_zeros(number, mine.shape[1])
+
+        play(Parts(number, own, tell))
+    return play(Parts(number, (), lambda _: torch.stack([told[k] for k in range(number)])))
+
+
+def same(one, other):
+    return all(
+        torch.equal(getattr(one, name), getattr(other, name)) for name in ("returns", "seat", "length")
+    )
+
+
+@pytest.mark.parametrize("game", ["phantom_tictactoe", "leduc_poker"])
+@pytest.mark.parametrize("matches", [2, 33])
+def test_whoever_plays_which_part_the_matches_are_the_same(game, matches):
+    """4 and 66 matches in five parts: of 1, 1, 1, 1 and 0, of 14, 14, 14, 14 and 10."""
+    game = envs.make(game)
+
+    def play(parts):
+        return play_matches(game, drawing(game), fixed_player("bot", game), matches, seed=3, parts=parts)
+
+    whole = play(Parts(5, range(5)))
+    for ranks in (((0, 2, 4), (1, 3)), ((4,), (3, 1), (2, 0))):
+        apart = together(play, *ranks)
+        assert same(apart, whole)
+        assert torch.equal(apart.opposite, whole.opposite)
+    assert whole.seat.bincount().tolist() == [matches, matches]
+    first, second = whole.returns[:14], whole.returns[14:28]
+    assert matches == 2 or not torch.equal(first, second)  # each part has its own deals and draws
+
+
+def test_in_parts_one_plays_alone_the_same():
+    game = envs.make("minesweeper")
+
+    def play(parts):
+        return play_alone(game, drawing(game), 10, seed=3, parts=parts)
+
+    whole = play(Parts(4, range(4)))
+    assert same(together(play, (0, 2), (1, 3)), whole)
+    assert whole.opposite is None
+    assert len(whole.length.unique()) > 1
+
+
+def test_in_parts_all_pairs_play_the_same():
+    """Six pairs of 6 matches in four parts of 9: pairs are cut, too."""
+
+    def play(parts):
+        players = [
+            drawing(KUHN),
+            *(fixed_player("random", KUHN, seed) for seed in (1, 2)),
+            fixed_player("bot", KUHN),
+        ]
+        for k, player in enumerate(players):
+            player.name = f"player {k}"
+        return round_robin(KUHN, players, 3, seed=3, parts=parts)
+
+    whole, apart = play(Parts(4, range(4))), together(play, (0, 2), (1, 3))
+    assert whole.keys() == apart.keys()
+    assert all(same(whole[pair], apart[pair]) for pair in whole)
+    assert all(one.seat.bincount().tolist() == [3, 3] for one in whole.values())
+
+
+def test_one_part_is_what_is_played_where_nobody_cuts():
+    """Players go on drawing from where they are."""
+    players = [(drawing(KUHN), fixed_player("random", KUHN, 4)) for _ in range(2)]
+    one = [play_matches(KUHN, *players[0], 40) for _ in range(2)]
+    other = [play_matches(KUHN, *players[1], 40, parts=Parts()) for _ in range(2)]
+    assert all(map(same, one, other))
+    assert not same(*one)
 
 
 # ---------------------------------------------------------------- tournaments

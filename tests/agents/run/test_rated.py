@@ -8,6 +8,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from game_runs import tiny
 from reading import lines, quiet
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -15,10 +16,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import agents
 import envs
 from agents.files import save_folder
+from agents.learn.group import ALONE, Group
 from agents.play.arena import play_matches
 from agents.run.config import Config, EvalConfig
 from agents.run.folder import spaced
-from agents.run.rated import earlier, rated
+from agents.run.rated import earlier, known_to_all, rated
 from agents.run.selfplay import train
 
 KUHN = envs.make("kuhn_poker")
@@ -62,7 +64,8 @@ def test_the_agent_meets_nobody_twice_and_damaged_checkpoints_are_left_out(finis
     (run / "checkpoints" / "step_64" / "policy.safetensors").write_bytes(b"nothing")
     agent = agents.load(run)
     results = {"bot": play_matches(KUHN, agent, agents.fixed_player("bot", KUHN), 30)}
-    told = rated(run, KUHN, agent, 192, ["bot"], results, 5, 0, "cpu")
+    past = earlier(run, KUHN, 192, 0, "cpu")
+    told = rated(KUHN, agent, 192, past, ["bot"], results, 5, 0, "cpu")
     assert set(told.names) == {"step_192", "step_128", "bot", "random"}
     assert told.results["step_192", "bot"] is results["bot"]
     assert told.results["step_128", "bot"].matches == 10
@@ -78,6 +81,34 @@ def test_of_many_checkpoints_four_meet_from_the_oldest_to_the_latest(finished, t
     assert told == ["step_64", "step_192", "step_320", "step_448"]
     assert [player.name for player in earlier(run, KUHN, 128, 0, "cpu")] == ["step_64"]
     assert earlier(run, KUHN, 64, 0, "cpu") == []
+
+
+class Heard(Group):
+    """One of two ranks: what rank 0 gives is kept until rank 1 asks."""
+
+    def __init__(self, rank, given):
+        super().__init__(rank, 2)
+        self.given = given
+
+    def send(self, content=b""):
+        if self.rank == 0:
+            self.given.append(content)
+            return content
+        return self.given.pop(0)
+
+
+def test_other_ranks_hear_which_checkpoints_meet_and_play_as_they_do(finished):
+    given = []
+    mine = earlier(finished.run, KUHN, 192, 7, "cpu")
+    assert known_to_all(mine, None, KUHN, 7, ALONE) == mine
+    assert known_to_all(mine, None, KUHN, 7, Heard(0, given)) == mine
+    heard = known_to_all([], agents.load(finished.run).policy, KUHN, 7, Heard(1, given))
+    assert [player.name for player in heard] == ["step_64", "step_128"]
+    for one, other in zip(mine, heard, strict=True):
+        told = [play_matches(KUHN, player, agents.fixed_player("bot", KUHN), 30) for player in (one, other)]
+        assert torch.equal(told[0].returns, told[1].returns)
+    assert known_to_all([], None, KUHN, 7, Heard(0, given)) == []
+    assert known_to_all([], None, KUHN, 7, Heard(1, given)) == []
 
 
 def test_ratings_can_be_left_out(tmp_path):

@@ -17,6 +17,7 @@ from reading import numbers, run_json
 from agents.files import json_bytes, read, save_folder
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.learn.group import ALONE, Group
+from agents.play.arena import WHOLE
 from agents.run import scale
 from agents.run.config import Config, read_config
 from agents.run.selfplay import resume, train
@@ -31,13 +32,26 @@ def steps(run):
     return sorted(int(path.name.removeprefix("step_")) for path in (run / "checkpoints").iterdir())
 
 
+def evaluations(run):
+    """When the agent was judged while it trained."""
+    return [line["step"] for line in numbers(run) if any(tag.startswith("eval/vs/") for tag in line)]
+
+
+def rated(run):
+    """The ratings and every pair's results, if there are any."""
+    path = run / "standings" / "results.json"
+    return path.exists() and path.read_bytes()
+
+
 def same_run(one, other):
-    """The same checkpoints, byte for byte, and the same curves."""
+    """The same checkpoints, byte for byte, the same curves, and the same final table and ratings."""
     assert steps(one) == steps(other)
     for step in steps(one):
         name = f"checkpoints/step_{step}"
         assert read(one / name) == read(other / name)
     assert numbers(one) == numbers(other)
+    assert run_json(one)["results"] == run_json(other)["results"]
+    assert rated(one) == rated(other)
 
 
 @pytest.fixture
@@ -53,15 +67,19 @@ def one_thread():
 
 
 def test_two_processes_make_the_run_that_one_makes(tmp_path, one_thread):  # noqa: ARG001
-    """Weights, optimiser, draws, matches, memories and curves, with past selves and bots opposite; a run that
-    two have begun goes on in one to the same end."""
+    """Weights, optimiser, draws, matches, memories, curves and ratings, with past selves and bots opposite;
+    also of a game for one seat. A run that two have begun goes on in one to the same end."""
     code, text, _ = started(ranks.short, tmp_path / "two")
     assert code == 0, text
-    whole = train(of(tmp_path / "one", cell="lstm", opposed=True, updates=5), say=quiet).run
+    whole = train(of(tmp_path / "one", **ranks.SHORT), say=quiet).run
     same_run(only(tmp_path / "two" / "exact"), whole)
+    assert evaluations(whole) == [2 * UPDATE, 4 * UPDATE, 5 * UPDATE]
+    solitary = train(of(tmp_path / "solitary", **ranks.SOLITARY), say=quiet).run
+    same_run(only(tmp_path / "two" / "alone"), solitary)
+    assert evaluations(solitary) == [UPDATE]
 
     stopped = only(tmp_path / "two" / "stopped")
-    assert (run_json(stopped)["status"], steps(stopped)) == ("interrupted", [3 * UPDATE])
+    assert (run_json(stopped)["status"], steps(stopped)) == ("interrupted", [2 * UPDATE, 3 * UPDATE])
     gone_on = resume(stopped, say=quiet).run
     assert read(gone_on) == read(whole)
 
@@ -116,7 +134,7 @@ def test_who_is_killed_begins_again_where_the_latest_checkpoint_is(tmp_path, one
 @pytest.mark.slow
 @pytest.mark.parametrize("story", [ranks.raised, ranks.raised_while_judged])
 def test_an_error_is_told_once_with_its_rank_and_ends_all(tmp_path, story):
-    """Also when rank 0 is busy with something else for a minute."""
+    """Also when rank 0 is busy with its part of an evaluation for a minute."""
     code, text, _ = started(story, tmp_path)
     assert code == 1
     assert re.findall("error: .*", text) == ["error: rank 1 of 2: a map cannot be made"]
@@ -133,6 +151,13 @@ def test_one_process_trains_as_ever_and_torchrun_cuts():
     assert scale.settled(Config(), ALONE).shards is None
     assert scale.settled(Config(), launched).shards == 4
     assert scale.settled(Config(shards=2), launched).shards == 2
+
+
+def test_evaluations_are_cut_as_training_is():
+    assert scale.parts(Config(), ALONE) is scale.parts(Config(shards=1), ALONE) is WHOLE
+    assert scale.parts(Config(shards=4), ALONE).own == range(4)
+    (number, own, _) = scale.parts(Config(shards=4), Group(1, 2))
+    assert (number, list(own)) == (4, [1, 3])
 
 
 def test_more_processes_than_shards_are_refused():
