@@ -6,7 +6,7 @@
 #   INSTEAD=torch==2.13.0+cpu FIND_LINKS=/folder/of/wheels scripts/floors.sh tests/envs
 #                                       another torch than the lowest, from a folder or a page; other tests
 #
-# PYTHON names the interpreter. Arguments go to pytest.
+# PYTHON names the interpreter. Arguments go to pytest, in place of the tests that are run otherwise.
 set -eu
 cd "$(dirname "$0")/.."
 unset PYTHONPATH

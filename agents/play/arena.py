@@ -26,6 +26,10 @@ NOBODY = "nobody"
 """The opponent in a game for one seat."""
 
 
+ENOUGH = 500
+"""Matches of a part: one of fewer costs nearly as much."""
+
+
 class Parts(NamedTuple):
     """How matches are cut by their numbers into parts that can be played apart; the first ones are part 0.
 
@@ -35,10 +39,17 @@ class Parts(NamedTuple):
     """
 
     number: int = 1
+    """Of parts at most, see `of`."""
     own: Sequence[int] = (0,)
     """Those that are played here."""
-    rows: Callable[[Tensor], Tensor] = lambda mine: mine
-    """What is told of all parts, [number, n], where that of the own ones, [len(own), n], is given."""
+    rows: Callable[[Tensor, int], Tensor] = lambda mine, _: mine
+    """What is told of all parts, [number, n], where that of the own ones, [len(own), n], is given, and how
+    many there are."""
+
+    def of(self, matches: int) -> Parts:
+        """Those of so many matches: fewer where each would have less than `ENOUGH`."""
+        number = max(1, min(self.number, matches // ENOUGH))
+        return self._replace(number=number, own=[k for k in self.own if k < number])
 
 
 WHOLE: Final = Parts()
@@ -114,7 +125,7 @@ def play_matches(
     Args:
         seed: of the matches (cards and the like); the players draw from their own generators.
         on_progress: called with the number of matches that have just ended here.
-        parts: how the matches are cut. Of several parts each has the players drawing anew, see
+        parts: how the matches are cut. Where they are cut, each part has the players drawing anew, see
             `Player.reseed`.
 
     Raises:
@@ -166,18 +177,19 @@ def _play(
         matches: at each table; those of all tables are numbered through.
     """
     P, total = game.seats, len(tables) * matches
+    is_cut, parts = parts.number > 1, parts.of(total)
     size = -(-total // parts.number)
     mine = torch.zeros(len(parts.own), size, P + 1, dtype=torch.float64)
     for told, k in zip(mine, parts.own, strict=True):
         deals = seed
-        if parts.number > 1:
+        if is_cut:
             deals = derived_seed(seed, "part", k)
             for number, player in enumerate(players):
                 player.reseed(derived_seed(deals, "player", number))
         numbers = range(min(k * size, total), min((k + 1) * size, total))
         for lane, played in _turns(game, players, tables, matches, numbers, deals, device, on_progress):
             told[lane - numbers.start] = played
-    of_all = parts.rows(mine.flatten(1)).reshape(-1, P + 1)[:total]
+    of_all = parts.rows(mine.flatten(1), parts.number).reshape(-1, P + 1)[:total]
     returns, length = of_all[:, :P].contiguous(), of_all[:, P].long()
     first_seat = _first_seat(torch.arange(total), matches, P)
     results = []
@@ -207,9 +219,7 @@ def _turns(
     for turn, begin in enumerate(range(numbers.start, numbers.stop, LANES)):
         lane = torch.arange(begin, min(begin + LANES, numbers.stop))
         first_seat = _first_seat(lane, matches, game.seats)
-        at_seat = (
-            torch.arange(game.seats) - first_seat[:, None]
-        ) % game.seats  # [lanes, P], who of the table
+        at_seat = (torch.arange(game.seats) - first_seat[:, None]) % game.seats  # [lanes, P], of the table
         sits = table_of[lane // matches].gather(1, at_seat)
         deals = derived_seed(seed, "arena", turn)  # none of a run's, nor of another seed's
         returns, length = play_lanes(game, players, sits, deals, device, on_progress)

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 from agents import files
@@ -44,11 +43,12 @@ def told(config: Config, group: Group) -> Config:
 
 
 def parts(config: Config, group: Group) -> Parts:
-    """How the matches of evaluations are cut and shared: as those of training are. All ranks hear of all."""
+    """How the matches of evaluations are cut and shared: as those of training are, into no more parts than
+    they are worth. All ranks hear of all."""
     shards = config.shards or 1
     if shards == 1:
         return WHOLE
-    return Parts(shards, group.owned(shards), partial(group.rows, shards=shards))
+    return Parts(shards, group.owned(shards), group.rows)
 
 
 def sent(stored: files.Stored | None, group: Group) -> files.Stored:

@@ -223,15 +223,21 @@ def drawing(game, seed=0):
 
 def together(play, *ranks):
     """What `play` gives where each rank plays the parts named, and hears of the others'."""
-    told, number = {}, sum(map(len, ranks))
+    told, most = {}, sum(map(len, ranks))
     for own in ranks:
 
-        def tell(mine, own=own):
-            told.update(zip(own, mine, strict=True))
+        def tell(mine, number, own=own):
+            told.update(zip([k for k in own if k < number], mine, strict=True))
             return mine.new_zeros(number, mine.shape[1])
 
-        play(Parts(number, own, tell))
-    return play(Parts(number, (), lambda _: torch.stack([told[k] for k in range(number)])))
+        play(Parts(most, own, tell))
+    return play(Parts(most, (), lambda _, number: torch.stack([told[k] for k in range(number)])))
+
+
+@pytest.fixture
+def cut_small(monkeypatch):
+    """A few matches are worth a part."""
+    monkeypatch.setattr(arena, "ENOUGH", 1)
 
 
 def same(one, other):
@@ -240,10 +246,18 @@ def same(one, other):
     )
 
 
+def test_few_matches_are_cut_into_fewer_parts():
+    """500 at least in each, but of all together."""
+    parts = Parts(4, (1, 3))
+    cut = [parts.of(matches)[:2] for matches in (4, 999, 1_000, 1_999, 2_000, 9_000)]
+    assert cut == [(1, []), (1, []), (2, [1]), (3, [1]), (4, [1, 3]), (4, [1, 3])]
+
+
 @pytest.mark.parametrize("game", ["phantom_tictactoe", "leduc_poker"])
-@pytest.mark.parametrize("matches", [2, 33])
-def test_whoever_plays_which_part_the_matches_are_the_same(game, matches):
-    """4 and 66 matches in five parts: of 1, 1, 1, 1 and 0, of 14, 14, 14, 14 and 10."""
+@pytest.mark.parametrize(("matches", "enough"), [(3, 1), (33, 1), (33, 500)])
+def test_whoever_plays_which_part_the_matches_are_the_same(game, matches, enough, monkeypatch):
+    """6 and 66 matches in five parts: of 2, 2, 2, 0 and 0, of 14, 14, 14, 14 and 10; and 66 in one."""
+    monkeypatch.setattr(arena, "ENOUGH", enough)
     game = envs.make(game)
 
     def play(parts):
@@ -256,9 +270,10 @@ def test_whoever_plays_which_part_the_matches_are_the_same(game, matches):
         assert torch.equal(apart.opposite, whole.opposite)
     assert whole.seat.bincount().tolist() == [matches, matches]
     first, second = whole.returns[:14], whole.returns[14:28]
-    assert matches == 2 or not torch.equal(first, second)  # each part has its own deals and draws
+    assert matches == 3 or not torch.equal(first, second)  # each part has its own deals and draws
 
 
+@pytest.mark.usefixtures("cut_small")
 def test_in_parts_one_plays_alone_the_same():
     game = envs.make("minesweeper")
 
@@ -271,6 +286,7 @@ def test_in_parts_one_plays_alone_the_same():
     assert len(whole.length.unique()) > 1
 
 
+@pytest.mark.usefixtures("cut_small")
 def test_in_parts_all_pairs_play_the_same():
     """Six pairs of 6 matches in four parts of 9: pairs are cut, too."""
 

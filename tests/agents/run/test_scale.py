@@ -17,6 +17,7 @@ from reading import numbers, run_json
 from agents.files import json_bytes, read, save_folder
 from agents.learn.algorithm import MaskableRecurrentPPO
 from agents.learn.group import ALONE, Group
+from agents.play import arena
 from agents.play.arena import WHOLE
 from agents.run import scale
 from agents.run.config import Config, read_config
@@ -52,6 +53,12 @@ def same_run(one, other):
     assert numbers(one) == numbers(other)
     assert run_json(one)["results"] == run_json(other)["results"]
     assert rated(one) == rated(other)
+
+
+@pytest.fixture(autouse=True)
+def cut_small(monkeypatch):
+    """A few matches of an evaluation are worth a part, as in the processes of `ranks`."""
+    monkeypatch.setattr(arena, "ENOUGH", 1)
 
 
 @pytest.fixture
