@@ -48,7 +48,6 @@ ONLY_IN = {
     "onnxscript": {"agents/play/export.py"},
     "yaml": {"agents/run/written.py"},
     "safetensors": {"agents/files.py"},
-    "rich": {"agents/run/cli.py", "agents/commands/train.py"},
     "tyro": {
         *("agents/run/config.py", "agents/run/flags.py"),
         *("scripts/benchmark.py", "scripts/benchmarks/options.py", "scripts/curves.py"),
@@ -108,7 +107,6 @@ TESTED_IN = {
             *("leduc_poker", "liars_dice", "new_action", "phantom_tictactoe"),
         )
     },
-    "agents/run/cli.py": "scripts/test_scripts.py",
     "agents/run/source.py": "agents/run/test_sequence.py",
     "agents/run/sentences.py": "agents/learn/test_settings.py",
     "envs/core.py": "envs/test_check.py",
