@@ -48,6 +48,7 @@ ONLY_IN = {
     "onnxscript": {"agents/play/export.py"},
     "yaml": {"agents/run/written.py"},
     "safetensors": {"agents/files.py"},
+    "rich": {"agents/run/cli.py", "agents/commands/train.py"},
     "tyro": {
         *("agents/run/config.py", "agents/run/flags.py"),
         *("scripts/benchmark.py", "scripts/benchmarks/options.py", "scripts/curves.py"),
