@@ -5,6 +5,16 @@ from __future__ import annotations
 import hashlib
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no generator takes.
+
+    Raises:
+        ValueError: it has more than 64 bits, the sign among them.
+    """
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed must be a whole number in -2^63..2^63 - 1, got {seed}")
+
+
 def derived_seed(seed: int, purpose: str, number: int = 0, bits: int = 63) -> int:
     """A seed that depends on `seed`, what it is for, and a running number.
 

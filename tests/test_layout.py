@@ -108,7 +108,6 @@ TESTED_IN = {
             *("leduc_poker", "liars_dice", "new_action", "phantom_tictactoe"),
         )
     },
-    "agents/run/cli.py": "scripts/test_scripts.py",
     "agents/run/source.py": "agents/run/test_sequence.py",
     "agents/run/sentences.py": "agents/learn/test_settings.py",
     "envs/core.py": "envs/test_check.py",

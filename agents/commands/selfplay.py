@@ -36,7 +36,8 @@ def main() -> None:
         def go_on(run: str, change: Callable[[Config], Config]) -> Outcome[Result]:
             return resume(run, change, say, group)
 
-        outcome = cli.start_or_resume(Config, begin, go_on, __doc__, SELF_PLAY_CHOICES)
+        is_first = group.rank == 0
+        outcome = cli.start_or_resume(Config, begin, go_on, __doc__, SELF_PLAY_CHOICES, is_heard=is_first)
         if group.rank == 0:
             report(outcome, group.is_launched)
 

@@ -21,7 +21,7 @@ import tyro
 
 from agents import files
 from agents.learn.judged import Score
-from agents.learn.streams import seat_streams, token_names
+from agents.learn.streams import seat_stream, token_names
 from agents.play import records
 from agents.play.agent_file import load
 from agents.play.continuing import (
@@ -32,8 +32,10 @@ from agents.play.continuing import (
     read_letters,
     text_of,
 )
+from agents.play.records.setups import is_setups
 from agents.play.token_file import Tokens, is_tokens, read_tokens
 from agents.run import cli
+from agents.run.config import read_config
 from agents.run.keeper import Outcome
 from agents.run.sequence import SEQUENCE_CHOICES, SequenceConfig, resume, score_run, train
 from agents.run.source import Part
@@ -84,9 +86,14 @@ def report(outcome: Outcome[Score], speed: str) -> None:
     ]
     columns = ("part", "decisions", "perplexity, 95 %", "top-1 in %, 95 %", "top-3 in %", "illegal in %")
     cli.show(cli.as_table(f"the best of the run: {speed}", columns, rows))
+    config = read_config(outcome.run / "config.yaml", SequenceConfig)
+    data = ("--data", config.data)
     SAY("next")
-    SAY("  " + typed(*cli.called("sequence"), "score", outcome.run, "--data", "FILE"))
-    SAY("  " + typed(*cli.called("sequence"), "sample", outcome.run))
+    SAY("  " + typed(*cli.called("sequence"), "score", outcome.run, *data))
+    SAY(
+        "  "
+        + typed(*cli.called("sequence"), "sample", outcome.run, *(() if is_setups(config.data) else data))
+    )
     SAY("  " + typed("tensorboard", "--logdir", outcome.run.parent))
 
 
@@ -184,9 +191,13 @@ def print_stream(tokens: Tokens, matches: records.Matches, a: Sampled) -> None:
         raise ValueError(f"{a.run}: knows other tokens than {matches.game} has")
     if not 0 <= a.seat < seats:
         raise ValueError(f"--seat must be in 0..{seats - 1}, got {a.seat}")
-    name = matches.names[matches.players[0, a.seat]]
-    data = seat_streams(matches, name)
-    begin = data.target[: min(a.after, int(data.length[0]))]
+    stream = seat_stream(matches, a.seat)
+    if not 0 <= a.after <= len(stream):
+        raise ValueError(
+            f"--after: seat {a.seat} saw and did {len(stream)} tokens of this match: expected to keep 0 to "
+            f"{len(stream)}, got {a.after}"
+        )
+    begin = stream[: a.after]
     drawn = continue_stream(tokens.model, begin, a.count, a.temperature, a.seed)
     for mark, part in ((" ", begin), (">", drawn)):
         for token in part.tolist():

@@ -5,6 +5,7 @@ Every match is played again by the rules for it, so what is told of a decision i
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Final
 
 import numpy as np
@@ -154,7 +155,7 @@ def seat_streams(matches: records.Matches, player: str | None = None) -> Recorde
         player: only the seats of the player of this name.
 
     Raises:
-        ValueError: the observation has no slots, or as of `decisions`.
+        ValueError: the observation has no slots, the player decided nothing, or as of `decisions`.
     """
     space = matches.game.observation_space
     if not isinstance(space, spaces.MultiDiscrete):
@@ -169,6 +170,8 @@ def seat_streams(matches: records.Matches, player: str | None = None) -> Recorde
     stream = data.sequence * matches.game.seats + data.told["seat"]
     order = stream.argsort(stable=True)
     order = order[data.counts[order]]
+    if len(order) == 0:
+        raise ValueError(f"{matches.source}: {player} decided nothing in the matches that came to an end")
     seen, same = data.told["observation"][order].long(), stream[order]
     before = torch.cat([torch.full_like(seen[:1], NOTHING), seen[:-1]])
     begins = torch.cat([torch.ones(1, dtype=torch.bool), same[1:] != same[:-1]])
@@ -194,6 +197,14 @@ def seat_streams(matches: records.Matches, player: str | None = None) -> Recorde
         length=length,
         group=data.group[data.sequence[order]][decision][first],
     )
+
+
+def seat_stream(matches: records.Matches, seat: int) -> Tensor:
+    """The tokens of one seat of one match, int64 [n], also where a player met itself; errors as of
+    `seat_streams`."""
+    called = [f"seat {k}" for k in range(matches.game.seats)]
+    apart = dataclasses.replace(matches, names=tuple(called), players=np.arange(len(called))[None])
+    return seat_streams(apart, called[seat]).target
 
 
 def token_names(matches: records.Matches) -> list[str]:

@@ -56,9 +56,9 @@ def tempered(log_probability: Tensor, legal: Tensor, temperature: float) -> Tens
     if not (math.isfinite(temperature) and temperature >= 0.0):
         raise ValueError(f"temperature must be a finite number of at least 0, got {temperature!r}")
     among_legal = log_probability.masked_fill(~legal, -torch.inf)
-    if temperature == 0.0:
+    if temperature < torch.finfo(log_probability.dtype).tiny:  # it would be 0 there
         return torch.nn.functional.one_hot(among_legal.argmax(-1), legal.shape[-1]).to(log_probability.dtype)
-    return (among_legal / temperature).softmax(-1)
+    return ((among_legal - among_legal.amax(-1, keepdim=True)) / temperature).softmax(-1)
 
 
 @torch.no_grad()
@@ -120,8 +120,10 @@ def continue_stream(model: TokenModel, begin: Tensor, count: int, temperature: f
         int64 [m].
 
     Raises:
-        ValueError: the temperature is none.
+        ValueError: the count is negative, or the temperature is none.
     """
+    if count < 0:
+        raise ValueError(f"count must be at least 0, got {count}")
     generator = torch.Generator().manual_seed(seed)
     everything = torch.ones(1, model.tokens, dtype=torch.bool)
     previous, cores, drawn = torch.tensor([model.tokens]), model.initial_cores(1), []
@@ -148,7 +150,7 @@ def continue_match(
         seed: of the policy's draws; chance goes on as the record's own seed says.
 
     Yields:
-        the match where it goes on, and after each decision.
+        the match where it goes on, and after each decision; kept whole, as it stands at its end.
 
     Raises:
         ValueError: it has fewer decisions, or the temperature is none.
@@ -175,5 +177,5 @@ def continue_match(
         memory = memory.remember(seat, action)
         match.play(int(action))
         t += 1
-        if t > after:
+        if t > after or match.over:
             yield match

@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from agents.run.folder import C
 from agents.run.keeper import Outcome, R
 from agents.run.stream import SAY, say_aside
 from envs.names import imported, imported_module, installed
+from envs.seeds import check_seed
 
 K = TypeVar("K")
 
@@ -56,11 +58,18 @@ def run(main: Callable[[], None]) -> None:
             warnings.showwarning = _warn
             main()
     except USER_ERRORS as error:
-        say_aside(f"error: {' '.join(str(error).split())}")
+        say_aside(f"error: {' '.join(_sentence(error).split())}")
         sys.exit(2)
     except KeyboardInterrupt as error:
         say_aside("stopped")
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; of the system's own which file, and why, without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return str(error)
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -76,7 +85,10 @@ def print_anything() -> None:
 
 def parse(kind: type[K], description: str | None, choices: Choices | None = None) -> K:
     """What the command line says, as a record of `kind`; `choices` as `read_flags` takes them."""
-    return read_flags(kind, sys.argv[1:], choices=choices, description=described(description))
+    read = read_flags(kind, sys.argv[1:], choices=choices, description=described(description))
+    if isinstance(seed := getattr(read, "seed", None), int):
+        check_seed(seed)
+    return read
 
 
 def called(command: str) -> tuple[str, ...]:
@@ -101,11 +113,13 @@ def start_or_resume(
     resume: Callable[[str, Callable[[C], C]], Outcome[R]],
     description: str | None,
     choices: Choices,
+    is_heard: bool = True,
 ) -> Outcome[R]:
     """What a training script does with its command line: `CONFIG.yaml` or `--resume RUN`, then settings.
 
     Args:
         choices: what may be set in the open parts of a configuration of `kind`.
+        is_heard: False: another process reads the same words, and says what there is to say of them.
 
     Raises:
         ValueError: neither was given; the message shows the usage.
@@ -114,14 +128,15 @@ def start_or_resume(
     usage = f"usage: {script} CONFIG.yaml [--key value ...]   or   {script} --resume RUN [--key value ...]"
 
     def override(config: C, settings: list[str]) -> C:
-        return read_flags(
-            kind,
-            settings,
-            choices=choices,
-            default=config,
-            prog=f"{script} CONFIG.yaml",
-            description=described(description),
-        )
+        with contextlib.nullcontext() if is_heard else _unheard():
+            return read_flags(
+                kind,
+                settings,
+                choices=choices,
+                default=config,
+                prog=f"{script} CONFIG.yaml",
+                description=described(description),
+            )
 
     arguments = [part for word in arguments for part in _apart(word, "--resume")]
     if "--resume" in arguments:
@@ -137,6 +152,21 @@ def start_or_resume(
         raise ValueError(f"the configuration comes first; {usage}")
     config = override(read_config(arguments[0], kind), arguments[1:])
     return train(config, shlex.join([*_called_by(), *sys.argv[1:]]))
+
+
+LAST_WORD = 5.0
+"""Seconds that a process whose words are not heard waits for the one whose words are, before it ends."""
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Words go nowhere; who would end with some lets the other process end first."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    except SystemExit:
+        time.sleep(LAST_WORD)
+        raise
 
 
 def _called_by() -> list[str]:

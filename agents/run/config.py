@@ -22,6 +22,7 @@ from agents.packaged import CONFIGS
 from agents.run.records import plain, read_record
 from agents.run.written import read_yaml_file, write_yaml
 from envs.names import known
+from envs.seeds import check_seed
 
 OptionValue = bool | int | str
 Timesteps = Annotated[int, tyro.conf.arg(aliases=["-n"])]
@@ -111,6 +112,7 @@ class RunConfig:
         Raises:
             ValueError: names the setting, what came and what is allowed.
         """
+        check_seed(self.seed)
         self.at_least(1, "total_timesteps", "checkpoint_every", "keep_checkpoints", "eval.every")
         self.at_least(0, "eval.memory_every")
 
@@ -187,7 +189,19 @@ def read_config(path: str | Path, kind: type[Any] = Config) -> Any:
     try:
         return read_record(kind, {} if values is None else values)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error}{_meant_for(kind, values)}") from error
+
+
+MARKS = {"game": "selfplay", "data": "sequence", "env": "train"}
+"""By which key one knows for which command a configuration is."""
+
+
+def _meant_for(kind: type[Any], values: Any) -> str:
+    """Where a configuration is for another command than the one that reads a `kind`: which."""
+    known_here = {field.name for field in dataclasses.fields(kind)}
+    given = values if isinstance(values, Mapping) else {}
+    marks = [key for key in MARKS if key in given and key not in known_here]
+    return f"; what has {marks[0]!r} is for scripts/{MARKS[marks[0]]}.py" if marks else ""
 
 
 def find_config(path: str | Path) -> Path:

@@ -129,11 +129,11 @@ def status(run: str | Path) -> str:
     run, _ = found(run)
     if lock.holder(run) is not None:
         return "running"
-    told = _told(run)
+    told = status_told(run)
     return "killed" if told == "running" else told
 
 
-def _told(run: Path) -> str:
+def status_told(run: Path) -> str:
     """What `run.json` says; as long as there is none it is just beginning."""
     file = run / "run.json"
     if not file.exists():
@@ -236,7 +236,7 @@ def go_on(run: Path, config: RunConfig, start: Path, timesteps: int, say: Say) -
     Raises:
         ValueError: there is nothing left to do.
     """
-    if timesteps >= config.total_timesteps and _told(run) == "finished":
+    if timesteps >= config.total_timesteps and status_told(run) == "finished":
         raise ValueError(
             f"{run}: is finished ({timesteps:,} of {config.total_timesteps:,} decisions); "
             "ask for more with --total-timesteps"

@@ -364,7 +364,7 @@ def learn(model: Learning, keeper: RunKeeper[K, R], resumed_at: int | None) -> O
                 shown = model.policy if config.eval.memory_every > 0 else None
                 curves.record_layout(logger, memory.layout_of(keeper.bands(), shown), write_config(config))
             keeper.say(f"run folder   {run}")
-            keeper.say(f"curves       {typed('tensorboard', '--logdir', Path(config.run_dir))}")
+            keeper.say(f"curves       {typed('tensorboard', '--logdir', run.parent)}")
             if left > 0:
                 model.learn(left, keeper, reset_num_timesteps=resumed_at is None)
             else:

@@ -29,7 +29,7 @@ from agents.play.agent_file import load, load_weights, parts_of
 from agents.play.token_file import is_tokens, read_tokens, token_parts
 from agents.run import curves, folder, keeper
 from agents.run.choices import Choice, Choices, Chosen, cell_options, options_of_cell
-from agents.run.config import SELF_PLAY_NETWORK, Paced, RunConfig, read_config
+from agents.run.config import SELF_PLAY_NETWORK, Paced, RunConfig, read_config, run_config
 from agents.run.keeper import Outcome, RunKeeper, resolve_device
 from agents.run.source import Model, Part, Source, read_source, sample_of, to_learn_from
 from agents.run.stream import SAY, Say
@@ -127,6 +127,7 @@ def resume(
     Arguments and errors are those of `folder.resumed`; a finished run is refused, too, and other data.
     """
     with folder.resumed(run, SequenceConfig, change, say) as (run, config, start, stored):
+        refuse_finished(run, config, start)
         source = source_of(config)
         if stored.json("training.json").get("data") != source.digest:
             raise ValueError(f"{config.data}: holds other data than {start.name} learned from")
@@ -134,6 +135,26 @@ def resume(
         take(fit, stored)
         folder.go_on(run, config, start, fit.num_timesteps, say)
         return keeper.learn(fit, FitKeeper(config, run, say, source, fit.data), fit.num_timesteps)
+
+
+def refuse_finished(run: Path, config: SequenceConfig, start: Path) -> None:
+    """Nothing is left to do where a run ended and the same is asked for; its best checkpoint, with which it
+    ended, may be of fewer decisions than it was to learn from.
+
+    Raises:
+        ValueError: it is so.
+    """
+    told, before = folder.status_told(run), read_config(run / "config.yaml", SequenceConfig)
+    is_same = (config.total_timesteps, config.eval.patience) == (
+        before.total_timesteps,
+        before.eval.patience,
+    )
+    if told == "finished" and is_same and start.resolve() == files.pointed(run, "latest"):
+        raise ValueError(
+            f"{run}: is finished, with the weights of {start.name}, its best; ask for more with "
+            f"--total-timesteps, or --eval.patience (they are {config.total_timesteps:,} and "
+            f"{config.eval.patience})"
+        )
 
 
 def source_of(config: SequenceConfig) -> Source:
@@ -302,7 +323,9 @@ def score_run(
         the part, the score, and where the part is validation what counting predicts (`Source.counted`).
     """
     stored = files.read(run, "best")
-    config = read_config(folder.found(run)[0] / "config.yaml", SequenceConfig)
+    if not (file := run_config(run)).is_file():
+        raise ValueError(f"{run}: expected a run of scripts/sequence.py fit, or one of its checkpoints")
+    config = read_config(file, SequenceConfig)
     source = read_source(data, config.model, config.player, config.fit.gamma)
     if part is None:
         part = "validation" if stored.json("training.json").get("data") == source.digest else "all"

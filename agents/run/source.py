@@ -69,7 +69,10 @@ def read_source(path: str | Path, model: Model, player: str | None = None, gamma
 
 def _setups(path: str | Path) -> Source:
     there = {part: setups.load(path, part) for part in ("train", "validation", "all")}
-    army = np.sort(there["all"].pieces[0])
+    armies = np.unique(np.sort(there["all"].pieces), axis=0)
+    if len(armies) > 1:
+        raise ValueError(f"{path}: expected arrangements of one army, got {len(armies)} different ones")
+    army = armies[0]
     return Source(
         digest=_digest(Path(path), setups.FILE),
         about={"kind": "setups", "names": list(setups.LETTERS), "army": army.tolist()},

@@ -10,6 +10,7 @@ from PIL import Image
 
 from agents.commands import record
 from agents.play import arena, records
+from agents.play.records import told
 
 HEX = ("--game", "dark_hex")
 
@@ -136,3 +137,26 @@ def test_ctrl_c_keeps_what_is_whole(script, tmp_path, monkeypatch):
     assert len(matches) == 8
     assert stopped.out == f"written      8 matches, {decisions} decisions in {tmp_path / 'r'}\n"
     assert (stopped.code, stopped.err) == (130, "stopped\n")
+
+
+def test_what_the_system_refuses_is_told_without_its_numbers(refused, tmp_path):
+    nowhere = tmp_path / "none.json"
+    refused("records", "import", nowhere, "--out", tmp_path / "r", told=f"{nowhere}: no such file or dir")
+    refused("record", "bot", "random", *HEX, "--seed", 2**70, "--out", tmp_path / "r", told="seed must be")
+    (tmp_path / "setups.txt").write_text(f"1 {'B' * 40}\n", encoding="ascii")
+    (tmp_path / "manifest.json").write_text('{"format": "fogbound setups 1"}', encoding="ascii")
+    refused("watch", "--replay", f"{tmp_path}:1", told="expected the format 'fogbound records 1'")
+
+
+def test_a_csv_is_replaced_when_it_is_whole(script, hex_records, tmp_path, monkeypatch):
+    path = tmp_path / "new" / "hex.csv"
+    assert script("records", "export", hex_records, "--out", path).code == 0
+    before = path.read_bytes()
+
+    def two(_):
+        yield (0, 0, 0, "bot", 4, "b2", 1.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(told, "_rows", two)
+    assert script("records", "export", hex_records, "--out", path).code == 130
+    assert [(file.name, file.read_bytes()) for file in path.parent.iterdir()] == [("hex.csv", before)]

@@ -26,6 +26,8 @@ def test_fit_score_and_sample(script, data, tmp_path):
     ended = script("sequence", "fit", "configs/setups_gated.yaml", "--data", data, "--run-dir", runs, *TINY)
     assert ended.code == 0, ended.err
     (run,) = runs.iterdir()
+    assert f"sequence.py score {run} --data {data}\n" in ended.out
+    assert f"sequence.py sample {run}\n" in ended.out
     assert re.search(r"validation .* 560 .* \d+\.\d{4} \[\d+\.\d{4}, \d+\.\d{4}\]", ended.out)
     command = (run / "command.txt").read_text(encoding="utf-8")
     assert "scripts/sequence.py fit configs/setups_gated.yaml --data" in command
@@ -43,6 +45,9 @@ def test_fit_score_and_sample(script, data, tmp_path):
         assert sorted(one.replace("\n", "")) == sorted(STOCK)
         assert one.startswith("LM")
 
+    again = script("sequence", "fit", "--resume", run)
+    assert again.code == 2
+    assert "is finished, with the weights of step_" in again.err
     again = script("sequence", "fit", "--resume", run, "--total-timesteps", 3840)
     assert again.code == 0, again.err
     assert run_json(run)["total_timesteps"] == 3840
@@ -71,3 +76,21 @@ def test_help_tells_what_there_is(script):
     assert ended.code == 0
     assert "fit|score|sample" in ended.out
     assert "--tokens.dropout" in script("sequence", "fit", "configs/setups_gated.yaml", "--help").out
+
+
+def test_a_stream_goes_on_from_what_is_kept(script, refused, tmp_path):
+    """A seat's stream of a recorded match; of matches the commands to type next name the records."""
+    data, runs = tmp_path / "records", tmp_path / "runs"
+    script("record", "random", "bot", "--game", "kuhn_poker", "--matches", 30, "--out", data)
+    ended = script("sequence", "fit", "configs/setups_gated.yaml", "--data", data, "--run-dir", runs, *TINY)
+    (run,) = runs.iterdir()
+    sample = ("sequence", "sample", run, "--data", data)
+    assert f"sequence.py sample {run} --data {data}\n" in ended.out
+    assert script(*sample, "--after", 2, "--count", 1).out.count("\n") == 3
+    refused(*sample, "--after", -1, told="--after: seat 0 saw and did")
+    refused(*sample, "--after", 1000, told="tokens of this match: expected to keep 0 to")
+    refused(*sample, "--count", -1, told="count must be at least 0, got -1")
+    agent = "agents/shipped/leduc_poker_gated.zip"
+    refused(
+        "sequence", "score", agent, "--data", data, told=f"{agent}: expected a run of scripts/sequence.py"
+    )

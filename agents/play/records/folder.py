@@ -164,6 +164,8 @@ def load_line(path: str | Path, number: int = 1) -> Matches:
     """
     path = Path(path)
     file = path / FILE if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        read_manifest(path)  # says what is missing, or what else it holds
     found = list(itertools.islice(_lines(file), number - 1, number)) if number >= 1 else []
     if not found:
         count = sum(1 for _ in _lines(file))

@@ -138,7 +138,7 @@ def _actions_of(episode: dict[str, Any]) -> list[int]:
 
 
 def _names_of(episode: dict[str, Any]) -> list[str]:
-    """Who played; without names the seats' own. The second of two equal ones is told apart."""
+    """Who played; without names the seats' own. Two equal ones are one player, who met itself."""
     names = _object(episode, "info").get("TeamNames") or list(SEATS)
     if not (
         isinstance(names, list)

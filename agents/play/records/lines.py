@@ -82,7 +82,8 @@ def parsed(text: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no UTF-8 ({error.reason} at byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no whole JSON object ({error.msg} at letter {error.pos + 1})") from None
+        told = error.msg.removesuffix(" at")
+        raise ValueError(f"it is no whole JSON object ({told} at letter {error.pos + 1})") from None
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, got {reprlib.repr(value)}")
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -81,14 +82,23 @@ def _decided(matches: Matches) -> Array:
 
 
 def export(matches: Matches, path: str | Path) -> int:
-    """Write one row a decision as CSV, numbers from 0 on; returns how many. An illegal action is left out."""
-    rows = 0
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in _rows(matches):
-            writer.writerow(row)
-            rows += 1
+    """Write one row a decision as CSV, numbers from 0 on; returns how many. An illegal action is left out.
+
+    A file that was there is replaced when the new one is whole.
+    """
+    path, rows = Path(path), 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for row in _rows(matches):
+                writer.writerow(row)
+                rows += 1
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return rows
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 import envs
 from agents import fixed_player
-from agents.learn.streams import decisions, discounted, seat_streams, token_names
+from agents.learn.streams import decisions, discounted, seat_stream, seat_streams, token_names
 from agents.play import records
 
 KUHN = envs.make("kuhn_poker")
@@ -118,3 +120,19 @@ def test_planes_are_no_slots(tmp_path):
         decisions(matches).told["observation"].dtype
         == torch.as_tensor(np.zeros(0, game.observation_space.dtype)).dtype
     )
+
+
+def test_a_seat_s_stream_where_a_player_met_itself(tmp_path):
+    """As a run's replay has it: two seats, one name."""
+    one = played(envs.make("phantom_tictactoe"), 1, tmp_path, "random", "bot")
+    apart = [seat_streams(one, one.names[p]).target for p in one.players[0]]
+    itself = dataclasses.replace(one, names=("agent",), players=np.zeros((1, 2), np.int64))
+    assert [seat_stream(itself, seat).tolist() for seat in (0, 1)] == [x.tolist() for x in apart]
+    assert apart[0].tolist() != apart[1].tolist()
+
+
+def test_a_player_that_decided_nothing_has_no_stream(tmp_path):
+    one = played(KUHN, 1, tmp_path, "random", "bot")
+    third = dataclasses.replace(one, names=(*one.names, "nobody"))
+    with pytest.raises(ValueError, match="nobody decided nothing in the matches that came to an end"):
+        seat_streams(third, "nobody")

@@ -60,6 +60,13 @@ def test_a_temperature_divides_the_logits():
         torch.testing.assert_close(tempered(told, legal, temperature), expected)
 
 
+@pytest.mark.parametrize("temperature", [1e-30, 1e-39, 1e-320])
+def test_the_coldest_is_the_likeliest(temperature):
+    told = torch.tensor([0.25, 0.5, 0.25]).log()
+    assert tempered(told, torch.ones(3, dtype=torch.bool), temperature).tolist() == [0.0, 1.0, 0.0]
+    assert tempered(told, torch.tensor([True, False, False]), temperature).tolist() == [1.0, 0.0, 0.0]
+
+
 @pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])
 def test_a_temperature_that_is_none_is_refused(model, temperature):
     with pytest.raises(ValueError, match="temperature must be a finite number of at least 0"):
@@ -95,6 +102,8 @@ def test_a_stream_goes_on_from_its_beginning(model):
     assert (len(drawn), int(drawn[0])) == (4, int(logits[2, 0].argmax()))
     assert torch.equal(continue_stream(model, begin, 4, 1.0, 2), continue_stream(model, begin, 4, 1.0, 2))
     assert len(continue_stream(model, begin, 0, 1.0, 2)) == 0
+    with pytest.raises(ValueError, match="count must be at least 0, got -1"):
+        continue_stream(model, begin, -1, 1.0, 2)
 
 
 def recorded(tmp_path):
@@ -116,6 +125,8 @@ def test_a_match_is_kept_up_to_a_decision_and_then_played_on(tmp_path):
     assert all(match.over for match in played)
     assert [match.actions[:2] for match in played] == [actions[:2]] * 3
     assert played[0].actions == played[1].actions != played[2].actions
-    assert list(continue_match(policy, one, length, 1.0, 1)) == []
+    (whole,) = continue_match(policy, one, length, 1.0, 1)
+    assert whole.over
+    assert whole.actions == actions
     with pytest.raises(ValueError, match=f"the match has {length} decisions: expected to keep 0 to {length}"):
         list(continue_match(policy, one, length + 1, 1.0, 1))

@@ -127,3 +127,22 @@ def test_a_configuration_is_found_by_its_name(tmp_path, monkeypatch):
 def test_a_file_that_is_not_there(tmp_path):
     refused_file(tmp_path / "none.yaml", "there is no such configuration", error=FileNotFoundError)
     refused_file(tmp_path, "there is no such configuration", error=FileNotFoundError)
+
+
+def test_a_file_for_another_command_says_for_which(tmp_path):
+    path = tmp_path / "config.yaml"
+    for text, kind, told in (
+        ("data: x", Config, "unknown key 'data'; .*; what has 'data' is for scripts/sequence.py"),
+        ("game: x", SequenceConfig, "unknown key 'game'; .*; what has 'game' is for scripts/selfplay.py"),
+        ("env: x", Config, "unknown key 'env'; .*; what has 'env' is for scripts/train.py"),
+        ("gme: x", Config, "unknown key 'gme'; known are [^;]*$"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=told):
+            read_config(path, kind)
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1])
+def test_a_seed_has_64_bits(seed):
+    with pytest.raises(ValueError, match=rf"seed must be a whole number in -2\^63\.\.2\^63 - 1, got {seed}"):
+        Config(seed=seed)

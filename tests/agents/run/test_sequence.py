@@ -175,6 +175,13 @@ def test_a_run_of_sequences_is_no_agent(tmp_path, data):
         agents.load(run)
 
 
+def test_arrangements_are_of_one_army(tmp_path):
+    path = tmp_path / "two.txt"
+    path.write_text("".join(made_lines(9)) + f"9 {'B' * 40}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"two.txt: expected arrangements of one army, got 2 different"):
+        train(tiny(tmp_path / "runs", path), say=quiet)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

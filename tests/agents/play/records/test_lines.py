@@ -73,6 +73,7 @@ def test_a_line_that_is_no_whole_object(refused):
     for line, told in (
         (text[:80], "it is no whole JSON object"),
         ("", "it is no whole JSON object (Expecting value at letter 1)"),
+        ('{"game": "x', "(Unterminated string starting at letter 10)"),
         ("[1, 2]", "expected a JSON object, got [1, 2]"),
         ("null", "expected a JSON object, got None"),
         (text + text, "it is no whole JSON object (Extra data"),
