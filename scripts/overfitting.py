@@ -106,7 +106,7 @@ def draw(curves: dict[str, Curve], out: Path) -> None:
         steps, training, validation = zip(*curve, strict=True)
         (line,) = axes.plot(steps, validation, label=name)
         axes.plot(steps, training, color=line.get_color(), linestyle="--", linewidth=1.0)
-    axes.set_ylabel("loss in nats; broken: on what was learned from")
+    axes.set_ylabel("loss in nats (broken: in training)")
     figures.count_decisions(axes)
     figures.plain(axes)
     axes.legend(frameon=False)

@@ -17,6 +17,7 @@ import dataclasses
 import gzip
 import hashlib
 import reprlib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
@@ -120,7 +121,7 @@ def read(content: IO[bytes], source: str) -> Setups:
                 raise RecordError(f"{source}: line {number}: more than {MOST:,} lines, or 18 digits")
             pieces.append(row)
             groups.append(int(words[0]))
-    except (OSError, EOFError) as error:  # gzip's own, of a damaged file
+    except (OSError, EOFError, zlib.error) as error:  # of a damaged file
         raise RecordError(f"{source}: cannot be read ({error})") from error
     if not pieces:
         raise RecordError(f"{source}: holds no setup")

@@ -94,10 +94,12 @@ def test_a_line_that_is_none(plain, line):
 
 
 def test_a_file_that_is_none(tmp_path, plain):
-    empty, broken = tmp_path / "empty.txt", tmp_path / "broken.txt.gz"
+    empty, broken, damaged = (tmp_path / name for name in ("empty.txt", "broken.txt.gz", "damaged.txt.gz"))
     empty.write_bytes(b"")
-    broken.write_bytes(gzip.compress(plain.read_bytes())[:-20])
-    for path, why in ((empty, "holds no setup"), (broken, "cannot be read")):
+    packed = gzip.compress(plain.read_bytes())
+    broken.write_bytes(packed[:-20])
+    damaged.write_bytes(packed[:10] + b"\xff" * 40)
+    for path, why in ((empty, "holds no setup"), (broken, "cannot be read"), (damaged, "cannot be read")):
         with pytest.raises(records.RecordError, match=why):
             setups.load(path)
     plain.write_text(made(1, 1)[0], encoding="ascii")
