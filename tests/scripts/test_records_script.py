@@ -83,6 +83,10 @@ def test_kaggles_episodes_and_setups_are_imported(script, tmp_path):
     assert ended.out == f"written      50 setups in {tmp_path / 'setups'}\n"
     assert "50 setups in 50 groups" in script("records", "check", tmp_path / "setups").out
     assert "every order alike │     6.7413" in script("records", "stats", tmp_path / "setups").out
+    one = tmp_path / "one.txt"
+    one.write_text(plain.read_text(encoding="ascii").splitlines(keepends=True)[0], encoding="ascii")
+    told = script("records", "stats", one)  # nothing to hold out, nothing to count
+    assert (told.code, told.out.splitlines()[0]) == (0, "setups       1 in 1 groups")
     script("records", "export", tmp_path / "setups", "--out", tmp_path / "again.txt")
     assert (tmp_path / "again.txt").read_bytes() == plain.read_bytes()
 

@@ -99,6 +99,12 @@ def load(path: str | Path, split: str = "all") -> Setups:
     return setups.of(told.chosen(split, setups.is_validation(told), path))
 
 
+def split_at(path: str | Path) -> Split:
+    """The split of a folder of setups, or of a plain file: the usual one; errors as of `load`."""
+    path = Path(path)
+    return records_folder.split_of(_read_manifest(path) if path.is_dir() else None)
+
+
 def read(content: IO[bytes], source: str) -> Setups:
     """The setups of an open file.
 
