@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -109,6 +110,14 @@ def test_what_is_no_folder_of_records(tmp_path, copied):
 
 
 # ---------------------------------------------------------------- the split
+
+
+def test_compressed_matches_are_told_as_such(copied, tmp_path):
+    packed = tmp_path / "matches.jsonl.gz"
+    packed.write_bytes(gzip.compress((copied / "matches.jsonl").read_bytes()))
+    for read in (records.load, records.load_line):
+        with pytest.raises(records.RecordError, match=r"is compressed, .* expected plain lines"):
+            read(packed)
 
 
 def test_a_match_is_on_one_side_by_itself(recorded):
