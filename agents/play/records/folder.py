@@ -275,9 +275,7 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise RecordError(f"{path}: is larger than {LARGEST:,} bytes")
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
-            raise RecordError(
-                f"{path}: is compressed, as only arrangements may be; expected plain lines"
-            )
+            raise RecordError(f"{path}: is compressed, as only arrangements may be; expected plain lines")
         file.seek(0)
         while line := file.readline(lines.LONGEST + 2):
             yield line.removesuffix(b"\n")
