@@ -184,7 +184,8 @@ def test_the_doctor_tells_versions_threads_devices_and_what_is_missing(console, 
     assert lines["threads"].endswith(f"{os.cpu_count()} cores")
     assert "cpu" in lines["device"]
     found = doctor.version_of
-    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "onnx" else found(name))
+    export = {"onnx": None, "onnxscript": "1.0", "onnxruntime": "1.0"}  # whatever is installed here
+    monkeypatch.setattr(doctor, "version_of", lambda name: export[name] if name in export else found(name))
     told = dict(line.split(maxsplit=1) for line in doctor.told())
     assert told["onnx"] == "missing onnx: pip install 'fogbound[onnx]' (export)"
 
