@@ -144,7 +144,7 @@ def tell_setups(path: Path) -> None:
     """How many setups there are, and what counting alone says of those for validation."""
     read = setups.load(path)
     is_validation = read.is_validation(setups.split_at(path))
-    train, validation = (read.of(np.flatnonzero(part)) for part in (~is_validation, is_validation))
+    train, validation = (read.of(part) for part in (~is_validation, is_validation))
     SAY(f"setups       {len(read):,} in {len(np.unique(read.groups)):,} groups")
     SAY(f"split        {len(train):,} for training, {len(validation):,} for validation, by group")
     if len(train) == 0 or len(validation) == 0:

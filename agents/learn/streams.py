@@ -16,7 +16,6 @@ from torch import Tensor
 from agents.learn.recorded import Recorded
 from agents.net.task import task_of
 from agents.play import records
-from agents.play.records.matches import STOPPED
 from agents.play.records.setups import CELLS, COLUMNS, LETTERS, Setups
 from envs.room import check_room
 
@@ -95,8 +94,8 @@ def _played(matches: records.Matches) -> tuple[Tensor, Tensor, dict[str, Tensor]
     Returns:
         the matches' numbers int64 [S], their lengths int64 [S], and what `records.Laid` tells, [N, ...] each.
     """
-    came_to_end = (matches.ends != STOPPED) & (matches.lengths > 0)
-    match, lengths = np.flatnonzero(came_to_end), np.where(came_to_end, matches.lengths, 0)
+    is_told = matches.can_be_laid
+    match, lengths = np.flatnonzero(is_told), np.where(is_told, matches.lengths, 0)
     free = torch.from_numpy(lengths.cumsum() - lengths)  # where the next decision of a match goes
     names = ("observation", "seat", "previous", "action", "legal", "player", "to_come")
     told: dict[str, Tensor] = {}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.play.records.matches import STOPPED, Array, Matches
+from agents.play.records.matches import Array, Matches
 from envs.replay import Columns
 
 
@@ -63,7 +63,7 @@ def lay(
     if columns < 1 or steps < 1:
         raise ValueError(f"columns and steps must be at least 1, got {columns} and {steps}")
     order = np.arange(len(matches)) if order is None else np.asarray(order, np.int64)
-    order = order[(matches.ends[order] != STOPPED) & (matches.lengths[order] > 0)]
+    order = order[matches.can_be_laid[order]]
     if len(order) == 0:
         raise ValueError(f"{matches.source}: there is no match that came to an end")
     return pieces(matches, columns, steps, order, is_cut)

@@ -102,6 +102,12 @@ class Matches:
         lengths: Array = self.script.lengths - (self.ends == FORFEIT)
         return lengths
 
+    @property
+    def can_be_laid(self) -> Array:
+        """Which came to an end, and have decisions, bool [N]: those that `records.lay` tells."""
+        can: Array = (self.ends != STOPPED) & (self.lengths > 0)
+        return can
+
     def of(self, chosen: Array) -> Matches:
         """Some of the matches, in this order: their numbers, or a mask."""
         rows = np.arange(len(self))[chosen]
