@@ -124,6 +124,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         magnet_coef: float | Schedule = 0.0,
         magnet: Literal["uniform", "snapshot", "ema", "start"] = "uniform",
         magnet_every: int = 100,
+        balance: float = 0.0,
         l1_coef: float = 0.0,
         l2_coef: float = 0.0,
         shaping_coef: float | Schedule = 0.0,
@@ -150,7 +151,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         self.ent_coef, self.kl_coef, self.max_grad_norm = ent_coef, kl_coef, max_grad_norm
         self.magnet_coef, self.magnet_kind, self.magnet_every = magnet_coef, magnet, magnet_every
         self.clip_range_vf, self.shaping_coef, self.ema_decay = clip_range_vf, shaping_coef, ema_decay
-        self.l1_coef, self.l2_coef = l1_coef, l2_coef
+        self.balance, self.l1_coef, self.l2_coef = balance, l1_coef, l2_coef
         self.opposition, self.snapshot_every = opposition, snapshot_every
         self.cuda_graph = cuda_graph
         self._check_settings()
@@ -936,7 +937,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """Who plays what the env shows, with nothing remembered."""
         assert self.lanes is not None
         mixed = UNIFORM if self.magnet_kind == "start" else 0.0
-        return Collector(self.lanes, self.policy, self.opposition, self.cuda_graph, mixed)
+        return Collector(self.lanes, self.policy, self.opposition, self.cuda_graph, mixed, self.balance > 0.0)
 
     def _collect(self, callback: BaseCallback) -> Rollout | None:
         """One rollout, with SB3's calls to the callback."""

@@ -159,12 +159,13 @@ policy_of, distance_of = _compiled(_policy), _compiled(_distance)
 
 def _loss(
     logits: Any, value: Any, legal: Any, action: Any, log_prob: Any, advantage: Any, target: Any, counts: Any,
-    magnet: Any, clip: float, normalises: bool, ent_coef: float, vf_coef: float, magnet_coef: float,
-    given: Any, d_logits: Any, d_value: Any, parts: Any,
+    magnet: Any, weight: Any, clip: float, normalises: bool, ent_coef: float, vf_coef: float,
+    magnet_coef: float, given: Any, d_logits: Any, d_value: Any, parts: Any,
 ) -> None:  # fmt: skip
     """`agents.learn.ppo.ppo_loss` of unmasked logits [N, A], and its derivatives by them and the values.
 
-    `given` are moments as `_moments` returns them, or `OWN`.
+    Decision i weighs `weight[i]`, or 1 where that is empty. `given` are moments as `_moments` returns them, or
+    `OWN`.
 
     With q the probabilities, H their entropy, m the magnet's, K the divergence KL(q || m), A the advantage, r
     the ratio and n the decisions that count:
@@ -194,20 +195,21 @@ def _loss(
         log_ratio = (logits[i, a] - offset if legal[i, a] else -np.inf) - log_prob[i]
         ratio, gain = np.exp(log_ratio), (advantage[i] - mean) * scale
         least = min(gain * ratio, gain * min(max(ratio, 1.0 - clip), 1.0 + clip))
-        by_log_prob = 0.0 if gain * ratio > least else -gain * ratio / count
+        w = weight[i] if weight.shape[0] > 0 else np.float32(1.0)
+        by_log_prob = 0.0 if gain * ratio > least else -gain * ratio / count * w
         error = value[i] - target[i]
-        gains += least
-        errors += error * error
-        entropies += entropy
-        distances += distance
+        gains += least * w
+        errors += error * error * w
+        entropies += entropy * w
+        distances += distance * w
         kl += ratio - 1.0 - log_ratio
         clipped += abs(ratio - 1.0) > clip
-        d_value[i] = 2.0 * vf_coef * error / count
+        d_value[i] = 2.0 * vf_coef * error / count * w
         for k in range(actions):
             d_logits[i, k] = 0.0
             if legal[i, k]:
-                by_entropy = ent_coef / count * (logits[i, k] - offset + entropy)
-                by_magnet = magnet_coef / count * (below[k] - distance)
+                by_entropy = ent_coef / count * w * (logits[i, k] - offset + entropy)
+                by_magnet = magnet_coef / count * w * (below[k] - distance)
                 d_logits[i, k] = q[k] * (by_entropy + by_magnet - by_log_prob)
         d_logits[i, a] += by_log_prob
     parts[1], parts[2], parts[3] = -gains / count, errors / count, -entropies / count
@@ -220,10 +222,12 @@ loss_and_derivatives = _compiled(_loss)
 
 def _compile_loss() -> None:
     numbers, line, double = _of(types.float32, 2), _of(types.float32, 1), types.float64
-    played = _of(types.boolean, 2), _of(types.int64, 1), line, line, line, _of(types.boolean, 1), numbers
+    played = _of(types.boolean, 2), _of(types.int64, 1), line, line, line, _of(types.boolean, 1)
     coefficients = double, types.boolean, double, double, double
     told = _of(double, 1)
-    loss_and_derivatives.compile((numbers, line, *played, *coefficients, told, numbers, line, told))
+    loss_and_derivatives.compile(
+        (numbers, line, *played, numbers, line, *coefficients, told, numbers, line, told)
+    )
 
 
 class Moments(NamedTuple):
@@ -262,7 +266,8 @@ def clipped_loss(
     Args:
         logits: [N, A], unmasked; N stands for any leading dimensions.
         value: [N].
-        played: legal, action, log_prob, advantage, target, counts, magnet, see `agents.learn.ppo.Sample`.
+        played: legal, action, log_prob, advantage, target, counts, magnet and weight, see
+            `agents.learn.ppo.Sample`.
         coefficients: clip_range, normalize_advantage, ent_coef, vf_coef, magnet_coef.
         moments: of the minibatch that these decisions are a part of; None: they are all of it.
     """
@@ -273,9 +278,9 @@ def clipped_loss(
     def flat(x: Tensor, *row: int) -> Any:
         return x.detach().numpy().reshape(-1, *row)
 
-    A, (legal, *lines, magnet) = logits.shape[-1], played
+    A, (legal, *lines, magnet, weight) = logits.shape[-1], played
     drawn_to = magnet.new_empty(0, A) if magnet.dim() == 1 else magnet
-    told = flat(logits, A), flat(value), flat(legal, A), *map(flat, lines), flat(drawn_to, A)
+    told = flat(logits, A), flat(value), flat(legal, A), *map(flat, lines), flat(drawn_to, A), flat(weight)
     d_logits, d_value = flat(derivatives[0], A), flat(derivatives[1])
     parts = np.empty(len(PARTS))
     given = OWN if moments is None else np.array(moments)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from agents.learn import kernels
+from agents.learn import kernels, situations
 from agents.learn.penalties import add_penalties
 from agents.learn.returns import seat_advantages
 from agents.learn.rollout import Rollout
@@ -35,6 +35,7 @@ class Sample(NamedTuple):
     advantage: Tensor  # [N]
     target: Tensor  # [N], of the value
     counts: Tensor  # bool [N], takes part in the loss
+    weight: Tensor = torch.empty(0)  # [N], of the decisions that do, 1 on average; [0] = all weigh 1
 
 
 def ppo_loss(
@@ -59,10 +60,14 @@ def ppo_loss(
     Returns:
         the loss and, without gradient, its parts by SB3's names.
     """
-    weight = s.counts.to(value.dtype)
-    count = weight.sum().clamp(min=1.0) if moments is None else moments.number
+    counts = s.counts.to(value.dtype)
+    weight = counts * s.weight if s.weight.numel() > 0 else counts
+    count = counts.sum().clamp(min=1.0) if moments is None else moments.number
 
     def mean(x: Tensor) -> Tensor:
+        return (x * counts).sum() / count
+
+    def weighted(x: Tensor) -> Tensor:
         return (x * weight).sum() / count
 
     advantage = s.advantage
@@ -76,13 +81,13 @@ def ppo_loss(
     log_ratio = log_ratio.masked_fill(~s.counts, 0.0)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1.0 - c.clip_range, 1.0 + c.clip_range)
-    policy_loss = -mean(torch.minimum(advantage * ratio, advantage * clipped))
+    policy_loss = -weighted(torch.minimum(advantage * ratio, advantage * clipped))
 
     if c.clip_range_vf is not None:
         value = s.value + (value - s.value).clamp(-c.clip_range_vf, c.clip_range_vf)
-    value_loss = mean((s.target - value).square())
+    value_loss = weighted((s.target - value).square())
 
-    entropy_mean = mean(family.entropy(distribution))
+    entropy_mean = weighted(family.entropy(distribution))
     loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy_mean
     parts = {
         "policy_gradient_loss": policy_loss,
@@ -92,13 +97,13 @@ def ppo_loss(
         "clip_fraction": mean(((ratio - 1.0).abs() > c.clip_range).to(value.dtype)),
     }
     if c.kl_coef > 0.0:
-        parts["kl_rollout"] = mean(family.kl_divergence(distribution, s.distribution))
+        parts["kl_rollout"] = weighted(family.kl_divergence(distribution, s.distribution))
         loss = loss + c.kl_coef * parts["kl_rollout"]
     if c.magnet_coef > 0.0:
         if s.magnet.numel() > 0:
-            parts["kl_magnet"] = mean(family.kl_divergence(distribution, s.magnet))
+            parts["kl_magnet"] = weighted(family.kl_divergence(distribution, s.magnet))
         else:
-            parts["kl_magnet"] = mean(family.most_entropy(s.legal)) - entropy_mean
+            parts["kl_magnet"] = weighted(family.most_entropy(s.legal)) - entropy_mean
         loss = loss + c.magnet_coef * parts["kl_magnet"]
     return loss, {"loss": loss.detach()} | {name: part.detach() for name, part in parts.items()}
 
@@ -173,7 +178,8 @@ def update(
     Raises:
         FloatingPointError: the loss is not finite; the weights are those of the step before.
     """
-    played = decisions_of(rollout, c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef)
+    told = c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef, c.balance
+    played = decisions_of(rollout, *told)
     parameters, replay = list(policy.parameters()), Replayer(policy)
     sums: dict[str, Tensor | float] = {}
     drift, steps = None, 0
@@ -307,7 +313,7 @@ def loss_of(
     """The loss over a minibatch, or over the part of one with these `moments`."""
     outputs, value, found = replayed.outputs, replayed.value, None
     if type(family) is Categorical and c.clip_range_vf is None and c.kl_coef == 0.0:
-        played = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts, s.magnet
+        played = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts, s.magnet, s.weight
         coefficients = c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef, c.magnet_coef
         found = kernels.clipped_loss(outputs, value, played, coefficients, moments)
     if found is None:
@@ -373,6 +379,7 @@ def decisions_of(
     reward_scale: float = 1.0,
     potential: Callable[[Tensor], Tensor] | None = None,
     shaping_coef: float = 0.0,
+    balance: float = 0.0,
 ) -> Sample:
     """The decisions of `pieces_of(rollout)`, one piece after the other, with what `update` learns from them.
 
@@ -399,6 +406,9 @@ def decisions_of(
         gae_lambda,
         carried=len(value) - len(rollout.value),
     )
+    counts = counts & all_of("is_own")
+    situation = all_of("situation")
+    is_balanced = balance > 0.0 and situation.numel() > 0
     return Sample(
         all_of("action"),
         all_of("legal"),
@@ -408,7 +418,8 @@ def decisions_of(
         all_of("magnet"),
         advantage,
         advantage + value,
-        counts & all_of("is_own"),
+        counts,
+        situations.weights_of(situation, counts, balance) if is_balanced else value.new_empty(0),
     )
 
 

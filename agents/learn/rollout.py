@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agents.learn import situations
 from agents.learn.lanes import lanes_of
 from agents.learn.record import Room, StepGraph, warn_of_launches
 from agents.net.playing import Playing
@@ -54,6 +55,7 @@ class Rollout:
     distribution: Tensor  # [T, B, D] of the policy that played, for Discrete its log-probabilities
     value: Tensor  # [T, B], of the seat that decided
     magnet: Tensor  # [T, B, D], of the magnet; [0] if there was none
+    situation: Tensor  # int64 [T, B], see `agents.learn.situations`; [0] if nobody asked
     reward: Tensor  # [T, B, P]
     over: Tensor  # bool [T, B], the decision ended the match
     illegal: Tensor  # bool [T, B], by an illegal action
@@ -88,7 +90,10 @@ TIMED = tuple(
 def _tensors(rollout: Rollout) -> dict[str, Tensor]:
     """All of a rollout but what came before it, by name."""
     plain = [*TIMED, "next_seat", "next_value", "next_observation"]
-    return {name: getattr(rollout, name) for name in plain} | _tensors_of(rollout.memory)
+    told = {name: getattr(rollout, name) for name in plain} | _tensors_of(rollout.memory)
+    if rollout.situation.numel() == 0:  # files say nothing of what nobody asked for
+        del told["situation"]
+    return told
 
 
 def _flat(value: Tensor | tuple[Any, ...]) -> list[Tensor]:
@@ -111,6 +116,7 @@ class Collector:
         cuda_graph: capture a step of matches on a GPU as one graph and replay it, so that it is launched at
             once; where that cannot be, a warning says why.
         mixed: share of the uniform distribution that is mixed into what the magnet would do.
+        tells_situations: record in which situation each decision was made.
 
     Raises:
         ValueError: the policy is on another kind of device than the matches.
@@ -123,8 +129,9 @@ class Collector:
         opposition: Opposition | None = None,
         cuda_graph: bool = False,
         mixed: float = 0.0,
+        tells_situations: bool = False,
     ) -> None:
-        self.mixed = mixed
+        self.mixed, self.tells_situations = mixed, tells_situations
         self.lanes = lanes = lanes_of(lanes)
         if policy.no_action.device.type != lanes.device.type:
             raise ValueError(
@@ -144,6 +151,7 @@ class Collector:
         self.start = torch.ones_like(lanes.over)
         self.length = torch.zeros_like(lanes.seat)
         self.earned = torch.zeros_like(lanes.reward)
+        self.stand = situations.begin(lanes.matches, lanes.reward.shape[1], lanes.device)
         self.latest: tuple[int, dict[str, Tensor]] = (0, {})
         """The latest step and the record it is in, while it is being made."""
         self.before: Rollout | None = None
@@ -332,6 +340,11 @@ class Collector:
             )
         room.put(log_prob=decision.log_prob, distribution=decision.distribution, value=decision.value)
         room.put(previous=decision.previous)
+        if self.tells_situations:
+            told = lanes.observation, lanes.seat, decision.previous, self.start
+            stand, situation = situations.enter(self.stand, *told)
+            room.put(situation=situation)
+            self._keep(stand=stand)
         self._keep(memory=memory)
         action = decision.action
         if self.opposition is not None:
@@ -361,6 +374,7 @@ class Collector:
         state |= {f"magnet.{k}": part for k, part in enumerate(self.magnet_cores)}
         state |= {"previous": self.memory.previous, "start": self.start}
         state |= {"length": self.length, "earned": self.earned}
+        state |= {"stand": self.stand} if self.tells_situations else {}
         if self.before is not None:
             state |= {f"before.{name}": x for name, x in _tensors(self.before).items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -388,6 +402,7 @@ class Collector:
         self.memory = Memory(tuple(told[f"core.{k}"] for k in parts), told["previous"])
         self.magnet_cores = tuple(told[f"magnet.{k}"] for k in parts)
         self.start, self.length, self.earned = told["start"], told["length"], told["earned"]
+        self.stand = told.get("stand", self.stand)
         self.before = self._end(end, policy) if end else None
         self._room = self._graph = None
 
@@ -403,6 +418,9 @@ class Collector:
         expected = remembered | self._empty(steps, policy, has_magnet)
         expected |= {"next_seat": self.lanes.seat, "next_value": self.lanes.reward[:, 0]}
         expected |= {"next_observation": self.lanes.observation}
+        nobody_asked = expected["situation"] if not self.tells_situations else None
+        if nobody_asked is not None:
+            del expected["situation"]
         if tensors.keys() != expected.keys():
             raise ValueError(f"the saved end of a rollout holds {sorted(tensors)}, not {sorted(expected)}")
         illegal = torch.finfo(torch.float32).min  # log-probabilities are -inf where an action is
@@ -422,6 +440,8 @@ class Collector:
         plain: dict[str, Any] = {
             name: tensors[name].to(self.lanes.device) for name in expected if name not in remembered
         }
+        if nobody_asked is not None:
+            plain["situation"] = nobody_asked
         return Rollout(**plain, memory=Memory(tuple(cores), previous))
 
     def _value_of_cut_off(self, policy: RecurrentPolicy, truncated: Tensor) -> Tensor:
@@ -456,6 +476,7 @@ class Collector:
             "distribution": of(number, D),
             "value": of(number),
             "magnet": of(number, D) if has_magnet else number.new_empty(0),
+            "situation": of(integer) if self.tells_situations else integer.new_empty(0),
             "reward": of(number, P),
             "over": of(truth),
             "illegal": of(truth),

@@ -133,6 +133,11 @@ class Settings:
     magnet_every: Count = 100
     """Updates between two snapshots of the magnet. Usual are a half to a quarter of the run's: play must come
     to rest in between, as each snapshot keeps what is wrong with it."""
+    balance: Annotated[float, Range(0.0, 1.0)] = 0.0
+    """How evenly situations are learned from: a decision weighs n ** -balance, n the decisions of the rollout
+    that were made in the same one, see `agents.learn.situations`. 0 takes matches as they come. 0.5 for small
+    games that are to be played without a weak spot: rare situations are the weak ones. It needs large
+    batches."""
     l1_coef: Penalty = 0.0
     """Weight of the sum of |w| over all matrices of the policy, biases left out, added to the loss. Usual are
     0 to 1e-5; it makes weights zero that are of little use."""

@@ -242,7 +242,7 @@ def update_together(
     """
     if c.batch_size is not None:
         c = dataclasses.replace(c, batch_size=c.batch_size // shards.number)
-    told = c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef
+    told = c.gamma, c.gae_lambda, reward_scale, potential, c.shaping_coef, c.balance
     played = [decisions_of(rollout, *told) for rollout in rollouts]
     orders = [[*orders_of(r, c, shard.shuffler)] for r, shard in zip(rollouts, shards.own, strict=True)]
     moments, fit = _moments(shards, played, orders)

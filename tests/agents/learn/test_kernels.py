@@ -68,7 +68,7 @@ def played(N=200, A=7, seed=1):
 
 def both_losses(logits, value, s, c):
     """The kernel's parts and derivatives, and those of `ppo_loss` in float64."""
-    told = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts, s.magnet
+    told = s.legal, s.action, s.log_prob, s.advantage, s.target, s.counts, s.magnet, s.weight
     found = kernels.clipped_loss(
         logits, value, told, (c.clip_range, c.normalize_advantage, c.ent_coef, c.vf_coef, c.magnet_coef)
     )
@@ -90,6 +90,22 @@ def test_the_loss_and_its_derivatives(c):
     assert all(near(a, b) for a, b in zip(found.derivatives, derivatives, strict=True))
     assert not found.derivatives[0][~s.legal].any()
     assert not found.derivatives[1][~s.counts].any()
+
+
+def test_decisions_weigh_as_the_readable_loss_says():
+    logits, value, s = played()
+    weight = 2.0 * torch.rand(len(s.counts), generator=torch.Generator().manual_seed(3))
+    c = Moment(ent_coef=0.05, magnet_coef=0.3)
+    found, parts, derivatives = both_losses(logits, value, s._replace(weight=weight), c)
+    assert found.parts == pytest.approx({name: float(x) for name, x in parts.items()}, abs=1e-6, rel=1e-6)
+    assert all(near(a, b) for a, b in zip(found.derivatives, derivatives, strict=True))
+    plain, *_ = both_losses(logits, value, s, c)
+    assert all(
+        near(a / w, b)
+        for a, b, w in zip(found.derivatives, plain.derivatives, (weight[:, None], weight), strict=True)
+    )
+    for name in ("approx_kl", "clip_fraction"):  # of decisions as they come
+        assert found.parts[name] == plain.parts[name]
 
 
 def test_what_does_not_count_may_be_anything():

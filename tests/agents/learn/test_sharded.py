@@ -26,7 +26,7 @@ def learner(shards=4, matches=16, group=ALONE, **changes):
 
     settings = {
         "n_steps": 8, "batch_size": 64, "n_epochs": 2, "seed": 3, "snapshot_every": 1, "ema_decay": 0.9,
-        "magnet": "snapshot", "magnet_coef": 0.1, "magnet_every": 2,
+        "magnet": "snapshot", "magnet_coef": 0.1, "magnet_every": 2, "balance": 0.5,
     }  # fmt: skip
     kwargs = {"cell": "lstm", "lstm_hidden_size": 8, "features_dim": 8, "n_lstm_layers": 2}
     kwargs |= {"lstm_kwargs": {"dropout": 0.2}}
