@@ -164,7 +164,7 @@ def _loss(
 ) -> None:  # fmt: skip
     """`agents.learn.ppo.ppo_loss` of unmasked logits [N, A], and its derivatives by them and the values.
 
-    Decision i weighs `weight[i]`, or 1 where that is empty. `given` are moments as `_moments` returns them, or
+    Decision i weighs `weight[i]`, or 1 where that is empty. `given` are moments as `_moments` gives them, or
     `OWN`.
 
     With q the probabilities, H their entropy, m the magnet's, K the divergence KL(q || m), A the advantage, r
