@@ -187,6 +187,10 @@ def in_terminal(moments: Iterator[tuple[int, Match, Viewer, str]], _: Arguments)
 def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> None:
     """One drawing a moment, in a folder."""
     folder = a.out or Path("match")
+    if folder.suffix.lower() == ".svg":
+        raise ValueError(
+            f"--render svg writes one file a move: expected a folder as --out, such as {folder.stem}, got {folder}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for number, match, viewer, _ in bar(moments, a):

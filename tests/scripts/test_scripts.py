@@ -178,6 +178,15 @@ def test_watching_one_seat_hides_the_other_card(script):
     assert "?" not in both
 
 
+def test_one_drawing_a_move_is_no_file(script, tmp_path):
+    """A folder called x.svg would not be what was meant."""
+    watched = "watch", "random", "--opponent", "random", "--game", "kuhn_poker", "--render", "svg"
+    ended = script(*watched, "--out", tmp_path / "x.svg")
+    assert ended.code == 2
+    assert "one file a move: expected a folder as --out, such as x, got" in ended.err
+    assert not (tmp_path / "x.svg").exists()
+
+
 def test_watching_as_svg_leaves_one_drawing_a_move(trained, script, tmp_path):
     ended = script("watch", trained[0], "--opponent", trained[0], "--render", "svg", "--out", tmp_path / "m")
     drawings = sorted((tmp_path / "m").iterdir())
