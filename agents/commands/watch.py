@@ -189,7 +189,8 @@ def as_svg(moments: Iterator[tuple[int, Match, Viewer, str]], a: Arguments) -> N
     folder = a.out or Path("match")
     if folder.suffix.lower() == ".svg":
         raise ValueError(
-            f"--render svg writes one file a move: expected a folder as --out, such as {folder.stem}, got {folder}"
+            "--render svg writes one file a move: expected a folder as --out, such as "
+            f"{folder.stem}, got {folder}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     count = 0

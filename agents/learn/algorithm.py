@@ -958,6 +958,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
 
         callback.on_rollout_start()
         uses_magnet = self.magnet is not None and (callable(self.magnet_coef) or self.magnet_coef > 0.0)
+        collector.tells_situations = self.balance > 0.0
         began = time.perf_counter()
         rollout = collector.collect(
             self.policy, self.n_steps, self.generator, self.magnet if uses_magnet else None, on_step

@@ -181,6 +181,8 @@ class Collector:
         before, self.before = self.before, None
         if before is not None and (before.magnet.numel() > 0) != (magnet is not None):
             before = None  # a magnet came or went in between
+        if before is not None and (before.situation.numel() > 0) != self.tells_situations:
+            before = None
         room = self._begin(n_steps, policy, magnet is not None)
         step = self._stepper(room, policy, generator, magnet)
         self._play_by_hand(policy)
@@ -204,7 +206,7 @@ class Collector:
 
     def _begin(self, n_steps: int, policy: RecurrentPolicy, has_magnet: bool) -> Room:
         """Where to write a rollout: where the one before the last stood, if nobody has it any more."""
-        room, key = self._room, (n_steps, has_magnet)
+        room, key = self._room, (n_steps, has_magnet, self.tells_situations)
         if room is None or room.key != key or not room.turn():
             room = Room(self._empty(2 * n_steps, policy, has_magnet), n_steps, key)
             room.begin()
@@ -418,9 +420,7 @@ class Collector:
         expected = remembered | self._empty(steps, policy, has_magnet)
         expected |= {"next_seat": self.lanes.seat, "next_value": self.lanes.reward[:, 0]}
         expected |= {"next_observation": self.lanes.observation}
-        nobody_asked = expected["situation"] if not self.tells_situations else None
-        if nobody_asked is not None:
-            del expected["situation"]
+        silent = {} if self.tells_situations else {"situation": expected.pop("situation")}
         if tensors.keys() != expected.keys():
             raise ValueError(f"the saved end of a rollout holds {sorted(tensors)}, not {sorted(expected)}")
         illegal = torch.finfo(torch.float32).min  # log-probabilities are -inf where an action is
@@ -440,9 +440,7 @@ class Collector:
         plain: dict[str, Any] = {
             name: tensors[name].to(self.lanes.device) for name in expected if name not in remembered
         }
-        if nobody_asked is not None:
-            plain["situation"] = nobody_asked
-        return Rollout(**plain, memory=Memory(tuple(cores), previous))
+        return Rollout(**plain, **silent, memory=Memory(tuple(cores), previous))
 
     def _value_of_cut_off(self, policy: RecurrentPolicy, truncated: Tensor) -> Tensor:
         """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""

@@ -110,6 +110,7 @@ class ShardedPPO(MaskableRecurrentPPO):
         began, self.played = time.perf_counter(), []
         for k, shard in enumerate(self.shards.own):
             assert shard.collector is not None
+            shard.collector.tells_situations = self.balance > 0.0
             asks = {"on_step": on_step} if k == 0 else {}
             rollout = shard.collector.collect(self.policy, self.n_steps, shard.generator, magnet, **asks)
             if rollout is None:

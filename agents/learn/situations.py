@@ -3,7 +3,7 @@
 Matches come to some situations a thousand times as often as to others, and to whoever leads it there a policy
 is as good as its rare ones. With `Settings.balance` a decision weighs
 
-    n ** -balance,        n the decisions of the rollout in its situation,
+    n ** -balance,        n the decisions of the rollout, or of a shard's, in its situation,
 
 scaled so that decisions weigh 1 on average (cf. the class-balanced loss of Cui et al. 2019: a situation is
 what a class is there). What is learned in a situation stays what it was, as its decisions all weigh the same;

@@ -31,9 +31,10 @@ OPPOSITE = ("nobody", "past selves", "random and past selves")
 
 
 def make_policy(seed, device="cpu"):
+    """Its width is one that is computed by hand with AVX-512, too."""
     torch.manual_seed(seed)
     return RecurrentPolicy(
-        GAME.observation_space, GAME.actions, GAME.seats, lstm_hidden_size=16, features_dim=8
+        GAME.observation_space, GAME.actions, GAME.seats, lstm_hidden_size=32, features_dim=8
     ).to(device)
 
 

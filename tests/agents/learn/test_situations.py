@@ -93,3 +93,14 @@ def test_training_goes_on_bit_for_bit(tmp_path):
         one.learn(2 * 80, reset_num_timesteps=False)
     assert all(map(torch.equal, straight.policy.parameters(), loaded.policy.parameters()))
     assert torch.equal(straight.rollout.situation, loaded.rollout.situation)
+
+
+def test_a_balance_may_come_and_go(make_model):
+    """As all settings may between two calls of learn: what was carried over without situations is dropped."""
+    model = make_model("kuhn_poker", 16, n_steps=8, batch_size=64)
+    told = []
+    for balance in (0.0, 0.5, 0.5, 0.0):
+        model.balance = balance
+        model.learn(128, reset_num_timesteps=False)
+        told.append((model.rollout.situation.numel(), model.rollout.before is not None))
+    assert told == [(0, False), (128, False), (128, True), (0, False)]
