@@ -440,7 +440,7 @@ class Collector:
         plain: dict[str, Any] = {
             name: tensors[name].to(self.lanes.device) for name in expected if name not in remembered
         }
-        return Rollout(**plain, **silent, memory=Memory(tuple(cores), previous))
+        return Rollout(**plain | silent, memory=Memory(tuple(cores), previous))
 
     def _value_of_cut_off(self, policy: RecurrentPolicy, truncated: Tensor) -> Tensor:
         """Values [B] of the states in which a time limit has just ended matches, 0 elsewhere; one call."""
