@@ -937,7 +937,7 @@ class MaskableRecurrentPPO(BaseAlgorithm):
         """Who plays what the env shows, with nothing remembered."""
         assert self.lanes is not None
         mixed = UNIFORM if self.magnet_kind == "start" else 0.0
-        return Collector(self.lanes, self.policy, self.opposition, self.cuda_graph, mixed, self.balance > 0.0)
+        return Collector(self.lanes, self.policy, self.opposition, self.cuda_graph, mixed)
 
     def _collect(self, callback: BaseCallback) -> Rollout | None:
         """One rollout, with SB3's calls to the callback."""

@@ -116,7 +116,6 @@ class Collector:
         cuda_graph: capture a step of matches on a GPU as one graph and replay it, so that it is launched at
             once; where that cannot be, a warning says why.
         mixed: share of the uniform distribution that is mixed into what the magnet would do.
-        tells_situations: record in which situation each decision was made.
 
     Raises:
         ValueError: the policy is on another kind of device than the matches.
@@ -129,9 +128,10 @@ class Collector:
         opposition: Opposition | None = None,
         cuda_graph: bool = False,
         mixed: float = 0.0,
-        tells_situations: bool = False,
     ) -> None:
-        self.mixed, self.tells_situations = mixed, tells_situations
+        self.mixed = mixed
+        self.tells_situations = False
+        """Record in which situation each decision is made; may change between two rollouts."""
         self.lanes = lanes = lanes_of(lanes)
         if policy.no_action.device.type != lanes.device.type:
             raise ValueError(
@@ -387,6 +387,7 @@ class Collector:
         Raises:
             ValueError: it does not fit the matches or `policy`.
         """
+        self.tells_situations = "stand" in state
         end = below(state, "before.")  # none before the first rollout
         mine, state = (
             {name: x for name, x in told.items() if not name.startswith("before.")}

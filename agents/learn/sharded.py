@@ -93,8 +93,7 @@ class ShardedPPO(MaskableRecurrentPPO):
     def _seated_at(self, shard: Shard) -> Collector:
         """Who plays what a shard shows, with nothing remembered."""
         mixed = UNIFORM if self.magnet_kind == "start" else 0.0
-        asks = self.cuda_graph, mixed, self.balance > 0.0
-        return Collector(shard.lanes, self.policy, shard.opposition, *asks)
+        return Collector(shard.lanes, self.policy, shard.opposition, self.cuda_graph, mixed)
 
     def _collect(self, callback: Any) -> Rollout | None:
         """A rollout of every own shard, that of the first returned; the callback is called in it alone."""

@@ -17,7 +17,8 @@ from envs.tree import build
 def rollouts(make_model):
     """Two rollouts of Leduc poker, one after another; matches run on between them."""
     model = make_model("leduc_poker", 256, n_steps=12, batch_size=12)
-    collector = Collector(model.batch, model.policy, tells_situations=True)
+    collector = Collector(model.batch, model.policy)
+    collector.tells_situations = True
     return [collector.collect(model.policy, 12, model.generator) for _ in range(2)]
 
 
@@ -104,3 +105,16 @@ def test_a_balance_may_come_and_go(make_model):
         model.learn(128, reset_num_timesteps=False)
         told.append((model.rollout.situation.numel(), model.rollout.before is not None))
     assert told == [(0, False), (128, False), (128, True), (0, False)]
+
+
+@pytest.mark.parametrize("was", [0.0, 0.5])
+def test_a_balance_that_changed_before_a_save_is_read_again(make_model, tmp_path, was):
+    """The file tells another balance than the matches in it were played with."""
+    model = make_model("kuhn_poker", 16, n_steps=8, batch_size=64)
+    model.balance = was
+    model.learn(128)
+    model.balance = 0.5 - was
+    model.save(tmp_path / "a.zip")
+    loaded = MaskableRecurrentPPO.load(tmp_path / "a.zip", device="cpu")
+    loaded.learn(128, reset_num_timesteps=False)
+    assert loaded.rollout.situation.numel() == (128 if was == 0.0 else 0)
